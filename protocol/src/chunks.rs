@@ -1,0 +1,516 @@
+//! The packed grammar inside `Delta.chunks`. Little endian; `v` is an unsigned LEB128 of at most
+//! 32 bits.
+//!
+//! ```text
+//! chunks  := chunk*
+//! chunk   := stream:v kind:u8 len:v body[len]
+//! body    := leaves enters section*                kind 1 snapshot (no leaves), kind 2 delta
+//!          | crc32:u32                             kind 3 hash of the stream after this message
+//! leaves  := (gap)* 0
+//! enters  := (gap owner:v)* 0
+//! section := 1 component:u8 (gap row)* 0           packed rows, whole
+//!          | 2 component:u8 (gap)* 0               component removed
+//!          | 3 component:u8 (gap len:v bytes)* 0   opaque values
+//!          | 4 component:u8 (gap (klen:v key value)* 0)* 0    properties; Nil removes a key
+//! gap     := v, difference to the previous id of the same list, which starts at -1; never 0
+//! value   := 0 nil | 1 false | 2 true | 3 zigzag:v64 | 4 f64 | 5 len:v utf8 | 6 len:v bytes
+//!          | 7 entity:v
+//! ```
+//!
+//! Lists are ascending and end with a zero, so both sides work in one pass. Reading is bounded
+//! by the input: nothing is allocated for a length before the bytes behind it were seen.
+
+use crate::ids::{ComponentId, EntityId, MemberId, StreamId};
+use crate::limits;
+
+/// What a chunk does to its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum ChunkKind {
+    /// Replaces everything the stream holds.
+    Snapshot = 1,
+    /// Changes what the stream holds.
+    Delta = 2,
+    /// States what the stream must hold now.
+    Hash = 3,
+}
+
+/// What a section carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum SectionKind {
+    /// Packed rows.
+    Rows = 1,
+    /// Components taken off entities.
+    Removed = 2,
+    /// Opaque values.
+    Opaque = 3,
+    /// Properties.
+    Props = 4,
+}
+
+/// A property's value.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Value {
+    /// No value: the key is removed.
+    Nil,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A finite number.
+    Num(f64),
+    /// A text.
+    Str(Box<str>),
+    /// Bytes.
+    Bytes(Box<[u8]>),
+    /// An entity of the same room.
+    Entity(EntityId),
+}
+
+/// Why bytes are not chunks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ChunkError {
+    /// The bytes end inside something.
+    #[error("the bytes end too early")]
+    Truncated,
+    /// A varint of more than its 32 or 64 bits.
+    #[error("a varint exceeds its width")]
+    VarintTooLong,
+    /// An entity id at or over [`limits::ENTITY_ID_MAX`].
+    #[error("an entity id exceeds its limit")]
+    EntityOutOfRange,
+    /// A member id over 16 bits.
+    #[error("a member id exceeds its limit")]
+    MemberOutOfRange,
+    /// An unknown chunk kind.
+    #[error("unknown chunk kind {0}")]
+    UnknownChunk(u8),
+    /// An unknown section kind.
+    #[error("unknown section kind {0}")]
+    UnknownSection(u8),
+    /// An unknown stream.
+    #[error("unknown stream {0}")]
+    UnknownStream(u32),
+    /// A component that the schema does not have, or not of this kind, or not on this stream.
+    #[error("component {0} does not fit its section or stream")]
+    WrongComponent(u8),
+    /// A value for an entity that never entered.
+    #[error("entity {0} is not known")]
+    UnknownEntity(u32),
+    /// A leave or enter where the chunk may not have one.
+    #[error("entities enter and leave in delta chunks of the room stream only")]
+    UnexpectedStructure,
+    /// An unknown value tag, a number that is not finite, or a text that is not UTF-8.
+    #[error("a property value is malformed")]
+    BadValue,
+    /// A key, a value or a number of keys over its limit.
+    #[error("a property exceeds its limit")]
+    PropTooLong,
+    /// An opaque value over its component's limit.
+    #[error("an opaque value exceeds its limit")]
+    OpaqueTooLong,
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+/// Appends an unsigned LEB128.
+#[inline]
+pub fn put_varint(output: &mut Vec<u8>, mut value: u32) {
+    while value >= 0x80 {
+        output.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    output.push(value as u8);
+}
+
+fn put_varint64(output: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        output.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    output.push(value as u8);
+}
+
+/// Appends a length and bytes. Callers keep lengths within [`limits`].
+pub fn put_bytes(output: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(output, bytes.len() as u32);
+    output.extend_from_slice(bytes);
+}
+
+/// Appends a whole chunk.
+pub fn put_chunk(output: &mut Vec<u8>, stream: StreamId, kind: ChunkKind, body: &[u8]) {
+    put_varint(output, stream.0);
+    output.push(kind as u8);
+    put_bytes(output, body);
+}
+
+/// Appends a property's value.
+pub fn put_value(output: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Nil => output.push(0),
+        Value::Bool(false) => output.push(1),
+        Value::Bool(true) => output.push(2),
+        Value::Int(int) => {
+            output.push(3);
+            put_varint64(output, (int.wrapping_shl(1) ^ (int >> 63)) as u64);
+        }
+        Value::Num(num) => {
+            output.push(4);
+            output.extend_from_slice(&num.to_le_bytes());
+        }
+        Value::Str(text) => {
+            output.push(5);
+            put_bytes(output, text.as_bytes());
+        }
+        Value::Bytes(bytes) => {
+            output.push(6);
+            put_bytes(output, bytes);
+        }
+        Value::Entity(entity) => {
+            output.push(7);
+            put_varint(output, entity.0);
+        }
+    }
+}
+
+/// Writes the ids of an ascending list as gaps.
+#[derive(Debug, Default)]
+pub struct GapWriter {
+    /// One more than the last id written; 0 before the first.
+    next: u32,
+}
+
+impl GapWriter {
+    /// Appends the gap to `entity`, which must be higher than the last one.
+    #[inline]
+    pub fn put(&mut self, output: &mut Vec<u8>, entity: EntityId) {
+        debug_assert!(entity.0 >= self.next, "ids ascend: {} after {}", entity.0, self.next);
+        put_varint(output, entity.0 + 1 - self.next);
+        self.next = entity.0 + 1;
+    }
+
+    /// Whether nothing was written yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.next == 0
+    }
+}
+
+/// Appends a section whose items `put_items` writes; leaves no trace when there are none.
+pub fn put_section(
+    output: &mut Vec<u8>,
+    kind: SectionKind,
+    component: ComponentId,
+    put_items: impl FnOnce(&mut Vec<u8>, &mut GapWriter),
+) {
+    let start = output.len();
+    output.push(kind as u8);
+    output.push(component.0);
+    let mut gaps = GapWriter::default();
+    put_items(output, &mut gaps);
+    if gaps.is_empty() {
+        output.truncate(start);
+    } else {
+        output.push(0);
+    }
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+/// Reads the grammar's pieces off the front of a byte slice.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+/// One chunk, its body unread.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// Which stream it belongs to.
+    pub stream: StreamId,
+    /// What it does.
+    pub kind: ChunkKind,
+    /// Its body.
+    pub body: Reader<'a>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader over all of `bytes`.
+    #[must_use]
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// Whether everything was read.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The next chunk, or `None` at the end.
+    ///
+    /// # Errors
+    /// [`ChunkError`], here and in every other method: what is wrong with the bytes.
+    pub fn chunk(&mut self) -> Result<Option<Chunk<'a>>, ChunkError> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let stream = StreamId(self.varint()?);
+        let kind = match self.u8()? {
+            1 => ChunkKind::Snapshot,
+            2 => ChunkKind::Delta,
+            3 => ChunkKind::Hash,
+            other => return Err(ChunkError::UnknownChunk(other)),
+        };
+        let body = Reader::new(self.sized()?);
+        Ok(Some(Chunk { stream, kind, body }))
+    }
+
+    /// The head of the next section, or `None` at the end.
+    pub fn section(&mut self) -> Result<Option<(SectionKind, ComponentId)>, ChunkError> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let kind = match self.u8()? {
+            1 => SectionKind::Rows,
+            2 => SectionKind::Removed,
+            3 => SectionKind::Opaque,
+            4 => SectionKind::Props,
+            other => return Err(ChunkError::UnknownSection(other)),
+        };
+        Ok(Some((kind, ComponentId(self.u8()?))))
+    }
+
+    /// One byte.
+    #[inline]
+    pub fn u8(&mut self) -> Result<u8, ChunkError> {
+        let (&first, rest) = self.bytes.split_first().ok_or(ChunkError::Truncated)?;
+        self.bytes = rest;
+        Ok(first)
+    }
+
+    /// A little-endian word.
+    pub fn u32(&mut self) -> Result<u32, ChunkError> {
+        let (word, rest) = self.bytes.split_first_chunk().ok_or(ChunkError::Truncated)?;
+        self.bytes = rest;
+        Ok(u32::from_le_bytes(*word))
+    }
+
+    /// An unsigned LEB128 of at most 32 bits.
+    #[inline]
+    pub fn varint(&mut self) -> Result<u32, ChunkError> {
+        let first = self.u8()?;
+        if first < 0x80 {
+            return Ok(u32::from(first));
+        }
+        let value = self.varint64_rest(first)?;
+        u32::try_from(value).map_err(|_| ChunkError::VarintTooLong)
+    }
+
+    fn varint64_rest(&mut self, first: u8) -> Result<u64, ChunkError> {
+        let mut value = u64::from(first & 0x7f);
+        for shift in (7..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                break;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(ChunkError::VarintTooLong)
+    }
+
+    /// The next `count` bytes.
+    #[inline]
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], ChunkError> {
+        let (taken, rest) = self.bytes.split_at_checked(count).ok_or(ChunkError::Truncated)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    /// Bytes behind their length.
+    pub fn sized(&mut self) -> Result<&'a [u8], ChunkError> {
+        let length = self.varint()?;
+        self.take(length as usize)
+    }
+
+    /// A member id.
+    pub fn member(&mut self) -> Result<MemberId, ChunkError> {
+        u16::try_from(self.varint()?).map(MemberId).map_err(|_| ChunkError::MemberOutOfRange)
+    }
+
+    /// A key and its value in a list of properties, or `None` at the list's end.
+    pub fn prop(&mut self) -> Result<Option<(&'a str, Value)>, ChunkError> {
+        let key = self.sized()?;
+        if key.is_empty() {
+            return Ok(None);
+        }
+        if key.len() > limits::PROP_KEY_BYTES_MAX {
+            return Err(ChunkError::PropTooLong);
+        }
+        let key = str::from_utf8(key).map_err(|_| ChunkError::BadValue)?;
+        Ok(Some((key, self.value()?)))
+    }
+
+    fn value(&mut self) -> Result<Value, ChunkError> {
+        Ok(match self.u8()? {
+            0 => Value::Nil,
+            1 => Value::Bool(false),
+            2 => Value::Bool(true),
+            3 => {
+                let first = self.u8()?;
+                let zigzag =
+                    if first < 0x80 { u64::from(first) } else { self.varint64_rest(first)? };
+                Value::Int((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+            }
+            4 => {
+                let bytes = self.take(8)?;
+                let num = f64::from_le_bytes(bytes.try_into().map_err(|_| ChunkError::Truncated)?);
+                if !num.is_finite() {
+                    return Err(ChunkError::BadValue);
+                }
+                Value::Num(num)
+            }
+            5 => {
+                let text = str::from_utf8(self.prop_value_bytes()?);
+                Value::Str(text.map_err(|_| ChunkError::BadValue)?.into())
+            }
+            6 => Value::Bytes(self.prop_value_bytes()?.into()),
+            7 => Value::Entity(checked_entity(u64::from(self.varint()?))?),
+            _ => return Err(ChunkError::BadValue),
+        })
+    }
+
+    fn prop_value_bytes(&mut self) -> Result<&'a [u8], ChunkError> {
+        let bytes = self.sized()?;
+        if bytes.len() > limits::PROP_VALUE_BYTES_MAX {
+            return Err(ChunkError::PropTooLong);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Reads the ids of a list written by [`GapWriter`].
+#[derive(Debug, Default)]
+pub struct GapReader {
+    /// One more than the last id read; 0 before the first.
+    next: u32,
+}
+
+impl GapReader {
+    /// The next id, or `None` at the list's end.
+    ///
+    /// # Errors
+    /// [`ChunkError::EntityOutOfRange`] or what is wrong with the varint.
+    #[inline]
+    pub fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<EntityId>, ChunkError> {
+        let gap = reader.varint()?;
+        if gap == 0 {
+            return Ok(None);
+        }
+        let entity = checked_entity(u64::from(self.next) + u64::from(gap) - 1)?;
+        self.next = entity.0 + 1;
+        Ok(Some(entity))
+    }
+}
+
+#[inline]
+fn checked_entity(id: u64) -> Result<EntityId, ChunkError> {
+    match u32::try_from(id) {
+        Ok(id) if id < limits::ENTITY_ID_MAX => Ok(EntityId(id)),
+        _ => Err(ChunkError::EntityOutOfRange),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_survive_and_are_bounded() {
+        for value in [0, 1, 127, 128, 16_383, 16_384, u32::MAX] {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, value);
+            assert_eq!(Reader::new(&bytes).varint(), Ok(value));
+            let cut = &bytes[..bytes.len() - 1];
+            assert_eq!(Reader::new(cut).varint(), Err(ChunkError::Truncated), "{value}");
+        }
+        for (bytes, error) in [
+            (&[0xff, 0xff, 0xff, 0xff, 0x1f][..], ChunkError::VarintTooLong),
+            (&[0x80; 11][..], ChunkError::VarintTooLong),
+        ] {
+            assert_eq!(Reader::new(bytes).varint(), Err(error), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn ids_are_gaps_and_a_list_ends_with_zero() {
+        let mut bytes = Vec::new();
+        let mut gaps = GapWriter::default();
+        for id in [0, 1, 5, 1000] {
+            gaps.put(&mut bytes, EntityId(id));
+        }
+        bytes.push(0);
+        assert_eq!(bytes, [1, 1, 4, 0xe3, 7, 0]);
+        let (mut reader, mut gaps, mut ids) = (Reader::new(&bytes), GapReader::default(), vec![]);
+        while let Some(id) = gaps.next(&mut reader).expect("a list") {
+            ids.push(id.0);
+        }
+        assert_eq!(ids, [0, 1, 5, 1000]);
+        assert!(reader.is_empty());
+    }
+
+    #[test]
+    fn ids_past_the_limit_are_refused_even_when_gaps_add_up() {
+        for bytes in [&[0x81, 0x80, 0x04][..], &[0xff, 0xff, 0x03, 0xff, 0xff, 0xff, 0xff, 0x0f]] {
+            let (mut reader, mut gaps) = (Reader::new(bytes), GapReader::default());
+            let mut last = gaps.next(&mut reader);
+            if last.is_ok() {
+                last = gaps.next(&mut reader);
+            }
+            assert_eq!(last, Err(ChunkError::EntityOutOfRange), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn values_survive() {
+        let values = [
+            Value::Nil,
+            Value::Bool(false),
+            Value::Bool(true),
+            Value::Int(0),
+            Value::Int(-1),
+            Value::Int(i64::MIN),
+            Value::Int(i64::MAX),
+            Value::Num(-0.5),
+            Value::Str("né".into()),
+            Value::Bytes([0, 255].into()),
+            Value::Entity(EntityId(7)),
+        ];
+        for value in values {
+            let mut bytes = Vec::new();
+            put_bytes(&mut bytes, b"k");
+            put_value(&mut bytes, &value);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(reader.prop(), Ok(Some(("k", value))), "{bytes:?}");
+            assert!(reader.is_empty());
+        }
+    }
+
+    #[test]
+    fn values_that_are_none_are_refused() {
+        let nan = [&[1, b'k', 4][..], &f64::NAN.to_le_bytes()].concat();
+        for (name, bytes) in [
+            ("NaN", nan.as_slice()),
+            ("tag 8", &[1, b'k', 8]),
+            ("text that is not UTF-8", &[1, b'k', 5, 1, 0xff]),
+            ("key that is not UTF-8", &[1, 0xff, 0]),
+        ] {
+            assert_eq!(Reader::new(bytes).prop(), Err(ChunkError::BadValue), "{name}");
+        }
+    }
+}

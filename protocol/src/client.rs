@@ -1,0 +1,283 @@
+//! One client without its socket: handshake, link and replica in one type.
+//!
+//! Load generators, tests, the simulation and native games all drive the same [`Client`]; they
+//! differ in where its bytes come from.
+//!
+//! ```text
+//! connect -> Upgraded -> join() -> Joined -> Applied (snapshot) -> Applied ... -> Closed
+//! ```
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::client_message::{ClientEncoder, ClientMessage, Input, Join};
+use crate::close::CloseReason;
+use crate::handshake::{ClientKey, UpgradeError};
+use crate::ids::{EntityId, InputSeq, MemberId};
+use crate::link::{End, Link, Received};
+use crate::replica::{Applied, ApplyError, Replica};
+use crate::server_message::{
+    Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerMessage, TimeSync,
+};
+
+/// A client of one server.
+///
+/// Contract: after every call that changes it, take [`Client::poll_event`] until `None` and send
+/// [`Client::take_output`] before sleeping.
+pub struct Client {
+    phase: Phase,
+    seat: Option<Seat>,
+    encoder: ClientEncoder,
+    events: VecDeque<ClientEvent>,
+    output: Vec<u8>,
+}
+
+enum Phase {
+    /// The request is sent; the answer, as far as it came, is in `head`.
+    Upgrading { key: ClientKey, head: Vec<u8> },
+    /// Messages flow.
+    Open(Box<Link>),
+    /// A close frame was sent or received, or the upgrade failed.
+    Closed,
+}
+
+/// A seat in a room, from the client's side.
+#[derive(Debug)]
+pub struct Seat {
+    /// The client's member id.
+    pub member: MemberId,
+    /// The entity that is the client's own.
+    pub entity: EntityId,
+    /// When the room's ticks are due.
+    pub clock: RoomClock,
+    /// What the client knows of the room.
+    pub replica: Replica,
+    last_seq: InputSeq,
+}
+
+/// Something that happened to a client.
+#[derive(Clone, PartialEq, Debug)]
+pub enum ClientEvent {
+    /// The upgrade went through; messages may be sent.
+    Upgraded,
+    /// A seat was given; see [`Client::seat`].
+    Joined,
+    /// A delta, a catch-up or a snapshot was taken.
+    Applied {
+        /// What it said to this member.
+        head: DeltaHead,
+        /// What it did.
+        applied: Applied,
+        /// Bytes of its chunks.
+        chunks_bytes: usize,
+    },
+    /// A delta did not fit; a resync was asked for.
+    Broken(ApplyError),
+    /// The server told its time.
+    TimeSync(TimeSync),
+    /// The server refused something; the connection is still usable.
+    Refused {
+        /// Why, for programs.
+        code: RefusalCode,
+        /// Why, for people.
+        message: Box<str>,
+        /// When to try again, in milliseconds; 0 means that trying again will not help.
+        retry_ms: u32,
+    },
+    /// The seat was given back.
+    Left,
+    /// A message of a kind this version does not know was passed over.
+    Unknown(u8),
+    /// The server answered the upgrade with something else. Nothing follows.
+    UpgradeFailed(UpgradeError),
+    /// The connection is over. Nothing follows.
+    Closed(CloseReason),
+}
+
+impl Client {
+    /// A client that asks `host` for `target`, usually `/ws`. `nonce` must be random for every
+    /// connection (RFC 6455 section 4.1).
+    #[must_use]
+    pub fn connect(host: &str, target: &str, nonce: [u8; 16]) -> Self {
+        let key = ClientKey::new(nonce);
+        let output = key.request(host, target);
+        Self {
+            phase: Phase::Upgrading { key, head: Vec::new() },
+            seat: None,
+            encoder: ClientEncoder::default(),
+            events: VecDeque::new(),
+            output,
+        }
+    }
+
+    /// Takes in bytes that arrived.
+    pub fn handle_bytes(&mut self, bytes: &[u8]) {
+        let Phase::Upgrading { key, head } = &mut self.phase else {
+            return self.handle_frames(bytes);
+        };
+        head.extend_from_slice(bytes);
+        match key.parse_response(head) {
+            Ok(None) => {}
+            Ok(Some(used)) => {
+                let rest = head.split_off(used);
+                self.phase = Phase::Open(Box::new(Link::new(End::Client)));
+                self.events.push_back(ClientEvent::Upgraded);
+                self.handle_frames(&rest);
+            }
+            Err(error) => {
+                self.phase = Phase::Closed;
+                self.events.push_back(ClientEvent::UpgradeFailed(error));
+            }
+        }
+    }
+
+    /// Asks for a seat in a room.
+    pub fn join(&mut self, join: Join<'_>) {
+        self.send(ClientMessage::Join(join));
+    }
+
+    /// Gives the seat back.
+    pub fn leave(&mut self) {
+        self.send(ClientMessage::Leave);
+    }
+
+    /// Sends what the player does, as a row in the room's input layout. Returns the number the
+    /// server will acknowledge, or `None` without a seat.
+    pub fn input(&mut self, row: &[u8]) -> Option<InputSeq> {
+        let seat = self.seat.as_mut()?;
+        seat.last_seq.0 += 1;
+        let (seq, applied_tick) = (seat.last_seq, seat.replica.tick());
+        self.send(ClientMessage::Input(Input { seq, applied_tick, row }));
+        Some(seq)
+    }
+
+    /// Asks for the server's time; `client_us` comes back in the answer.
+    pub fn ping(&mut self, client_us: u64) {
+        self.send(ClientMessage::Ping { client_us });
+    }
+
+    /// Sends any message, for tests of a server's manners.
+    pub fn send(&mut self, message: ClientMessage<'_>) {
+        let Phase::Open(link) = &mut self.phase else { return };
+        let payload = Bytes::copy_from_slice(self.encoder.encode(message));
+        link.send_binary(payload, &mut self.output);
+    }
+
+    /// Sends a close frame. The server's answer ends the client.
+    pub fn close(&mut self) {
+        if let Phase::Open(link) = &mut self.phase {
+            link.close(&CloseReason::NORMAL, &mut self.output);
+        }
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<ClientEvent> {
+        self.events.pop_front()
+    }
+
+    /// Takes the bytes to send; empty when there are none.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        mem::take(&mut self.output)
+    }
+
+    /// Bytes to send. Those that were sent are to be dropped from it.
+    pub fn output_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// The seat, from [`ClientEvent::Joined`] to [`ClientEvent::Left`] or the end.
+    #[must_use]
+    pub fn seat(&self) -> Option<&Seat> {
+        self.seat.as_ref()
+    }
+
+    fn handle_frames(&mut self, bytes: &[u8]) {
+        let mut input = bytes;
+        while let Phase::Open(link) = &mut self.phase {
+            match link.poll(&mut input, &mut self.output) {
+                Ok(None) => return,
+                Ok(Some(Received::Binary(payload))) => self.handle_message(&payload),
+                // Rooms speak binary; a text is a newer server's business.
+                Ok(Some(Received::Text(_) | Received::Alive)) => {}
+                Ok(Some(Received::Closed(reason))) | Err(reason) => self.end(reason),
+            }
+        }
+    }
+
+    fn handle_message(&mut self, payload: &[u8]) {
+        let message = match ServerMessage::decode(payload) {
+            Ok(message) => message,
+            Err(error) => {
+                let reason = CloseReason::from(error);
+                if let Phase::Open(link) = &mut self.phase {
+                    link.close(&reason, &mut self.output);
+                }
+                return self.end(reason);
+            }
+        };
+        let event = match message {
+            ServerMessage::Delta(delta) => match self.apply(&delta) {
+                Some(event) => event,
+                // A delta that crossed our Leave.
+                None => return,
+            },
+            ServerMessage::Joined(joined) => {
+                self.seat = Some(Seat::new(joined));
+                ClientEvent::Joined
+            }
+            ServerMessage::TimeSync(sync) => {
+                if let Some(seat) = &mut self.seat
+                    && sync.epoch.0 != 0
+                {
+                    seat.clock.epoch = sync.epoch;
+                }
+                ClientEvent::TimeSync(sync)
+            }
+            ServerMessage::Refused(Refused { code, message, retry_ms }) => {
+                ClientEvent::Refused { code, message: message.into(), retry_ms }
+            }
+            ServerMessage::Left => {
+                self.seat = None;
+                ClientEvent::Left
+            }
+            ServerMessage::Unknown(tag) => ClientEvent::Unknown(tag),
+        };
+        self.events.push_back(event);
+    }
+
+    fn apply(&mut self, delta: &Delta<'_>) -> Option<ClientEvent> {
+        let seat = self.seat.as_mut()?;
+        let have_tick = seat.replica.tick();
+        match seat.replica.apply(delta) {
+            Ok(applied) => {
+                let chunks_bytes = delta.chunks.len();
+                Some(ClientEvent::Applied { head: delta.head, applied, chunks_bytes })
+            }
+            Err(error) => {
+                let reason = error.resync_reason();
+                self.send(ClientMessage::Resync { have_tick, reason });
+                Some(ClientEvent::Broken(error))
+            }
+        }
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        self.phase = Phase::Closed;
+        self.events.push_back(ClientEvent::Closed(reason));
+    }
+}
+
+impl Seat {
+    fn new(joined: Joined) -> Self {
+        Self {
+            member: joined.member,
+            entity: joined.entity,
+            clock: joined.clock,
+            replica: Replica::new(joined.member, Arc::new(joined.schema)),
+            last_seq: InputSeq(0),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Messages from client to server: FlatBuffers in, a closed enum out, and the way back.
+//!
+//! Decoding verifies the buffer once, within bounds that make the dearest message cheap, and
+//! checks every length. What comes out borrows from the message and needs no further checks but
+//! those that depend on the room.
+
+use flatbuffers::{FlatBufferBuilder, Verifiable, VerifierOptions};
+
+use crate::close::CloseReason;
+use crate::generated::wire;
+use crate::ids::{InputSeq, Tick};
+use crate::limits;
+
+/// One message of a client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientMessage<'a> {
+    /// Asks for a seat in a room.
+    Join(Join<'a>),
+    /// Gives the seat back; the connection stays and may join again.
+    Leave,
+    /// What the player does in one tick.
+    Input(Input<'a>),
+    /// Asks for the server's time.
+    Ping {
+        /// Echoed in the answer.
+        client_us: u64,
+    },
+    /// Asks for a snapshot because the replica is of no use any more.
+    Resync {
+        /// The tick the replica had before it broke.
+        have_tick: Tick,
+        /// What broke it.
+        reason: ResyncReason,
+    },
+    /// A kind of message this version does not know: ignored and counted.
+    Unknown(u8),
+}
+
+/// Which room a client asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Join<'a> {
+    /// The registered room type.
+    pub room_type: &'a str,
+    /// The room's name; the room is created when it does not exist.
+    pub room: &'a str,
+    /// What the member wants to be called.
+    pub name: &'a str,
+    /// Bytes for the room's logic.
+    pub options: &'a [u8],
+}
+
+/// What a player does in one tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Input<'a> {
+    /// Ascending per member.
+    pub seq: InputSeq,
+    /// The last tick the client applied.
+    pub applied_tick: Tick,
+    /// A packed row in the room's input layout.
+    pub row: &'a [u8],
+}
+
+/// Why a replica broke.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResyncReason {
+    /// A delta started from a tick the replica does not have.
+    Gap,
+    /// A delta could not be read.
+    Malformed,
+    /// The replica's hash was not the room's.
+    HashMismatch,
+}
+
+/// Why bytes are not a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The FlatBuffers verifier refused the buffer.
+    #[error("not a valid FlatBuffers envelope")]
+    Malformed,
+    /// A field is longer than its limit.
+    #[error("`{0}` exceeds its limit")]
+    TooLong(&'static str),
+    /// An enum holds a value this version does not know.
+    #[error("`{0}` holds an unknown value")]
+    OutOfRange(&'static str),
+}
+
+impl From<DecodeError> for CloseReason {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::Malformed => Self::MALFORMED,
+            DecodeError::TooLong(_) => {
+                Self::new(Self::TOO_LONG.code(), &format!("too-long: {error}"))
+            }
+            DecodeError::OutOfRange(_) => {
+                Self::new(Self::OUT_OF_RANGE.code(), &format!("out-of-range: {error}"))
+            }
+        }
+    }
+}
+
+/// Bounds for the verifier: they cap the work a crafted buffer can cause, which the library's
+/// defaults do not.
+const VERIFIER: VerifierOptions = VerifierOptions {
+    max_depth: limits::TABLE_DEPTH_MAX,
+    max_tables: limits::CLIENT_TABLES_MAX,
+    max_apparent_size: limits::CLIENT_MESSAGE_BYTES_MAX,
+    ignore_missing_null_terminator: false,
+};
+
+impl<'a> ClientMessage<'a> {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, as a [`DecodeError`] that converts to a [`CloseReason`].
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let envelope = verified::<wire::ClientEnvelope<'_>>(bytes, &VERIFIER)?;
+        let tag = envelope.body_type();
+        let message = match tag {
+            wire::ClientBody::Join => envelope.body_as_join().map(decode_join).transpose()?,
+            wire::ClientBody::Leave => Some(Self::Leave),
+            wire::ClientBody::Input => envelope.body_as_input().map(decode_input).transpose()?,
+            wire::ClientBody::Ping => {
+                envelope.body_as_ping().map(|ping| Self::Ping { client_us: ping.client_us() })
+            }
+            wire::ClientBody::Resync => envelope.body_as_resync().map(decode_resync).transpose()?,
+            // A newer client's message; its bytes were not looked into.
+            unknown => Some(Self::Unknown(unknown.0)),
+        };
+        message.ok_or(DecodeError::Malformed)
+    }
+}
+
+fn decode_join(join: wire::Join<'_>) -> Result<ClientMessage<'_>, DecodeError> {
+    let join = Join {
+        room_type: join.room_type(),
+        room: join.room(),
+        name: join.name().unwrap_or_default(),
+        options: join.options().map(|options| options.bytes()).unwrap_or_default(),
+    };
+    for (field, length, length_max) in [
+        ("room_type", join.room_type.len(), limits::NAME_BYTES_MAX),
+        ("room", join.room.len(), limits::NAME_BYTES_MAX),
+        ("name", join.name.len(), limits::NAME_BYTES_MAX),
+        ("options", join.options.len(), limits::JOIN_OPTIONS_BYTES_MAX),
+    ] {
+        if length > length_max {
+            return Err(DecodeError::TooLong(field));
+        }
+    }
+    Ok(ClientMessage::Join(join))
+}
+
+fn decode_input(input: wire::Input<'_>) -> Result<ClientMessage<'_>, DecodeError> {
+    let row = input.row().map(|row| row.bytes()).unwrap_or_default();
+    if row.len() > limits::INPUT_ROW_BYTES_MAX {
+        return Err(DecodeError::TooLong("row"));
+    }
+    let applied_tick = Tick(input.applied_tick());
+    Ok(ClientMessage::Input(Input { seq: InputSeq(input.seq()), applied_tick, row }))
+}
+
+fn decode_resync(resync: wire::Resync<'_>) -> Result<ClientMessage<'_>, DecodeError> {
+    let reason = match resync.reason() {
+        wire::ResyncReason::Gap => ResyncReason::Gap,
+        wire::ResyncReason::Malformed => ResyncReason::Malformed,
+        wire::ResyncReason::HashMismatch => ResyncReason::HashMismatch,
+        _ => return Err(DecodeError::OutOfRange("reason")),
+    };
+    Ok(ClientMessage::Resync { have_tick: Tick(resync.have_tick()), reason })
+}
+
+/// Verifies `bytes` as a buffer whose root is a `T`, within the bounds of `options`.
+pub(crate) fn verified<'a, T>(
+    bytes: &'a [u8],
+    options: &VerifierOptions,
+) -> Result<T::Inner, DecodeError>
+where
+    T: flatbuffers::Follow<'a> + Verifiable + 'a,
+{
+    flatbuffers::root_with_opts::<T>(options, bytes).map_err(|_| DecodeError::Malformed)
+}
+
+/// Writes messages of a client. One per connection or thread; its buffer is reused.
+#[derive(Default)]
+pub struct ClientEncoder {
+    builder: FlatBufferBuilder<'static>,
+}
+
+impl ClientEncoder {
+    /// Encodes any message a client can send. [`ClientMessage::Unknown`] becomes an envelope
+    /// with that tag and an empty table, as a newer version would look.
+    pub fn encode(&mut self, message: ClientMessage<'_>) -> &[u8] {
+        let b = &mut self.builder;
+        b.reset();
+        let (body_type, body) = match message {
+            ClientMessage::Join(join) => {
+                let args = wire::JoinArgs {
+                    room_type: Some(b.create_string(join.room_type)),
+                    room: Some(b.create_string(join.room)),
+                    name: Some(b.create_string(join.name)),
+                    options: Some(b.create_vector(join.options)),
+                };
+                (wire::ClientBody::Join, wire::Join::create(b, &args).as_union_value())
+            }
+            ClientMessage::Leave => {
+                let leave = wire::Leave::create(b, &wire::LeaveArgs {});
+                (wire::ClientBody::Leave, leave.as_union_value())
+            }
+            ClientMessage::Input(input) => {
+                let args = wire::InputArgs {
+                    seq: input.seq.0,
+                    applied_tick: input.applied_tick.0,
+                    row: Some(b.create_vector(input.row)),
+                };
+                (wire::ClientBody::Input, wire::Input::create(b, &args).as_union_value())
+            }
+            ClientMessage::Ping { client_us } => {
+                let ping = wire::Ping::create(b, &wire::PingArgs { client_us });
+                (wire::ClientBody::Ping, ping.as_union_value())
+            }
+            ClientMessage::Resync { have_tick, reason } => {
+                let reason = match reason {
+                    ResyncReason::Gap => wire::ResyncReason::Gap,
+                    ResyncReason::Malformed => wire::ResyncReason::Malformed,
+                    ResyncReason::HashMismatch => wire::ResyncReason::HashMismatch,
+                };
+                let args = wire::ResyncArgs { have_tick: have_tick.0, reason };
+                (wire::ClientBody::Resync, wire::Resync::create(b, &args).as_union_value())
+            }
+            ClientMessage::Unknown(tag) => {
+                let empty = wire::Leave::create(b, &wire::LeaveArgs {});
+                (wire::ClientBody(tag), empty.as_union_value())
+            }
+        };
+        let args = wire::ClientEnvelopeArgs { body_type, body: Some(body) };
+        let envelope = wire::ClientEnvelope::create(b, &args);
+        b.finish_minimal(envelope);
+        b.finished_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_survives() {
+        let messages = [
+            ClientMessage::Join(Join { room_type: "arena", room: "a", name: "né", options: &[1] }),
+            ClientMessage::Leave,
+            ClientMessage::Input(Input {
+                seq: InputSeq(9),
+                applied_tick: Tick(3),
+                row: &[1, 2, 3, 4],
+            }),
+            ClientMessage::Ping { client_us: u64::MAX },
+            ClientMessage::Resync { have_tick: Tick(7), reason: ResyncReason::HashMismatch },
+            ClientMessage::Unknown(200),
+        ];
+        let mut encoder = ClientEncoder::default();
+        for message in messages {
+            let bytes = encoder.encode(message).to_vec();
+            assert_eq!(ClientMessage::decode(&bytes), Ok(message));
+        }
+    }
+
+    #[test]
+    fn fields_over_their_limits_name_the_field() {
+        let long = "x".repeat(limits::NAME_BYTES_MAX + 1);
+        let options = vec![0; limits::JOIN_OPTIONS_BYTES_MAX + 1];
+        let join = Join { room_type: "t", room: "r", name: "n", options: &[] };
+        let row = [0; limits::INPUT_ROW_BYTES_MAX + 1];
+        let input = Input { seq: InputSeq(1), applied_tick: Tick(1), row: &row };
+        for (message, field) in [
+            (ClientMessage::Join(Join { room_type: &long, ..join }), "room_type"),
+            (ClientMessage::Join(Join { room: &long, ..join }), "room"),
+            (ClientMessage::Join(Join { name: &long, ..join }), "name"),
+            (ClientMessage::Join(Join { options: &options, ..join }), "options"),
+            (ClientMessage::Input(input), "row"),
+        ] {
+            let bytes = ClientEncoder::default().encode(message).to_vec();
+            assert_eq!(ClientMessage::decode(&bytes), Err(DecodeError::TooLong(field)));
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What both ends of a Tickloom connection must agree on, as pure functions over bytes.
+//!
+//! ```text
+//! socket bytes
+//!   |  handshake   HTTP head -> WebSocket upgrade, plain HTTP request, or a refusal
+//!   |  link        WebSocket frames <-> binary messages, either role
+//!   |  client_message / server_message    FlatBuffers envelopes, verified once
+//!   |  chunks      the packed grammar inside `Delta.chunks`
+//!   v  entities    entities x components, values only
+//!      replica     what a client knows of its room
+//!      client      handshake + link + replica as one sans-I/O client
+//! ```
+//!
+//! Nothing here touches a socket, a clock, a thread or a source of randomness: bytes, times and
+//! keys are arguments. `SPEC.md` beside this crate describes the same wire for people who port a
+//! client to another language.
+
+pub mod limits;
+
+pub mod ids;
+pub mod time;
+
+pub mod close;
+pub mod handshake;
+pub mod link;
+
+pub mod quantise;
+pub mod schema;
+
+pub mod client_message;
+pub mod server_message;
+
+pub mod chunks;
+pub mod entities;
+pub mod replica;
+
+pub mod client;
+
+#[allow(
+    clippy::all,
+    missing_docs,
+    unreachable_pub,
+    unsafe_code,
+    unused,
+    elided_lifetimes_in_paths,
+    rustdoc::all,
+    reason = "flatc wrote it; `schema/generate.sh --check` keeps it equal to the schema"
+)]
+#[rustfmt::skip]
+mod generated;
+
+/// The WebSocket subprotocol this crate speaks.
+pub const SUBPROTOCOL: &str = "tickloom.v1";

@@ -1,0 +1,70 @@
+//! Every bound of the wire, each with the reason for its size.
+//!
+//! Capacities of a server (how many rooms, how much memory) are configuration and live there.
+
+/// Longest HTTP request head a server reads before it answers 431. Browsers with cookies send
+/// 0.6-2 KiB; 8 KiB is the customary ceiling of reverse proxies.
+pub const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// Most header lines in a head, past which the answer is 431.
+pub const HEAD_LINES_MAX: usize = 64;
+
+/// Largest message a client may send, across all its fragments. Inputs are tens of bytes; the
+/// room is for options in `Join` and, later, for opaque values.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest message a server sends. A snapshot of 65,536 entities at 60 bytes each fits.
+pub const SERVER_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Nesting the FlatBuffers verifier follows. The deepest path is envelope, body, schema,
+/// component, field: five.
+pub const TABLE_DEPTH_MAX: usize = 8;
+
+/// Tables the verifier visits in one client message. Shared sub-tables make a 548-byte buffer
+/// cost 11 ms to verify under the library's default of a million; ours have two tables.
+pub const CLIENT_TABLES_MAX: usize = 16;
+
+/// Tables the verifier visits in one server message: a full room schema, with room to spare.
+pub const SERVER_TABLES_MAX: usize = COMPONENTS_MAX * (FIELDS_MAX + 1) + 16;
+
+/// Components in a room's schema. Ids are one byte, and forty columns is already a large game.
+pub const COMPONENTS_MAX: usize = 64;
+
+/// Fields in a packed row.
+pub const FIELDS_MAX: usize = 32;
+
+/// Highest entity id, exclusive: replicas keep dense columns, so this bounds their memory.
+pub const ENTITY_ID_MAX: u32 = 65_536;
+
+/// Bytes of one packed input row. It is kept by value in the input queue of every member.
+pub const INPUT_ROW_BYTES_MAX: usize = 32;
+
+/// Bytes of an opaque value, unless its component says less.
+pub const OPAQUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Keys in the props of one entity and component.
+pub const PROP_KEYS_MAX: usize = 256;
+
+/// Bytes of one property key.
+pub const PROP_KEY_BYTES_MAX: usize = 64;
+
+/// Bytes of one string or bytes property.
+pub const PROP_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a room type's or room's name: they travel in logs and in URLs.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of the options in `Join`.
+pub const JOIN_OPTIONS_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of the reason in a close frame: a control frame holds 125, two are the code (RFC 6455
+/// section 5.5).
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// Fixed point of `Tick` arithmetic: a room closes before its tick counter would wrap.
+pub const TICK_MAX: u32 = u32::MAX - 1;
+
+const _: () = assert!(JOIN_OPTIONS_BYTES_MAX < CLIENT_MESSAGE_BYTES_MAX);
+const _: () = assert!(OPAQUE_BYTES_MAX < SERVER_MESSAGE_BYTES_MAX);
+const _: () = assert!(FIELDS_MAX * 4 >= INPUT_ROW_BYTES_MAX);
+const _: () = assert!(COMPONENTS_MAX <= u8::MAX as usize);

@@ -1,0 +1,432 @@
+//! What a client knows of its room.
+//!
+//! A snapshot replaces, a delta applies, and anything that does not fit asks for a resync: the
+//! transport is ordered and reliable, so a gap means that one of the two ends has a bug or that
+//! the server skipped this client on purpose and said so.
+
+use std::sync::Arc;
+
+use crate::chunks::{Chunk, ChunkError, ChunkKind, GapReader, Reader, SectionKind};
+use crate::client_message::ResyncReason;
+use crate::entities::{Entities, View};
+use crate::ids::{ComponentId, EntityId, MemberId, StreamId, Tick};
+use crate::limits;
+use crate::schema::{Kind, RoomSchema, Scope};
+use crate::server_message::Delta;
+
+/// A room's state as one member sees it.
+#[derive(Debug)]
+pub struct Replica {
+    member: MemberId,
+    entities: Entities,
+    /// The tick the entities are at; [`Tick::ZERO`] while a snapshot is awaited.
+    tick: Tick,
+    scratch: Vec<u8>,
+}
+
+/// What a delta did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Applied {
+    /// How the replica took it.
+    pub outcome: Outcome,
+    /// How many hash chunks it carried; all of them matched.
+    pub hashes_checked: u8,
+}
+
+/// How a replica took a delta.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It replaced everything.
+    Snapshot,
+    /// It moved the replica from its base to its tick.
+    Delta,
+    /// The replica was at its tick or later already; nothing happened.
+    Duplicate,
+    /// The replica waits for a snapshot, and this was none; nothing happened.
+    Awaiting,
+}
+
+/// Why a delta could not be applied. The replica now waits for a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It starts from a tick the replica does not have.
+    #[error("the delta starts at tick {base}, the replica is at {have}")]
+    Gap {
+        /// The replica's tick.
+        have: Tick,
+        /// The delta's base.
+        base: Tick,
+    },
+    /// Its chunks could not be read.
+    #[error("the delta of tick {tick} is malformed: {error}")]
+    Malformed {
+        /// The delta's tick.
+        tick: Tick,
+        /// What is wrong.
+        error: ChunkError,
+    },
+    /// After it, the replica's hash was not the room's.
+    #[error("after tick {tick} the hash of stream {} is not the room's", stream.0)]
+    HashMismatch {
+        /// The delta's tick.
+        tick: Tick,
+        /// The stream that differs.
+        stream: StreamId,
+    },
+}
+
+impl ApplyError {
+    /// What to say in the `Resync` that should follow.
+    #[must_use]
+    pub const fn resync_reason(&self) -> ResyncReason {
+        match self {
+            Self::Gap { .. } => ResyncReason::Gap,
+            Self::Malformed { .. } => ResyncReason::Malformed,
+            Self::HashMismatch { .. } => ResyncReason::HashMismatch,
+        }
+    }
+}
+
+impl Replica {
+    /// An empty replica that waits for its first snapshot.
+    #[must_use]
+    pub fn new(member: MemberId, schema: Arc<RoomSchema>) -> Self {
+        Self { member, entities: Entities::new(schema), tick: Tick::ZERO, scratch: Vec::new() }
+    }
+
+    /// Applies one delta.
+    ///
+    /// # Errors
+    /// [`ApplyError`], after which the content is undefined until the snapshot that answers a
+    /// `Resync`; deltas before it are [`Outcome::Awaiting`].
+    pub fn apply(&mut self, delta: &Delta<'_>) -> Result<Applied, ApplyError> {
+        let head = delta.head;
+        let have = self.tick;
+        let outcome = match head.base {
+            Tick::ZERO => Outcome::Snapshot,
+            _ if have == Tick::ZERO => Outcome::Awaiting,
+            _ if head.tick <= have => Outcome::Duplicate,
+            base if base == have => Outcome::Delta,
+            base => {
+                self.tick = Tick::ZERO;
+                return Err(ApplyError::Gap { have, base });
+            }
+        };
+        if matches!(outcome, Outcome::Awaiting | Outcome::Duplicate) {
+            return Ok(Applied { outcome, hashes_checked: 0 });
+        }
+        // Until the last chunk fits, the content is nobody's.
+        self.tick = Tick::ZERO;
+        let malformed = |error| ApplyError::Malformed { tick: head.tick, error };
+        let mut hashes_checked = 0;
+        let mut reader = Reader::new(delta.chunks);
+        while let Some(chunk) = reader.chunk().map_err(malformed)? {
+            if chunk.kind == ChunkKind::Hash {
+                let stream = chunk.stream;
+                if !self.check_hash(chunk).map_err(malformed)? {
+                    return Err(ApplyError::HashMismatch { tick: head.tick, stream });
+                }
+                hashes_checked += 1;
+                continue;
+            }
+            self.apply_chunk(chunk).map_err(malformed)?;
+        }
+        self.tick = head.tick;
+        Ok(Applied { outcome, hashes_checked })
+    }
+
+    /// The tick the replica is at; [`Tick::ZERO`] while it waits for a snapshot.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// Whose replica this is.
+    #[must_use]
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+
+    /// The content. Meaningful while [`Replica::tick`] is not zero.
+    #[must_use]
+    pub fn entities(&self) -> &Entities {
+        &self.entities
+    }
+
+    fn view(&self, stream: StreamId) -> Result<View, ChunkError> {
+        match stream {
+            StreamId::ROOM => Ok(View::Room),
+            StreamId::MEMBER => Ok(View::Member(self.member)),
+            StreamId(other) => Err(ChunkError::UnknownStream(other)),
+        }
+    }
+
+    fn check_hash(&mut self, mut chunk: Chunk<'_>) -> Result<bool, ChunkError> {
+        let view = self.view(chunk.stream)?;
+        let expected = chunk.body.u32()?;
+        Ok(self.entities.hash(view, &mut self.scratch) == expected)
+    }
+
+    fn apply_chunk(&mut self, chunk: Chunk<'_>) -> Result<(), ChunkError> {
+        let view = self.view(chunk.stream)?;
+        if chunk.kind == ChunkKind::Snapshot {
+            match view {
+                View::Room => self.entities.clear(),
+                View::Member(_) => self.entities.clear_scope(Scope::Owner),
+            }
+        }
+        let mut body = chunk.body;
+        self.apply_structure(view, chunk.kind, &mut body)?;
+        while let Some((kind, component)) = body.section()? {
+            self.apply_section(view.scope(), kind, component, &mut body)?;
+        }
+        Ok(())
+    }
+
+    fn apply_structure(
+        &mut self,
+        view: View,
+        kind: ChunkKind,
+        body: &mut Reader<'_>,
+    ) -> Result<(), ChunkError> {
+        let mut leaves = GapReader::default();
+        while let Some(entity) = leaves.next(body)? {
+            if view != View::Room || kind != ChunkKind::Delta || entity == EntityId::ROOM {
+                return Err(ChunkError::UnexpectedStructure);
+            }
+            self.known(entity)?;
+            self.entities.remove(entity);
+        }
+        let mut enters = GapReader::default();
+        while let Some(entity) = enters.next(body)? {
+            if view != View::Room {
+                return Err(ChunkError::UnexpectedStructure);
+            }
+            let owner = body.member()?;
+            self.entities.insert(entity, owner);
+        }
+        Ok(())
+    }
+
+    fn apply_section(
+        &mut self,
+        scope: Scope,
+        kind: SectionKind,
+        component: ComponentId,
+        body: &mut Reader<'_>,
+    ) -> Result<(), ChunkError> {
+        let wrong = Err(ChunkError::WrongComponent(component.0));
+        let schema = Arc::clone(self.entities.schema());
+        let Some(desc) = schema.components().get(component.index()) else { return wrong };
+        if desc.scope != scope {
+            return wrong;
+        }
+        match (kind, &desc.kind) {
+            (SectionKind::Rows, Kind::Packed(layout)) => {
+                self.apply_rows(component, layout.row_bytes(), body)
+            }
+            (SectionKind::Removed, _) => {
+                let mut gaps = GapReader::default();
+                while let Some(entity) = gaps.next(body)? {
+                    self.known(entity)?;
+                    self.entities.remove_value(component, entity);
+                }
+                Ok(())
+            }
+            (SectionKind::Opaque, Kind::Opaque { value_bytes_max, .. }) => {
+                let mut gaps = GapReader::default();
+                while let Some(entity) = gaps.next(body)? {
+                    self.known(entity)?;
+                    let value = body.sized()?;
+                    if value.len() > *value_bytes_max {
+                        return Err(ChunkError::OpaqueTooLong);
+                    }
+                    self.entities.set_opaque(component, entity, value);
+                }
+                Ok(())
+            }
+            (SectionKind::Props, Kind::Props) => self.apply_props(component, body),
+            (SectionKind::Rows | SectionKind::Opaque | SectionKind::Props, _) => wrong,
+        }
+    }
+
+    fn apply_rows(
+        &mut self,
+        component: ComponentId,
+        row_bytes: usize,
+        body: &mut Reader<'_>,
+    ) -> Result<(), ChunkError> {
+        let mut gaps = GapReader::default();
+        while let Some(entity) = gaps.next(body)? {
+            self.known(entity)?;
+            let row = body.take(row_bytes)?;
+            self.entities.set_row(component, entity, row);
+        }
+        Ok(())
+    }
+
+    fn apply_props(
+        &mut self,
+        component: ComponentId,
+        body: &mut Reader<'_>,
+    ) -> Result<(), ChunkError> {
+        let mut gaps = GapReader::default();
+        while let Some(entity) = gaps.next(body)? {
+            self.known(entity)?;
+            while let Some((key, value)) = body.prop()? {
+                self.entities.set_prop(component, entity, key, value);
+                let keys = self.entities.props(component, entity).map_or(0, |props| props.len());
+                if keys > limits::PROP_KEYS_MAX {
+                    return Err(ChunkError::PropTooLong);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn known(&self, entity: EntityId) -> Result<(), ChunkError> {
+        if self.entities.contains(entity) {
+            return Ok(());
+        }
+        Err(ChunkError::UnknownEntity(entity.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunks::put_chunk;
+    use crate::schema::{ComponentDesc, FieldDesc, FieldType};
+    use crate::server_message::DeltaHead;
+
+    const BODY: ComponentId = ComponentId(0);
+    const SECRET: ComponentId = ComponentId(1);
+
+    fn replica() -> Replica {
+        let field = || vec![FieldDesc::new("hp", FieldType::U8)];
+        let components = vec![
+            ComponentDesc::packed("body", field()).expect("layout"),
+            ComponentDesc::packed("secret", field()).expect("layout").for_owner(),
+        ];
+        let schema = RoomSchema::new(components, vec![]).expect("schema");
+        Replica::new(MemberId(3), Arc::new(schema))
+    }
+
+    fn chunk(stream: StreamId, kind: ChunkKind, body: &[u8]) -> Vec<u8> {
+        let mut chunks = Vec::new();
+        put_chunk(&mut chunks, stream, kind, body);
+        chunks
+    }
+
+    fn apply(
+        replica: &mut Replica,
+        ticks: (u32, u32),
+        chunks: &[u8],
+    ) -> Result<Outcome, ApplyError> {
+        let (base, tick) = (Tick(ticks.0), Tick(ticks.1));
+        let head = DeltaHead { tick, base, ..DeltaHead::default() };
+        replica.apply(&Delta { head, chunks }).map(|applied| applied.outcome)
+    }
+
+    /// A room with entities 0 and 5, the second with 9 hit points.
+    fn snapshot() -> Vec<u8> {
+        chunk(StreamId::ROOM, ChunkKind::Snapshot, &[0, 1, 0, 5, 3, 0, 1, 0, 6, 9, 0])
+    }
+
+    #[test]
+    fn a_snapshot_replaces_and_a_delta_applies() {
+        let mut replica = replica();
+        assert_eq!(apply(&mut replica, (0, 4), &snapshot()), Ok(Outcome::Snapshot));
+        assert_eq!(replica.entities().row(BODY, EntityId(5)), Some(&[9][..]));
+        assert_eq!(replica.entities().owner(EntityId(5)), Some(MemberId(3)));
+        let delta = chunk(StreamId::ROOM, ChunkKind::Delta, &[0, 8, 0, 0, 1, 0, 6, 8, 2, 1, 0]);
+        assert_eq!(apply(&mut replica, (4, 5), &delta), Ok(Outcome::Delta));
+        assert_eq!(replica.entities().row(BODY, EntityId(5)), Some(&[8][..]));
+        assert_eq!(replica.entities().row(BODY, EntityId(7)), Some(&[1][..]));
+        assert_eq!(apply(&mut replica, (0, 9), &snapshot()), Ok(Outcome::Snapshot));
+        assert!(!replica.entities().contains(EntityId(7)), "a snapshot leaves nothing behind");
+    }
+
+    #[test]
+    fn a_gap_waits_for_a_snapshot_and_a_duplicate_does_nothing() {
+        let mut replica = replica();
+        let empty = chunk(StreamId::ROOM, ChunkKind::Delta, &[0, 0]);
+        assert_eq!(apply(&mut replica, (3, 4), &empty), Ok(Outcome::Awaiting));
+        assert_eq!(apply(&mut replica, (0, 4), &snapshot()), Ok(Outcome::Snapshot));
+        assert_eq!(apply(&mut replica, (3, 4), &empty), Ok(Outcome::Duplicate));
+        let gap = ApplyError::Gap { have: Tick(4), base: Tick(6) };
+        assert_eq!(apply(&mut replica, (6, 7), &empty), Err(gap));
+        assert_eq!(apply(&mut replica, (4, 8), &empty), Ok(Outcome::Awaiting));
+        assert_eq!(apply(&mut replica, (0, 9), &snapshot()), Ok(Outcome::Snapshot));
+    }
+
+    #[test]
+    fn a_hash_that_differs_is_an_error_and_one_that_fits_is_counted() {
+        let mut replica = replica();
+        apply(&mut replica, (0, 4), &snapshot()).expect("a snapshot");
+        let hash = replica.entities().hash(View::Room, &mut Vec::new());
+        for (base, planted, fits) in [(4, hash, true), (5, hash ^ 1, false)] {
+            let chunks = chunk(StreamId::ROOM, ChunkKind::Hash, &u32::to_le_bytes(planted));
+            let result = apply(&mut replica, (base, base + 1), &chunks);
+            assert_eq!(result.is_ok(), fits, "{result:?}");
+        }
+        assert_eq!(replica.tick(), Tick::ZERO, "a mismatch waits for a snapshot");
+    }
+
+    #[test]
+    fn chunks_that_do_not_fit_the_room_are_malformed() {
+        let (room, member) = (StreamId::ROOM, StreamId::MEMBER);
+        let delta = ChunkKind::Delta;
+        let rows = [
+            (
+                "row for a stranger",
+                chunk(room, delta, &[0, 0, 1, 0, 8, 1, 0]),
+                ChunkError::UnknownEntity(7),
+            ),
+            ("leave of a stranger", chunk(room, delta, &[8, 0, 0]), ChunkError::UnknownEntity(7)),
+            ("leave of the room", chunk(room, delta, &[1, 0, 0]), ChunkError::UnexpectedStructure),
+            (
+                "enter on the member stream",
+                chunk(member, delta, &[0, 8, 0, 0]),
+                ChunkError::UnexpectedStructure,
+            ),
+            (
+                "a private component in public",
+                chunk(room, delta, &[0, 0, 1, 1, 6, 1, 0]),
+                ChunkError::WrongComponent(1),
+            ),
+            (
+                "component 2",
+                chunk(room, delta, &[0, 0, 1, 2, 6, 1, 0]),
+                ChunkError::WrongComponent(2),
+            ),
+            (
+                "props of a packed component",
+                chunk(room, delta, &[0, 0, 4, 0, 0]),
+                ChunkError::WrongComponent(0),
+            ),
+            ("section 9", chunk(room, delta, &[0, 0, 9, 0]), ChunkError::UnknownSection(9)),
+            ("stream 2", chunk(StreamId(2), delta, &[0, 0]), ChunkError::UnknownStream(2)),
+            ("chunk kind 9", vec![0, 9, 0], ChunkError::UnknownChunk(9)),
+            ("cut row", chunk(room, delta, &[0, 0, 1, 0, 6]), ChunkError::Truncated),
+            ("no end of list", chunk(room, delta, &[0, 0, 1, 0, 6, 1]), ChunkError::Truncated),
+        ];
+        for (name, chunks, error) in rows {
+            let mut replica = replica();
+            apply(&mut replica, (0, 4), &snapshot()).expect("a snapshot");
+            let expected = ApplyError::Malformed { tick: Tick(5), error };
+            assert_eq!(apply(&mut replica, (4, 5), &chunks), Err(expected), "{name}");
+            assert_eq!(replica.tick(), Tick::ZERO, "{name}: waits for a snapshot");
+        }
+    }
+
+    #[test]
+    fn private_values_arrive_on_the_member_stream() {
+        let mut replica = replica();
+        let mut chunks = snapshot();
+        put_chunk(&mut chunks, StreamId::MEMBER, ChunkKind::Snapshot, &[0, 0, 1, 1, 6, 42, 0]);
+        apply(&mut replica, (0, 4), &chunks).expect("a snapshot");
+        assert_eq!(replica.entities().row(SECRET, EntityId(5)), Some(&[42][..]));
+    }
+}
