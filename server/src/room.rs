@@ -1,0 +1,325 @@
+//! A room: members, their inputs, and the one place where shared state changes.
+//!
+//! ```text
+//! join, input, leave --> Room --tick--> inputs -> logic -> state -> broadcast -> outboxes
+//! ```
+//!
+//! Left of a room everything is hostile; what reaches it is checked and in order. A room does
+//! not know sockets, and it knows time only as the moment it is told to tick.
+
+pub mod arena;
+pub mod broadcast;
+pub mod logic;
+pub mod member;
+pub mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickloom_protocol::entities::View;
+use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, RoomKey, Tick};
+use tickloom_protocol::schema::RoomSchema;
+use tickloom_protocol::server_message::{
+    Joined, RefusalCode, RoomClock, ServerEncoder, ServerMessage, TimeSync,
+};
+use tickloom_protocol::time::Timestamp;
+
+use crate::room::broadcast::{Broadcast, Occasion};
+use crate::room::logic::{Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType};
+use crate::room::member::Member;
+use crate::room::state::State;
+use crate::session::{PendingJoin, SessionId};
+use crate::session_table::Outboxes;
+use crate::ticker::Ticker;
+
+/// A room of one shard.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RoomId {
+    /// Position in the shard's table.
+    pub index: u32,
+    /// Tells the room from earlier ones at the same position.
+    pub generation: u32,
+}
+
+/// One room.
+pub struct Room {
+    key: RoomKey,
+    spec: RoomSpec,
+    logic: Box<dyn RoomLogic>,
+    state: State,
+    rng: fastrand::Rng,
+    ticker: Ticker,
+    members: BTreeMap<MemberId, Member>,
+    next_member: u16,
+    /// The tick whose state was broadcast last.
+    sent: Tick,
+    /// The first tick that owes its members a hash.
+    hash_due: Tick,
+}
+
+/// Why a join did not succeed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinRefusal {
+    /// For programs.
+    pub code: RefusalCode,
+    /// For people.
+    pub message: String,
+}
+
+/// What one tick did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TickReport {
+    /// How late the tick began.
+    pub lateness: Duration,
+    /// What the room wants next.
+    pub next: Next,
+}
+
+impl Room {
+    /// A new room, whose first tick is due one step after `now`.
+    ///
+    /// # Panics
+    /// When the room type's own description is out of its ranges.
+    #[must_use]
+    pub fn new(key: RoomKey, room_type: &dyn RoomType, now: Timestamp, seed: u64) -> Self {
+        let spec = room_type.spec();
+        let rates = RoomSpec::TICK_RATE_HZ_MIN..=RoomSpec::TICK_RATE_HZ_MAX;
+        assert!(rates.contains(&spec.tick_rate_hz), "{key}: {} Hz", spec.tick_rate_hz);
+        assert!(spec.send_every > 0, "{key}: state must be sent sometime");
+        let mut room = Self {
+            key,
+            logic: room_type.create(),
+            state: State::new(Arc::clone(&spec.schema), spec.entities_max),
+            rng: fastrand::Rng::with_seed(seed),
+            ticker: Ticker::new(now, spec.tick_us(), spec.send_every),
+            members: BTreeMap::new(),
+            next_member: 1,
+            sent: Tick::ZERO,
+            hash_due: Tick::ZERO,
+            spec,
+        };
+        let (logic, mut context) = room.inside();
+        logic.on_create(&mut context);
+        room
+    }
+
+    /// Gives a session a seat.
+    ///
+    /// # Errors
+    /// Why there is none for it.
+    pub fn join(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        join: &PendingJoin,
+    ) -> Result<Joined, JoinRefusal> {
+        if self.members.len() >= self.spec.members_max {
+            let seats = self.spec.members_max;
+            let message = format!("all {seats} seats of {} are taken", self.key);
+            return Err(JoinRefusal { code: RefusalCode::RoomFull, message });
+        }
+        let member = self.free_member_id();
+        let Some(entity) = self.state.spawn(member) else {
+            let message = format!("{} has no free entity", self.key);
+            return Err(JoinRefusal { code: RefusalCode::RoomFull, message });
+        };
+        if self.members.is_empty() {
+            // The room slept; its clock goes on where it stopped.
+            self.ticker.slip(now);
+        }
+        self.members.insert(member, Member::new(session, entity));
+        let joiner = Joiner { member, entity, name: &join.name, options: &join.options };
+        let (logic, mut context) = self.inside();
+        if let Err(Denial { message }) = logic.on_join(&mut context, &joiner) {
+            self.members.remove(&member);
+            self.state.despawn_owned(member);
+            return Err(JoinRefusal { code: RefusalCode::Denied, message });
+        }
+        Ok(Joined {
+            member,
+            entity,
+            clock: self.ticker.clock(),
+            tick: self.ticker.tick(),
+            schema: RoomSchema::clone(self.state.schema()),
+        })
+    }
+
+    /// Takes a seat back, with everything its member owns.
+    pub fn leave(&mut self, member: MemberId) {
+        if !self.members.contains_key(&member) {
+            return;
+        }
+        let (logic, mut context) = self.inside();
+        logic.on_leave(&mut context, member);
+        self.members.remove(&member);
+        self.state.despawn_owned(member);
+    }
+
+    /// Queues what a member wants to do. `row` fits the room's input layout.
+    pub fn handle_input(&mut self, member: MemberId, seq: InputSeq, row: &[u8]) {
+        if let Some(member) = self.members.get_mut(&member) {
+            member.inputs.push(seq, row);
+        }
+    }
+
+    /// A member's replica is of no use any more: the next tick sends a snapshot.
+    pub fn handle_resync(&mut self, member: MemberId) {
+        if let Some(member) = self.members.get_mut(&member) {
+            member.baseline = Tick::ZERO;
+        }
+    }
+
+    /// One step: inputs, logic, and on a send tick the state to everybody.
+    pub fn tick(
+        &mut self,
+        now: Timestamp,
+        broadcast: &mut Broadcast,
+        outboxes: &mut impl Outboxes,
+    ) -> TickReport {
+        let lateness = self.ticker.begin(now);
+        debug_assert_eq!(self.ticker.tick(), self.state.building(), "{}: one count", self.key);
+        self.take_inputs(broadcast.member_scratch());
+        let (logic, mut context) = self.inside();
+        let mut next = logic.on_tick(&mut context);
+        if self.ticker.tick() >= Tick::MAX {
+            next = Next::Close;
+        }
+        if self.ticker.is_send_tick() {
+            let with_hash = self.state.building() >= self.hash_due;
+            if with_hash {
+                self.hash_due =
+                    Tick(self.state.building().0.saturating_add(self.spec.tick_rate_hz));
+            }
+            let occasion = Occasion { previous: self.sent, with_hash };
+            broadcast.send(&mut self.state, &mut self.members, occasion, outboxes);
+            self.sent = self.state.building();
+            self.state.mark_sent();
+        }
+        self.state.advance();
+        #[cfg(debug_assertions)]
+        self.state.check_invariants();
+        TickReport { lateness, next }
+    }
+
+    /// Lets the room's clock slip after a stall, and tells its members.
+    pub fn slip(
+        &mut self,
+        now: Timestamp,
+        encoder: &mut ServerEncoder,
+        outboxes: &mut impl Outboxes,
+    ) {
+        self.ticker.slip(now);
+        let sync = TimeSync { server: now, ..self.time_sync(now) };
+        let payload = encoder.encode(&ServerMessage::TimeSync(sync));
+        let mut frame = Vec::with_capacity(payload.len() + 4);
+        tickloom_protocol::link::put_binary_header(payload.len(), &mut frame);
+        frame.extend_from_slice(payload);
+        let frame = bytes::Bytes::from(frame);
+        for member in self.members.values() {
+            if let Some(outbox) = outboxes.outbox(member.session()) {
+                outbox.push(frame.clone());
+            }
+        }
+    }
+
+    /// The room's clock at this moment, as the answer to nobody's ping.
+    #[must_use]
+    pub fn time_sync(&self, now: Timestamp) -> TimeSync {
+        let epoch = self.ticker.clock().epoch;
+        TimeSync { client_us: 0, server: now, tick: self.ticker.tick(), epoch }
+    }
+
+    /// When the room's ticks are due.
+    #[must_use]
+    pub fn clock(&self) -> RoomClock {
+        self.ticker.clock()
+    }
+
+    /// When the next tick is due. Meaningless without members: such a room sleeps.
+    #[must_use]
+    pub fn next_due(&self) -> Timestamp {
+        self.ticker.next_due()
+    }
+
+    /// The room's name.
+    #[must_use]
+    pub fn key(&self) -> &RoomKey {
+        &self.key
+    }
+
+    /// The members and their seats, in joining order.
+    #[must_use]
+    pub fn members(&self) -> &BTreeMap<MemberId, Member> {
+        &self.members
+    }
+
+    /// The room's state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The last tick whose state was broadcast.
+    #[must_use]
+    pub fn sent(&self) -> Tick {
+        self.sent
+    }
+
+    /// The hash every member that keeps up must come to, once nothing has changed since the last
+    /// broadcast.
+    #[must_use]
+    pub fn hash(&self, view: View) -> u32 {
+        self.state.entities().hash(view, &mut Vec::new())
+    }
+
+    fn inside(&mut self) -> (&mut dyn RoomLogic, Context<'_>) {
+        let context = Context {
+            state: &mut self.state,
+            rng: &mut self.rng,
+            members: &self.members,
+            tick_us: self.ticker.clock().tick_us,
+        };
+        (&mut *self.logic, context)
+    }
+
+    fn take_inputs(&mut self, scratch: &mut Vec<MemberId>) {
+        scratch.clear();
+        scratch.extend(self.members.keys());
+        for id in scratch.iter() {
+            let Some(member) = self.members.get_mut(id) else { continue };
+            let inputs = member.inputs.take_tick();
+            let (logic, mut context) = self.inside();
+            for (row, freshness) in inputs.iter().flatten() {
+                logic.on_input(&mut context, *id, row.bytes(), *freshness);
+            }
+        }
+    }
+
+    /// The next id that nobody has. There are fewer seats than ids.
+    fn free_member_id(&mut self) -> MemberId {
+        loop {
+            let id = MemberId(self.next_member);
+            self.next_member = self.next_member.checked_add(1).unwrap_or(1);
+            if !self.members.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// The entity of a member.
+    #[must_use]
+    pub fn entity_of(&self, member: MemberId) -> Option<EntityId> {
+        self.members.get(&member).map(Member::entity)
+    }
+}
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room")
+            .field("key", &self.key)
+            .field("tick", &self.ticker.tick())
+            .field("members_count", &self.members.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,382 @@
+//! A game for many: steer, collect, shoot, score. The server decides everything.
+//!
+//! ```text
+//! inputs --> intents --\
+//!                       > fighters move and fire -> projectiles fly -> pickups are taken
+//! bots think -> intents/                                                     |
+//!                            clients <- rows <- publish what is different <--/
+//! ```
+//!
+//! Positions are kept as floats here and written as quantised rows at the end of a tick. Tables
+//! are vectors in a fixed order, so that the same seed and inputs give the same game. A tick
+//! allocates nothing unless somebody comes, goes or dies.
+
+use std::sync::Arc;
+
+use tickloom_protocol::chunks::Value;
+use tickloom_protocol::ids::{EntityId, MemberId};
+use tickloom_protocol::schema::{FieldId, RoomSchema};
+
+use crate::room::arena::bot::{Brain, FIGHTERS_MIN, NAMES};
+use crate::room::arena::fighter::{Driver, Fighter};
+use crate::room::arena::grid::Grid;
+use crate::room::arena::map::Map;
+use crate::room::arena::pickup::{PICKUPS, Pickup};
+use crate::room::arena::projectile::{Flight, PROJECTILES_MAX, Projectile};
+use crate::room::arena::vector::Vec2;
+use crate::room::logic::{Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType};
+use crate::room::state::State;
+
+mod bot;
+mod fighter;
+mod grid;
+mod map;
+mod pickup;
+mod projectile;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+pub use map::HALF_EXTENT;
+pub use schema::{BODY, BUTTON_FIRE, EntityKind, LOOK, MAP, PROFILE, VITALS, WEAPON};
+
+/// Seats in an arena.
+pub const MEMBERS_MAX: usize = 128;
+/// Entities in an arena.
+pub const ENTITIES_MAX: usize = 2048;
+
+const NAME: &str = "name";
+const BEST: &str = "best";
+const NAME_CHARS_MAX: usize = 24;
+
+const DAMAGE: u8 = 25;
+const KILL_SCORE: u16 = 5;
+
+/// Players who join between two ticks do so before the bots make room.
+const FIGHTERS_MAX: usize = MEMBERS_MAX + FIGHTERS_MIN;
+
+const _: () = assert!(
+    1 + FIGHTERS_MAX + PROJECTILES_MAX + PICKUPS <= ENTITIES_MAX,
+    "everything an arena may hold fits in its state"
+);
+
+/// The room type `arena`.
+#[derive(Debug)]
+pub struct Arena {
+    tick_rate_hz: u32,
+    schema: Arc<RoomSchema>,
+}
+
+impl Arena {
+    /// Ticks per second unless configured otherwise.
+    pub const TICK_RATE_HZ: u32 = 20;
+
+    /// Arenas that tick at this rate, which the caller keeps within what [`RoomSpec`] allows.
+    #[must_use]
+    pub fn new(tick_rate_hz: u32) -> Self {
+        let schema =
+            schema::describe().expect("the arena's description is a constant that tests check");
+        Self { tick_rate_hz, schema: Arc::new(schema) }
+    }
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self::new(Self::TICK_RATE_HZ)
+    }
+}
+
+impl RoomType for Arena {
+    fn name(&self) -> &str {
+        "arena"
+    }
+
+    fn spec(&self) -> RoomSpec {
+        RoomSpec {
+            tick_rate_hz: self.tick_rate_hz,
+            send_every: 1,
+            members_max: MEMBERS_MAX,
+            entities_max: ENTITIES_MAX,
+            schema: Arc::clone(&self.schema),
+        }
+    }
+
+    fn create(&self) -> Box<dyn RoomLogic> {
+        Box::new(ArenaLogic::new())
+    }
+}
+
+/// The game's durations, in the nearest whole number of this room's ticks.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Length of a tick.
+    seconds: f32,
+    fire_ticks: u8,
+    reload_ticks: u8,
+    respawn_ticks: u16,
+    projectile_ticks: u16,
+}
+
+impl Pace {
+    fn new(seconds: f32) -> Self {
+        let ticks = |duration: f32| (duration / seconds).round().max(1.0);
+        Self {
+            seconds,
+            fire_ticks: ticks(0.25) as u8,
+            reload_ticks: ticks(1.25) as u8,
+            respawn_ticks: ticks(1.0) as u16,
+            projectile_ticks: ticks(1.2) as u16,
+        }
+    }
+}
+
+/// One arena: what its entities do, and what clients are not told of them.
+#[derive(Debug)]
+struct ArenaLogic {
+    pace: Pace,
+    map: Map,
+    grid: Grid,
+    /// In ascending order of their entities.
+    fighters: Vec<Fighter>,
+    /// In the order they were fired; at most [`PROJECTILES_MAX`].
+    projectiles: Vec<Projectile>,
+    /// At most [`PICKUPS`], and fewer only while the room is full.
+    pickups: Vec<Pickup>,
+}
+
+impl RoomLogic for ArenaLogic {
+    fn on_create(&mut self, room: &mut Context<'_>) {
+        self.pace = Pace::new(room.tick_seconds());
+        self.map = Map::generate(room.rng());
+        room.state_mut().set_opaque(MAP, EntityId::ROOM, &self.map.encode());
+        self.place_pickups(room);
+    }
+
+    fn on_join(&mut self, room: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial> {
+        let name = match clean_name(joiner.name) {
+            name if name.is_empty() => format!("player-{}", joiner.member.0),
+            name => name,
+        };
+        let position = self.map.free_place(room.rng());
+        self.add_fighter(room, joiner.entity, Driver::Member(joiner.member), position, &name);
+        Ok(())
+    }
+
+    /// When two inputs arrive for one tick the newer one steers, and either may fire.
+    fn on_input(
+        &mut self,
+        room: &mut Context<'_>,
+        member: MemberId,
+        row: &[u8],
+        _freshness: Freshness,
+    ) {
+        let entity = room.entity_of(member);
+        let Some(index) = entity.and_then(|entity| find(&self.fighters, entity)) else { return };
+        let layout = room.state().schema().input();
+        let read = |field| layout.read(row, FieldId(field));
+        let intent = &mut self.fighters[index].intent;
+        intent.movement = Vec2::new(read(0) as f32, read(1) as f32);
+        intent.aim = Some(read(2) as f32);
+        intent.fire |= read(3) as u8 & BUTTON_FIRE != 0;
+    }
+
+    fn on_tick(&mut self, room: &mut Context<'_>) -> Next {
+        self.balance_bots(room);
+        self.think(room);
+        self.move_fighters(room);
+        let living = self.fighters.iter().enumerate().filter(|(_, fighter)| fighter.is_alive());
+        self.grid.rebuild(living.map(|(index, fighter)| (index, fighter.position)));
+        self.fly_projectiles(room.state_mut());
+        self.collect_pickups(room.state_mut());
+        self.place_pickups(room);
+        let state = room.state_mut();
+        self.fighters.iter().for_each(|fighter| fighter.publish(state));
+        self.projectiles.iter().for_each(|projectile| projectile.publish(state));
+        Next::Tick
+    }
+
+    fn on_leave(&mut self, room: &mut Context<'_>, member: MemberId) {
+        let is_theirs = |fighter: &Fighter| matches!(fighter.driver, Driver::Member(driver) if driver == member);
+        if let Some(index) = self.fighters.iter().position(is_theirs) {
+            self.remove_fighter(room.state_mut(), index);
+        }
+    }
+}
+
+impl ArenaLogic {
+    fn new() -> Self {
+        Self {
+            pace: Pace::new(1.0 / Arena::TICK_RATE_HZ as f32),
+            map: Map::default(),
+            grid: Grid::with_capacity(FIGHTERS_MAX),
+            fighters: Vec::with_capacity(FIGHTERS_MAX),
+            projectiles: Vec::with_capacity(PROJECTILES_MAX),
+            pickups: Vec::with_capacity(PICKUPS),
+        }
+    }
+
+    /// Bots fill up to [`FIGHTERS_MIN`] fighters and leave when players come.
+    fn balance_bots(&mut self, room: &mut Context<'_>) {
+        while self.fighters.len() > FIGHTERS_MIN
+            && let Some(index) = self.fighters.iter().rposition(Fighter::is_bot)
+        {
+            let entity = self.fighters[index].entity;
+            self.remove_fighter(room.state_mut(), index);
+            room.state_mut().despawn(entity);
+        }
+        while self.fighters.len() < FIGHTERS_MIN {
+            let is_taken = |name: &usize| {
+                let mut drivers = self.fighters.iter().map(|fighter| fighter.driver);
+                drivers.any(|driver| matches!(driver, Driver::Bot(brain) if brain.name == *name))
+            };
+            let name = (0..NAMES.len()).find(|name| !is_taken(name));
+            let name = name.expect("there are as many names as bots");
+            let Some(entity) = room.state_mut().spawn(MemberId::SERVER) else { return };
+            let position = self.map.free_place(room.rng());
+            let driver = Driver::Bot(Brain::new(name, position));
+            self.add_fighter(room, entity, driver, position, NAMES[name]);
+        }
+    }
+
+    fn think(&mut self, room: &mut Context<'_>) {
+        let tick = room.tick().0;
+        for index in 0..self.fighters.len() {
+            let me = &self.fighters[index];
+            let Driver::Bot(mut brain) = me.driver else { continue };
+            if Brain::is_due(me.entity, tick) {
+                brain.look_around(me, &self.fighters, &self.pickups, room.rng());
+            }
+            let intent = brain.drive(me, &self.fighters, &self.map, &self.pace);
+            let me = &mut self.fighters[index];
+            (me.driver, me.intent) = (Driver::Bot(brain), intent);
+        }
+    }
+
+    /// Everybody does what their intent says; whoever is dead waits for another life.
+    fn move_fighters(&mut self, room: &mut Context<'_>) {
+        let Self { pace, map, fighters, projectiles, .. } = self;
+        for fighter in fighters {
+            let intent = std::mem::take(&mut fighter.intent);
+            if !fighter.is_alive() {
+                if fighter.wait_to_respawn() {
+                    fighter.respawn(map.free_place(room.rng()));
+                }
+                continue;
+            }
+            fighter.steer(&intent, map, pace);
+            fighter.cool_down();
+            let fires = intent.fire && fighter.can_fire() && projectiles.len() < PROJECTILES_MAX;
+            if fires && let Some(entity) = room.state_mut().spawn(MemberId::SERVER) {
+                let look = [EntityKind::Projectile as u8, fighter.colour];
+                room.state_mut().set_row(LOOK, entity, &look);
+                fighter.spend_shot(pace);
+                projectiles.push(Projectile {
+                    entity,
+                    shooter: fighter.entity,
+                    position: fighter.position,
+                    direction: Vec2::from_angle(fighter.yaw),
+                    yaw: fighter.yaw,
+                    ticks_left: pace.projectile_ticks,
+                });
+            }
+        }
+    }
+
+    fn fly_projectiles(&mut self, state: &mut State) {
+        let Self { pace, map, grid, fighters, projectiles, .. } = self;
+        projectiles.retain_mut(|projectile| {
+            let flight = projectile.step(pace, map, grid, fighters);
+            if let Flight::Hits(victim) = flight
+                && fighters[victim].wound(DAMAGE, pace)
+            {
+                state.set_prop(PROFILE, fighters[victim].entity, BEST, Value::Nil);
+                reward_kill(state, fighters, projectile.shooter);
+            }
+            if flight != Flight::Goes {
+                state.despawn(projectile.entity);
+            }
+            flight == Flight::Goes
+        });
+    }
+
+    fn collect_pickups(&mut self, state: &mut State) {
+        let Self { pace, grid, fighters, pickups, .. } = self;
+        pickups.retain(|pickup| {
+            let Some(index) = pickup.collector(grid, fighters) else { return true };
+            fighters[index].collect(pace);
+            state.despawn(pickup.entity);
+            false
+        });
+    }
+
+    /// Puts a new pickup somewhere for each that is missing.
+    fn place_pickups(&mut self, room: &mut Context<'_>) {
+        while self.pickups.len() < PICKUPS {
+            let position = self.map.free_place(room.rng());
+            let colour = room.rng().u8(..);
+            match Pickup::spawn(room.state_mut(), position, colour) {
+                Some(pickup) => self.pickups.push(pickup),
+                None => return,
+            }
+        }
+    }
+
+    fn add_fighter(
+        &mut self,
+        room: &mut Context<'_>,
+        entity: EntityId,
+        driver: Driver,
+        position: Vec2,
+        name: &str,
+    ) {
+        let fighter = Fighter::new(entity, driver, room.rng().u8(..), position);
+        let kind = if fighter.is_bot() { EntityKind::Bot } else { EntityKind::Player };
+        let state = room.state_mut();
+        state.set_row(LOOK, entity, &[kind as u8, fighter.colour]);
+        state.set_prop(PROFILE, entity, NAME, Value::Str(name.into()));
+        fighter.publish(state);
+        let index = self.fighters.partition_point(|other| other.entity < entity);
+        self.fighters.insert(index, fighter);
+    }
+
+    /// Forgets a fighter and takes its shots out of the air: its id will be somebody else's.
+    fn remove_fighter(&mut self, state: &mut State, index: usize) {
+        let gone = self.fighters.remove(index).entity;
+        self.projectiles.retain(|projectile| {
+            if projectile.shooter == gone {
+                state.despawn(projectile.entity);
+            }
+            projectile.shooter != gone
+        });
+    }
+}
+
+/// The index of a fighter.
+fn find(fighters: &[Fighter], entity: EntityId) -> Option<usize> {
+    fighters.binary_search_by_key(&entity, |fighter| fighter.entity).ok()
+}
+
+fn reward_kill(state: &mut State, fighters: &mut [Fighter], shooter: EntityId) {
+    let Some(index) = find(fighters, shooter) else { return };
+    let shooter = &mut fighters[index];
+    shooter.score = shooter.score.saturating_add(KILL_SCORE);
+    // A shot may land after its shooter's death; a streak belongs to a life.
+    if shooter.is_alive() {
+        shooter.streak = shooter.streak.saturating_add(1);
+        state.set_prop(PROFILE, shooter.entity, BEST, Value::Int(shooter.streak.into()));
+    }
+}
+
+/// A name that is short and cannot disturb the text around it.
+fn clean_name(name: &str) -> String {
+    let disturbs = |letter: char| {
+        letter.is_control()
+            // Invisible, or turns the direction of the text that follows.
+            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let clean: String =
+        name.trim().chars().filter(|letter| !disturbs(*letter)).take(NAME_CHARS_MAX).collect();
+    clean.trim().into()
+}

@@ -1,0 +1,170 @@
+//! What a room does, as opposed to how it is kept: the trait a game implements.
+//!
+//! A [`RoomLogic`] lives on one shard, so it needs no locks and need not be `Send`. Its
+//! [`Context`] is the only source of time, randomness, state and members; logic that uses
+//! nothing else (and iterates in order, never over a `HashMap`) gives the same state for the
+//! same inputs and seed on every run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tickloom_protocol::ids::{EntityId, MemberId, Tick};
+use tickloom_protocol::schema::RoomSchema;
+
+use crate::room::member::Member;
+use crate::room::state::State;
+
+/// What rooms of one type have in common, and how to make one. Shared by all shards.
+pub trait RoomType: Send + Sync {
+    /// What clients call it in `Join`.
+    fn name(&self) -> &str;
+
+    /// What a room of this type is made of.
+    fn spec(&self) -> RoomSpec;
+
+    /// The logic of one new room.
+    fn create(&self) -> Box<dyn RoomLogic>;
+}
+
+/// What a room is made of.
+#[derive(Clone, Debug)]
+pub struct RoomSpec {
+    /// Ticks per second, 1 to 128.
+    pub tick_rate_hz: u32,
+    /// State is sent every this many ticks, 1 to 255.
+    pub send_every: u8,
+    /// Seats.
+    pub members_max: usize,
+    /// Entities, the room itself included.
+    pub entities_max: usize,
+    /// Components and inputs.
+    pub schema: Arc<RoomSchema>,
+}
+
+impl RoomSpec {
+    /// The slowest rate a room may tick at, in Hz.
+    pub const TICK_RATE_HZ_MIN: u32 = 1;
+    /// The fastest rate a room may tick at, in Hz.
+    pub const TICK_RATE_HZ_MAX: u32 = 128;
+
+    /// Microseconds from one tick to the next.
+    #[must_use]
+    pub const fn tick_us(&self) -> u32 {
+        1_000_000 / self.tick_rate_hz
+    }
+}
+
+/// The behaviour of one room.
+pub trait RoomLogic {
+    /// The room was made for its first joiner.
+    fn on_create(&mut self, _room: &mut Context<'_>) {}
+
+    /// Somebody wants a seat; `joiner.entity` was spawned for them. A refusal despawns it.
+    ///
+    /// # Errors
+    /// Why they do not get one.
+    fn on_join(&mut self, room: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial>;
+
+    /// What a member does in this tick: a row in the room's input layout. Called once or twice
+    /// per member before [`RoomLogic::on_tick`].
+    fn on_input(
+        &mut self,
+        room: &mut Context<'_>,
+        member: MemberId,
+        row: &[u8],
+        freshness: Freshness,
+    );
+
+    /// One step of fixed length.
+    fn on_tick(&mut self, room: &mut Context<'_>) -> Next;
+
+    /// A member left or lost its connection. Afterwards everything it owns is despawned.
+    fn on_leave(&mut self, _room: &mut Context<'_>, _member: MemberId) {}
+}
+
+/// Somebody who wants a seat.
+#[derive(Clone, Copy, Debug)]
+pub struct Joiner<'a> {
+    /// The member id they would have.
+    pub member: MemberId,
+    /// The entity that would be theirs.
+    pub entity: EntityId,
+    /// What they want to be called; may be empty.
+    pub name: &'a str,
+    /// Bytes for the logic, checked by nobody yet.
+    pub options: &'a [u8],
+}
+
+/// Why somebody does not get a seat.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Denial {
+    /// One sentence for the player.
+    pub message: String,
+}
+
+/// Where an input comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    /// The member sent it for this tick.
+    Fresh,
+    /// Nothing arrived in time; this is the member's last input again.
+    Repeated,
+}
+
+/// What a room wants after a tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Another tick.
+    Tick,
+    /// To end: members are told and get no further state.
+    Close,
+}
+
+/// A room from the inside.
+pub struct Context<'a> {
+    pub(crate) state: &'a mut State,
+    pub(crate) rng: &'a mut fastrand::Rng,
+    pub(crate) members: &'a BTreeMap<MemberId, Member>,
+    pub(crate) tick_us: u32,
+}
+
+impl Context<'_> {
+    /// The tick under construction.
+    #[must_use]
+    pub fn tick(&self) -> Tick {
+        self.state.building()
+    }
+
+    /// The length of a tick in seconds.
+    #[must_use]
+    pub fn tick_seconds(&self) -> f32 {
+        self.tick_us as f32 / 1e6
+    }
+
+    /// The room's only randomness, seeded when it was made.
+    pub fn rng(&mut self) -> &mut fastrand::Rng {
+        self.rng
+    }
+
+    /// The room's state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        self.state
+    }
+
+    /// The room's state, to change it.
+    pub fn state_mut(&mut self) -> &mut State {
+        self.state
+    }
+
+    /// Everybody with a seat, in joining order.
+    pub fn members(&self) -> impl Iterator<Item = MemberId> {
+        self.members.keys().copied()
+    }
+
+    /// The entity that is a member's own.
+    #[must_use]
+    pub fn entity_of(&self, member: MemberId) -> Option<EntityId> {
+        self.members.get(&member).map(Member::entity)
+    }
+}
