@@ -1,0 +1,14 @@
+//! What shards say to each other: data, without a socket in it.
+
+use crate::session::Session;
+
+/// One piece of mail.
+#[derive(Debug)]
+pub enum Mail {
+    /// A session whose room lives on the receiving shard. Its socket travels beside it.
+    Adopt(Box<Session>),
+    /// A session that could not be delivered, back at its sender.
+    Returned(Box<Session>),
+    /// Close everything politely and stop.
+    Stop,
+}

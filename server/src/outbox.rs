@@ -1,0 +1,181 @@
+//! What a session still has to be sent: whole frames, shared where they are the same for many.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+
+/// Bounds of one session's queue, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutboxLimits {
+    /// From here on the session is congested: it gets no state until its queue is empty.
+    pub soft_bytes_max: usize,
+    /// From here on the session is lost and closes.
+    pub hard_bytes_max: usize,
+}
+
+/// Whether a session takes more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backpressure {
+    /// It keeps up.
+    Ready,
+    /// It fell behind and its queue is not empty yet: send nothing but control messages.
+    Congested,
+    /// It is hopelessly behind: close it.
+    Overflow,
+}
+
+/// A queue of frames. Only whole frames go in, so whatever is queued by whom, frames never
+/// interleave.
+#[derive(Debug)]
+pub struct Outbox {
+    limits: OutboxLimits,
+    /// Non-empty slices; the first one may be partly sent already.
+    queue: VecDeque<Bytes>,
+    /// The sum of the slices' lengths.
+    bytes: usize,
+    /// Set when `bytes` passes the soft limit, cleared when the queue is empty.
+    congested: bool,
+}
+
+impl Outbox {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self { limits, queue: VecDeque::new(), bytes: 0, congested: false }
+    }
+
+    /// Queues whole frames, or the next slice of a frame whose slices are queued back to back.
+    pub fn push(&mut self, slice: Bytes) {
+        if slice.is_empty() {
+            return;
+        }
+        self.bytes += slice.len();
+        self.queue.push_back(slice);
+        self.congested |= self.bytes > self.limits.soft_bytes_max;
+    }
+
+    /// Copies as much of the queue's front as fits into `buffer`; says how much that is.
+    #[must_use]
+    pub fn copy_front(&self, buffer: &mut [u8]) -> usize {
+        let mut copied = 0;
+        for slice in &self.queue {
+            let fits = slice.len().min(buffer.len() - copied);
+            buffer[copied..copied + fits].copy_from_slice(&slice[..fits]);
+            copied += fits;
+            if fits < slice.len() {
+                break;
+            }
+        }
+        copied
+    }
+
+    /// Drops the first `sent` bytes.
+    ///
+    /// # Panics
+    /// When fewer bytes are queued.
+    pub fn advance(&mut self, mut sent: usize) {
+        self.bytes -= sent;
+        while sent > 0 {
+            let front = self.queue.front_mut().expect("the sum of the slices is `bytes`");
+            if sent < front.len() {
+                front.advance(sent);
+                break;
+            }
+            sent -= front.len();
+            self.queue.pop_front();
+        }
+        if self.queue.is_empty() {
+            self.congested = false;
+            // A burst must not be paid for in memory for ever.
+            if self.queue.capacity() > 64 {
+                self.queue.shrink_to(8);
+            }
+        }
+    }
+
+    /// Drops everything, because nobody will read it.
+    pub fn clear(&mut self) {
+        self.queue.clear();
+        self.bytes = 0;
+        self.congested = false;
+    }
+
+    /// Whether the session takes more.
+    #[must_use]
+    pub fn backpressure(&self) -> Backpressure {
+        if self.bytes > self.limits.hard_bytes_max {
+            return Backpressure::Overflow;
+        }
+        if self.congested { Backpressure::Congested } else { Backpressure::Ready }
+    }
+
+    /// Bytes queued.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing is queued.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Checks what the field comments promise.
+    ///
+    /// # Panics
+    /// When a promise is broken.
+    pub fn check_invariants(&self) {
+        let sum: usize = self.queue.iter().map(Bytes::len).sum();
+        assert_eq!(self.bytes, sum, "bytes is the sum of the slices");
+        assert!(self.queue.iter().all(|slice| !slice.is_empty()), "no slice is empty");
+        assert!(!self.congested || self.bytes > 0, "an empty queue is not congested");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox() -> Outbox {
+        Outbox::new(OutboxLimits { soft_bytes_max: 10, hard_bytes_max: 20 })
+    }
+
+    #[test]
+    fn bytes_leave_in_order_whatever_the_socket_takes() {
+        for step in 1..8 {
+            let mut outbox = outbox();
+            for slice in ["ab", "", "cde", "f"] {
+                outbox.push(Bytes::from_static(slice.as_bytes()));
+            }
+            let mut sent = Vec::new();
+            while !outbox.is_empty() {
+                let mut buffer = vec![0; step];
+                let copied = outbox.copy_front(&mut buffer);
+                sent.extend_from_slice(&buffer[..copied]);
+                outbox.advance(copied);
+                outbox.check_invariants();
+            }
+            assert_eq!(sent, b"abcdef", "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn congestion_starts_above_the_soft_limit_and_ends_when_the_queue_is_empty() {
+        let mut outbox = outbox();
+        let rows = [
+            (10, 0, Backpressure::Ready),
+            (1, 0, Backpressure::Congested),
+            (0, 10, Backpressure::Congested),
+            (0, 1, Backpressure::Ready),
+            (21, 0, Backpressure::Overflow),
+            (0, 21, Backpressure::Ready),
+        ];
+        for (push, advance, expected) in rows {
+            outbox.push(Bytes::from(vec![0; push]));
+            outbox.advance(advance);
+            outbox.check_invariants();
+            assert_eq!(outbox.backpressure(), expected, "+{push} -{advance}");
+        }
+    }
+}

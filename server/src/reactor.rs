@@ -1,0 +1,407 @@
+//! The mio edge of one shard: it polls, reads, calls, writes and re-arms. It has no policy.
+//!
+//! Readiness is edge-triggered, which leaves three duties: a read that fills the buffer goes on
+//! the `ready` list, because no event will say that more is there; a socket that took less than
+//! it was offered waits for its writable event; and what was queued while reading is flushed at
+//! the end of the same turn.
+#![expect(clippy::disallowed_types, reason = "the mio edge")]
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec,
+};
+use tickloom_protocol::time::Timestamp;
+
+use crate::mail::Mail;
+use crate::mailbox::{Inbox, Letter, Mailbox};
+use crate::metrics::Metrics;
+use crate::room::broadcast::BroadcastCounts;
+use crate::session::SessionId;
+use crate::shard::{Effect, Shard};
+
+mod accept;
+
+use accept::Acceptor;
+
+// Session tokens hold a generation above 32 bits of index; these hold an index that no table
+// reaches.
+const LISTENER: Token = Token(usize::MAX);
+const TIMER: Token = Token(usize::MAX - 1);
+/// The token behind which a shard's mailbox wakes it.
+pub const MAILBOX: Token = Token(usize::MAX - 2);
+
+/// Bytes read from one connection before others get their turn.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes copied together for one write. One contiguous write is cheaper than a gathering one up
+/// to sizes far above a tick's frame.
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+/// Events taken from the kernel at once. With few slots, busy low tokens starve the others.
+const EVENTS_MAX: usize = 1024;
+
+/// Time since the machine started: the clock all shards, clients on this machine and load
+/// generators share.
+#[must_use]
+pub fn monotonic_now() -> Timestamp {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    Timestamp(now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000)
+}
+
+/// One shard and its sockets.
+pub struct Reactor {
+    poll: Poll,
+    acceptor: Acceptor,
+    timer: OwnedFd,
+    /// What the timer is set to.
+    timer_due: Option<Timestamp>,
+    shard: Shard,
+    /// By the session's index. A socket is here exactly while its session is in the shard.
+    sockets: Vec<Option<Socket>>,
+    inbox: Inbox,
+    /// By shard index; the reactor's own is among them.
+    mailboxes: Vec<Mailbox>,
+    /// Connections whose last read filled the buffer.
+    ready: VecDeque<SessionId>,
+    read_buffer: Box<[u8]>,
+    write_buffer: Box<[u8]>,
+    writes: Option<Vec<WriteStamp>>,
+}
+
+struct Socket {
+    id: SessionId,
+    stream: TcpStream,
+    /// The kernel took less than it was offered; a writable event will follow.
+    is_blocked: bool,
+}
+
+/// When one write left, for benchmarks that ask for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WriteStamp {
+    /// The client's port.
+    pub peer_port: u16,
+    /// When the turn's work was done and flushing began.
+    pub queued: Timestamp,
+    /// When the write returned.
+    pub written: Timestamp,
+}
+
+/// What a shard did while it ran.
+#[derive(Clone, Debug)]
+pub struct ShardReport {
+    /// Its counters.
+    pub metrics: Metrics,
+    /// What its rooms sent.
+    pub broadcast: BroadcastCounts,
+    /// When each write left, if that was asked for.
+    pub writes: Vec<WriteStamp>,
+}
+
+/// Whether a reactor stamps every write. It costs a clock read and sixteen bytes each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WriteStamps {
+    /// Keep them for the report.
+    Keep,
+    /// Do not take them.
+    Skip,
+}
+
+/// What a reactor is made from.
+#[derive(Debug)]
+pub struct Parts {
+    /// Readiness of everything below; the mailbox's waker is registered with it.
+    pub poll: Poll,
+    /// Where connections come from.
+    pub listener: TcpListener,
+    /// The shard's own mail.
+    pub inbox: Inbox,
+    /// Every shard's mailbox, by shard index.
+    pub mailboxes: Vec<Mailbox>,
+    /// Whether to stamp writes.
+    pub write_stamps: WriteStamps,
+}
+
+impl Reactor {
+    /// A reactor around a fresh shard.
+    ///
+    /// # Errors
+    /// The kernel has no timer or no room in its poll for us.
+    pub fn new(parts: Parts, shard: Shard) -> io::Result<Self> {
+        let Parts { poll, mut listener, inbox, mailboxes, write_stamps } = parts;
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let registry = poll.registry();
+        registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+        registry.register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            acceptor: Acceptor::new(listener)?,
+            timer,
+            timer_due: None,
+            shard,
+            sockets: Vec::new(),
+            inbox,
+            mailboxes,
+            ready: VecDeque::new(),
+            read_buffer: vec![0; READ_BYTES_MAX].into(),
+            write_buffer: vec![0; WRITE_BYTES_MAX].into(),
+            writes: (write_stamps == WriteStamps::Keep).then(Vec::new),
+        })
+    }
+
+    /// Runs until the shard was told to stop and nobody is left.
+    ///
+    /// # Errors
+    /// The poll or the timer failed, which nothing can be done about.
+    pub fn run(mut self) -> io::Result<ShardReport> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.shard.is_finished() {
+            let timeout = self.arm()?;
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => result?,
+            }
+            let now = monotonic_now();
+            for event in &events {
+                self.handle_event(now, event);
+            }
+            self.read_ready(now);
+            self.accept(now);
+            self.tick();
+            self.flush_and_obey();
+        }
+        Ok(ShardReport {
+            metrics: self.shard.metrics().clone(),
+            broadcast: self.shard.broadcast_counts(),
+            writes: self.writes.unwrap_or_default(),
+        })
+    }
+
+    /// Sets the timer to the next thing due. Returns the poll's own timeout: zero when something
+    /// waits already. The poll's timeouts are whole milliseconds, the timer's are exact.
+    fn arm(&mut self) -> io::Result<Option<Duration>> {
+        let due = [self.shard.next_due(), self.acceptor.retry_at()].into_iter().flatten().min();
+        let waits = !self.ready.is_empty() || self.acceptor.is_ready();
+        if waits || due.is_some_and(|due| due <= monotonic_now()) {
+            return Ok(Some(Duration::ZERO));
+        }
+        if due != self.timer_due {
+            // Setting the timer also clears its expirations, so they need not be read; a zero
+            // disarms it.
+            let micros = due.map_or(0, Timestamp::as_micros);
+            let it_value = Timespec {
+                tv_sec: (micros / 1_000_000) as i64,
+                tv_nsec: (micros % 1_000_000 * 1_000) as i64,
+            };
+            let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let setting = Itimerspec { it_interval, it_value };
+            rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &setting)?;
+            self.timer_due = due;
+        }
+        Ok(None)
+    }
+
+    fn handle_event(&mut self, now: Timestamp, event: &mio::event::Event) {
+        match event.token() {
+            LISTENER => self.acceptor.set_ready(),
+            // What is due is found by looking at the clock; the timer must be set again.
+            TIMER => self.timer_due = None,
+            MAILBOX => self.take_mail(now),
+            token => {
+                let id = id_of(token);
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    let more = self.read(now, id);
+                    // A short read ends the data but not the connection's end behind it.
+                    if more || event.is_read_closed() {
+                        self.ready.push_back(id);
+                    }
+                }
+                if event.is_writable()
+                    && let Some(socket) = socket_mut(&mut self.sockets, id)
+                {
+                    socket.is_blocked = false;
+                    self.shard.list_for_flush(id);
+                }
+            }
+        }
+    }
+
+    /// Reads once; says whether there may be more.
+    fn read(&mut self, now: Timestamp, id: SessionId) -> bool {
+        let Some(socket) = socket_mut(&mut self.sockets, id) else { return false };
+        match socket.stream.read(&mut self.read_buffer) {
+            Ok(0) => {
+                self.shard.handle_disconnect(now, id);
+                false
+            }
+            Ok(length) => {
+                self.shard.handle_bytes(now, id, &self.read_buffer[..length]);
+                length == self.read_buffer.len()
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => false,
+                io::ErrorKind::Interrupted => true,
+                // The connection broke; the reason is the network's business.
+                _ => {
+                    self.shard.handle_disconnect(now, id);
+                    false
+                }
+            },
+        }
+    }
+
+    /// One more read for every connection that had more than a buffer full.
+    fn read_ready(&mut self, now: Timestamp) {
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { break };
+            if self.read(now, id) {
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Timestamp) {
+        let mut streams = Vec::new();
+        self.acceptor.accept(now, &mut streams);
+        for stream in streams {
+            let id = self.shard.handle_accept(now);
+            self.add_socket(now, id, stream);
+        }
+    }
+
+    fn add_socket(&mut self, now: Timestamp, id: SessionId, mut stream: TcpStream) {
+        // Registering reports what is ready already, such as bytes that came before.
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, token_of(id), interest) {
+            tracing::warn!(event = "socket.register", %error, "a connection was dropped");
+            self.shard.handle_disconnect(now, id);
+            return;
+        }
+        let index = id.index as usize;
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        self.sockets[index] = Some(Socket { id, stream, is_blocked: false });
+    }
+
+    fn take_mail(&mut self, now: Timestamp) {
+        let letters: Vec<Letter> = self.inbox.drain().collect();
+        for Letter { mail, socket } in letters {
+            if let (Some(id), Some(stream)) = (self.shard.handle_mail(now, mail), socket) {
+                self.add_socket(now, id, stream);
+            }
+        }
+    }
+
+    /// Ticks what is due.
+    fn tick(&mut self) {
+        let before = monotonic_now();
+        let ticks_before = self.shard.metrics().ticks;
+        self.shard.handle_timeout(before);
+        let metrics = self.shard.metrics_mut();
+        let ticks = metrics.ticks - ticks_before;
+        if ticks > 0 {
+            let elapsed = monotonic_now().saturating_since(before) / ticks as u32;
+            for _ in 0..ticks {
+                Metrics::record(&mut metrics.tick_duration_us, elapsed);
+            }
+        }
+    }
+
+    /// Writes what is queued and does what the shard asks for, until neither is left.
+    fn flush_and_obey(&mut self) {
+        let now = monotonic_now();
+        loop {
+            while let Some(id) = self.shard.poll_flush() {
+                self.flush(now, id);
+            }
+            let Some(effect) = self.shard.poll_effect() else { return };
+            self.obey(now, effect);
+        }
+    }
+
+    /// Writes a session's queue until it is empty or the socket is full.
+    fn flush(&mut self, now: Timestamp, id: SessionId) {
+        let Some(socket) = socket_mut(&mut self.sockets, id) else { return };
+        while !socket.is_blocked
+            && let Some(outbox) = self.shard.outbox(id)
+            && !outbox.is_empty()
+        {
+            let length = outbox.copy_front(&mut self.write_buffer);
+            match socket.stream.write(&self.write_buffer[..length]) {
+                Ok(sent) => {
+                    if let Some(stamps) = &mut self.writes {
+                        let peer_port = socket.stream.peer_addr().map_or(0, |peer| peer.port());
+                        let written = monotonic_now();
+                        stamps.push(WriteStamp { peer_port, queued: now, written });
+                    }
+                    self.shard.handle_sent(now, id, sent);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => socket.is_blocked = true,
+                    io::ErrorKind::Interrupted => {}
+                    _ => return self.shard.handle_disconnect(now, id),
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Timestamp, effect: Effect) {
+        match effect {
+            Effect::ShutDown(id) => {
+                if let Some(socket) = socket_mut(&mut self.sockets, id) {
+                    // Fails when the other end is gone, which its own event will tell.
+                    let _ = socket.stream.shutdown(Shutdown::Write);
+                }
+            }
+            Effect::Close(id) => drop(self.take_socket(id)),
+            Effect::Deliver { socket: id, to, mail } => {
+                let mut socket = self.take_socket(id).map(|socket| socket.stream);
+                if let Some(stream) = &mut socket {
+                    // Fails only for a socket that is not registered, and this one is.
+                    let _ = self.poll.registry().deregister(stream);
+                }
+                if let Err(letter) = self.mailboxes[to.0].send(Letter { mail, socket }) {
+                    self.take_back(now, *letter);
+                }
+            }
+        }
+    }
+
+    /// A letter could not be delivered: its session stays here, to be told so.
+    fn take_back(&mut self, now: Timestamp, letter: Letter) {
+        tracing::warn!(event = "mailbox.full", "a session could not move to its room's shard");
+        let mail = match letter.mail {
+            Mail::Adopt(session) | Mail::Returned(session) => Mail::Returned(session),
+            Mail::Stop => return,
+        };
+        if let (Some(id), Some(stream)) = (self.shard.handle_mail(now, mail), letter.socket) {
+            self.add_socket(now, id, stream);
+        }
+    }
+
+    fn take_socket(&mut self, id: SessionId) -> Option<Socket> {
+        let slot = self.sockets.get_mut(id.index as usize)?;
+        slot.take_if(|socket| socket.id == id)
+    }
+}
+
+fn socket_mut(sockets: &mut [Option<Socket>], id: SessionId) -> Option<&mut Socket> {
+    sockets.get_mut(id.index as usize)?.as_mut().filter(|socket| socket.id == id)
+}
+
+fn token_of(id: SessionId) -> Token {
+    Token((id.generation as usize) << 32 | id.index as usize)
+}
+
+fn id_of(token: Token) -> SessionId {
+    SessionId { index: token.0 as u32, generation: (token.0 >> 32) as u32 }
+}

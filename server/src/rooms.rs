@@ -1,0 +1,149 @@
+//! The rooms of one shard: by id, by name, and by when they want attention.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use slab::Slab;
+use tickloom_protocol::ids::RoomKey;
+use tickloom_protocol::time::Timestamp;
+
+use crate::room::logic::RoomType;
+use crate::room::{Room, RoomId};
+
+/// The room types a server offers. All shards share one list.
+#[derive(Clone, Default)]
+pub struct RoomTypes {
+    types: Vec<Arc<dyn RoomType>>,
+}
+
+impl RoomTypes {
+    /// Adds a type; a later one of the same name wins.
+    #[must_use]
+    pub fn with(mut self, room_type: impl RoomType + 'static) -> Self {
+        self.types.insert(0, Arc::new(room_type));
+        self
+    }
+
+    /// The type of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn RoomType>> {
+        self.types.iter().find(|room_type| room_type.name() == name)
+    }
+}
+
+impl std::fmt::Debug for RoomTypes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.types.iter().map(|room_type| room_type.name())).finish()
+    }
+}
+
+/// The rooms of one shard.
+#[derive(Debug, Default)]
+pub struct RoomTable {
+    rooms: Slab<Slot>,
+    generation: u32,
+    /// The same rooms by name.
+    by_key: BTreeMap<RoomKey, RoomId>,
+    /// Every room once, at the moment in its slot.
+    timetable: BTreeSet<(Timestamp, RoomId)>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    room: Room,
+    /// When the room wants attention: its next tick, or the end of its patience when it is empty.
+    due: Timestamp,
+}
+
+impl RoomTable {
+    /// Adds a room that wants attention at `due`.
+    pub fn insert(&mut self, room: Room, due: Timestamp) -> RoomId {
+        self.generation = self.generation.wrapping_add(1);
+        let key = room.key().clone();
+        let index = self.rooms.insert(Slot { generation: self.generation, room, due }) as u32;
+        let id = RoomId { index, generation: self.generation };
+        self.by_key.insert(key, id);
+        self.timetable.insert((due, id));
+        id
+    }
+
+    /// Takes a room out.
+    pub fn remove(&mut self, id: RoomId) -> Option<Room> {
+        let due = self.slot(id)?.due;
+        self.timetable.remove(&(due, id));
+        let slot = self.rooms.remove(id.index as usize);
+        self.by_key.remove(slot.room.key());
+        Some(slot.room)
+    }
+
+    /// Says when a room wants attention next.
+    pub fn schedule(&mut self, id: RoomId, due: Timestamp) {
+        let Some(slot) = self.rooms.get_mut(id.index as usize) else { return };
+        if slot.generation != id.generation {
+            return;
+        }
+        self.timetable.remove(&(slot.due, id));
+        slot.due = due;
+        self.timetable.insert((due, id));
+    }
+
+    /// Appends the rooms that want attention by `now`, in order.
+    pub fn due_by(&self, now: Timestamp, rooms: &mut Vec<RoomId>) {
+        let due = self.timetable.iter().take_while(|(due, _)| *due <= now);
+        rooms.extend(due.map(|(_, id)| *id));
+    }
+
+    /// When the next room wants attention.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timetable.first().map(|(due, _)| *due)
+    }
+
+    /// A room, unless the id is stale.
+    pub fn get_mut(&mut self, id: RoomId) -> Option<&mut Room> {
+        let slot = self.rooms.get_mut(id.index as usize)?;
+        (slot.generation == id.generation).then_some(&mut slot.room)
+    }
+
+    /// A room, unless the id is stale.
+    #[must_use]
+    pub fn get(&self, id: RoomId) -> Option<&Room> {
+        self.slot(id).map(|slot| &slot.room)
+    }
+
+    /// The room of this name.
+    #[must_use]
+    pub fn find(&self, key: &RoomKey) -> Option<RoomId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// How many rooms there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// All rooms, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (RoomId, &Room)> {
+        self.by_key.values().filter_map(|id| Some((*id, self.get(*id)?)))
+    }
+
+    fn slot(&self, id: RoomId) -> Option<&Slot> {
+        self.rooms.get(id.index as usize).filter(|slot| slot.generation == id.generation)
+    }
+
+    /// Checks what the field comments promise.
+    ///
+    /// # Panics
+    /// When a promise is broken.
+    pub fn check_invariants(&self) {
+        assert_eq!(self.rooms.len(), self.by_key.len(), "every room has one name");
+        assert_eq!(self.rooms.len(), self.timetable.len(), "every room is scheduled once");
+        for (key, id) in &self.by_key {
+            let slot = self.slot(*id).expect("a name leads to a room");
+            assert_eq!(slot.room.key(), key);
+            assert!(self.timetable.contains(&(slot.due, *id)), "{key} is scheduled");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One untrusted client: from the first byte of its request to its last close frame.
+//!
+//! ```text
+//! Head --upgrade /ws--> Joining --Join--> Active --Leave--> Joining
+//!   |   \--upgrade /echo--> Echo            |
+//!   |                                       v
+//!   +--plain HTTP, refusals--> Draining <--close from anybody
+//! ```
+//!
+//! Every state has a deadline, so nobody stays for ever without doing anything. A session knows
+//! bytes and messages; which room it sits in is a note for the shard.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::ids::{MemberId, RoomKey};
+use tickloom_protocol::link::Link;
+use tickloom_protocol::server_message::{RefusalCode, Refused, ServerEncoder, ServerMessage};
+use tickloom_protocol::time::Timestamp;
+
+use crate::outbox::Outbox;
+use crate::room::RoomId;
+
+/// A session of one shard. The generation tells it from an earlier session at the same index, so
+/// a stale id is nobody's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SessionId {
+    /// Position in the shard's table.
+    pub index: u32,
+    /// How often that position was used before.
+    pub generation: u32,
+}
+
+/// Joins that may be refused on one connection before it closes: a full room is an answer, a
+/// client that keeps asking is a load.
+pub const REFUSALS_MAX: u32 = 16;
+
+/// How long each state may last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// From the connection to a complete request head.
+    pub head: Duration,
+    /// From the upgrade, or from leaving a room, to a seat.
+    pub join: Duration,
+    /// Silence before the server pings.
+    pub ping: Duration,
+    /// From the ping to any sign of life.
+    pub pong: Duration,
+    /// From the last message to the end of the connection.
+    pub drain: Duration,
+}
+
+/// Where a session is in its life.
+#[derive(Debug)]
+pub enum Phase {
+    /// Reads the request head; what came so far.
+    Head(Vec<u8>),
+    /// Sends back what it receives, for conformance suites and comparisons.
+    Echo(Box<Link>),
+    /// Upgraded, without a seat.
+    Joining(Box<Link>),
+    /// Sits in a room.
+    Active(Box<Link>, Seat),
+    /// Everything is said; what is queued leaves, then the connection ends.
+    Draining {
+        /// The other end will send nothing more.
+        peer_done: bool,
+        /// Our end was told to send nothing more.
+        shut_down: bool,
+    },
+}
+
+/// Which seat a session has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seat {
+    /// The room, on this shard.
+    pub room: RoomId,
+    /// The seat in it.
+    pub member: MemberId,
+}
+
+/// A join on its way to the shard that owns the room.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PendingJoin {
+    /// Which room.
+    pub key: RoomKey,
+    /// What the member wants to be called.
+    pub name: Box<str>,
+    /// Bytes for the room's logic.
+    pub options: Box<[u8]>,
+}
+
+/// Our side of one client.
+#[derive(Debug)]
+pub struct Session {
+    pub(crate) phase: Phase,
+    pub(crate) outbox: Outbox,
+    /// When the present phase runs out. In the shard's set of deadlines exactly when the session
+    /// is in its table.
+    pub(crate) deadline: Timestamp,
+    /// When bytes last arrived.
+    pub(crate) heard_at: Timestamp,
+    /// A ping is out, and nothing came since.
+    pub(crate) pinged: bool,
+    /// When the queue was last empty, or last got shorter.
+    pub(crate) progress_at: Timestamp,
+    pub(crate) refusals: u32,
+    /// Set while the session travels to the shard that owns the room.
+    pub(crate) pending_join: Option<PendingJoin>,
+    /// Bytes behind the `Join` that made the session travel.
+    pub(crate) unread: Vec<u8>,
+    /// Already in the list of sessions to flush.
+    pub(crate) flush_listed: bool,
+}
+
+impl Session {
+    /// A session whose client has not said anything yet.
+    #[must_use]
+    pub(crate) fn new(now: Timestamp, outbox: Outbox, patience: &Patience) -> Self {
+        Self {
+            phase: Phase::Head(Vec::new()),
+            outbox,
+            deadline: now + patience.head,
+            heard_at: now,
+            pinged: false,
+            progress_at: now,
+            refusals: 0,
+            pending_join: None,
+            unread: Vec::new(),
+            flush_listed: false,
+        }
+    }
+
+    /// The session's WebSocket, once there is one.
+    pub(crate) fn link_mut(&mut self) -> Option<&mut Link> {
+        match &mut self.phase {
+            Phase::Echo(link) | Phase::Joining(link) | Phase::Active(link, _) => Some(link),
+            Phase::Head(_) | Phase::Draining { .. } => None,
+        }
+    }
+
+    /// The session's seat, if it has one.
+    #[must_use]
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        match &self.phase {
+            Phase::Active(_, seat) => Some(*seat),
+            Phase::Head(_) | Phase::Echo(_) | Phase::Joining(_) | Phase::Draining { .. } => None,
+        }
+    }
+
+    /// Queues one message as a frame of its own.
+    pub(crate) fn send(&mut self, encoder: &mut ServerEncoder, message: &ServerMessage<'_>) {
+        let payload = encoder.encode(message);
+        let mut frame = Vec::with_capacity(payload.len() + 10);
+        tickloom_protocol::link::put_binary_header(payload.len(), &mut frame);
+        frame.extend_from_slice(payload);
+        self.outbox.push(Bytes::from(frame));
+    }
+
+    /// Says no; the connection stays usable for another try.
+    pub(crate) fn refuse(&mut self, encoder: &mut ServerEncoder, code: RefusalCode, message: &str) {
+        let retry_ms = match code {
+            RefusalCode::RoomFull | RefusalCode::ServerFull => 1_000,
+            RefusalCode::UnknownRoomType
+            | RefusalCode::BadRoomName
+            | RefusalCode::BadOptions
+            | RefusalCode::AlreadyJoined
+            | RefusalCode::NotJoined
+            | RefusalCode::Denied => 0,
+        };
+        self.refusals += 1;
+        self.send(encoder, &ServerMessage::Refused(Refused { code, message, retry_ms }));
+    }
+
+    /// Sends a close frame if that still has a meaning, and stops listening.
+    pub(crate) fn close(&mut self, reason: &CloseReason) {
+        if let Some(link) = self.link_mut() {
+            let mut frame = Vec::new();
+            link.close(reason, &mut frame);
+            self.outbox.push(Bytes::from(frame));
+        }
+        self.phase = Phase::Draining { peer_done: false, shut_down: false };
+    }
+
+    /// Takes the link out of the phase, which the caller replaces.
+    pub(crate) fn take_link(&mut self) -> Option<Box<Link>> {
+        let draining = Phase::Draining { peer_done: false, shut_down: false };
+        match std::mem::replace(&mut self.phase, draining) {
+            Phase::Echo(link) | Phase::Joining(link) | Phase::Active(link, _) => Some(link),
+            Phase::Head(_) | Phase::Draining { .. } => None,
+        }
+    }
+}

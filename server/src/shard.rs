@@ -1,0 +1,580 @@
+//! One pinned thread's world without the thread: sessions, rooms and deadlines.
+//!
+//! Contract: after any `handle_*` the caller drains [`Shard::poll_effect`] and
+//! [`Shard::poll_flush`] to `None` before it sleeps, and it sleeps no longer than
+//! [`Shard::next_due`]. Times and bytes are arguments, so the same shard runs on sockets and in
+//! the simulation.
+
+mod messages;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::handshake::{Head, Offer, Refusal};
+use tickloom_protocol::link::{End, Link, Received};
+use tickloom_protocol::server_message::{ServerEncoder, ServerMessage};
+use tickloom_protocol::time::Timestamp;
+
+use crate::directory::{Directory, ShardIndex};
+use crate::http;
+use crate::mail::Mail;
+use crate::metrics::Metrics;
+use crate::outbox::{Backpressure, Outbox, OutboxLimits};
+use crate::room::RoomId;
+use crate::room::broadcast::{Broadcast, BroadcastCounts};
+use crate::room::logic::Next;
+use crate::rooms::{RoomTable, RoomTypes};
+use crate::session::{Patience, Phase, Session, SessionId};
+use crate::session_table::SessionTable;
+use crate::ticker::{CATCH_UP_STEPS_MAX, LATENESS_MAX};
+
+/// What a shard must know before it starts.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// Which shard this is.
+    pub index: ShardIndex,
+    /// Which shard owns which room.
+    pub directory: Directory,
+    /// The room types it offers.
+    pub room_types: RoomTypes,
+    /// Whether `/echo` answers.
+    pub echo: Echo,
+    /// How long sessions may take for what.
+    pub patience: Patience,
+    /// Bounds of each session's queue.
+    pub outbox: OutboxLimits,
+    /// Sessions at the same time; further connections get 503.
+    pub sessions_max: usize,
+    /// Rooms at the same time; a join that needs another one is refused.
+    pub rooms_max: usize,
+    /// How long a room without members is kept.
+    pub room_linger: Duration,
+    /// How long a congested session may take nothing before it closes.
+    pub stall_max: Duration,
+    /// Seeds the rooms' randomness.
+    pub seed: u64,
+}
+
+/// Whether `/echo` answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Echo {
+    /// It sends back what it receives.
+    Enabled,
+    /// It is not there.
+    Disabled,
+}
+
+/// What the edge has to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send no more: shut the socket's writing half down.
+    ShutDown(SessionId),
+    /// Drop the socket.
+    Close(SessionId),
+    /// Put mail, with this session's socket, into another shard's mailbox. The session is in the
+    /// mail and no longer in this shard.
+    Deliver {
+        /// The socket's id until now.
+        socket: SessionId,
+        /// The shard that gets it.
+        to: ShardIndex,
+        /// What it gets.
+        mail: Mail,
+    },
+}
+
+/// Sessions, rooms and deadlines of one thread.
+pub struct Shard {
+    config: ShardConfig,
+    sessions: SessionTable,
+    rooms: RoomTable,
+    /// Every session once, at its deadline.
+    deadlines: BTreeSet<(Timestamp, SessionId)>,
+    effects: VecDeque<Effect>,
+    encoder: ServerEncoder,
+    broadcast: Broadcast,
+    metrics: Metrics,
+    rooms_made: u64,
+    stopping: bool,
+    due_rooms: Vec<RoomId>,
+    scratch: Vec<u8>,
+}
+
+impl Shard {
+    /// A shard without sessions and rooms.
+    #[must_use]
+    pub fn new(config: ShardConfig) -> Self {
+        Self {
+            config,
+            sessions: SessionTable::default(),
+            rooms: RoomTable::default(),
+            deadlines: BTreeSet::new(),
+            effects: VecDeque::new(),
+            encoder: ServerEncoder::default(),
+            broadcast: Broadcast::default(),
+            metrics: Metrics::default(),
+            rooms_made: 0,
+            stopping: false,
+            due_rooms: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    // ---- in ------------------------------------------------------------------------------------
+
+    /// A connection was accepted.
+    pub fn handle_accept(&mut self, now: Timestamp) -> SessionId {
+        let full = self.sessions.count() >= self.config.sessions_max || self.stopping;
+        let outbox = Outbox::new(self.config.outbox);
+        let session = Session::new(now, outbox, &self.config.patience);
+        let id = self.insert(session);
+        if full {
+            self.answer(now, id, Refusal::OVERLOADED.response());
+            self.metrics.heads_refused += 1;
+        }
+        id
+    }
+
+    /// Bytes arrived.
+    pub fn handle_bytes(&mut self, now: Timestamp, id: SessionId, bytes: &[u8]) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.heard_at = now;
+        session.pinged = false;
+        match &mut session.phase {
+            Phase::Head(_) => {
+                if let Some(rest) = self.handle_head(now, id, bytes) {
+                    self.handle_frames(now, id, &rest);
+                }
+            }
+            Phase::Echo(_) | Phase::Joining(_) | Phase::Active(..) => {
+                self.handle_frames(now, id, bytes);
+            }
+            // Everything was said; what still comes is nobody's.
+            Phase::Draining { .. } => {}
+        }
+        self.settle(now, id);
+    }
+
+    /// The other end will send nothing more, or the connection broke.
+    pub fn handle_disconnect(&mut self, now: Timestamp, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if let Phase::Draining { peer_done, .. } = &mut session.phase {
+            *peer_done = true;
+            self.settle(now, id);
+            return;
+        }
+        self.give_back_seat(now, id);
+        self.remove(id);
+        self.effects.push_back(Effect::Close(id));
+    }
+
+    /// The socket took the first `sent` bytes of the session's queue.
+    pub fn handle_sent(&mut self, now: Timestamp, id: SessionId, sent: usize) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.outbox.advance(sent);
+        if sent > 0 {
+            session.progress_at = now;
+        }
+        self.settle(now, id);
+    }
+
+    /// Mail arrived. A session in it gets a new id, under which its socket goes on.
+    pub fn handle_mail(&mut self, now: Timestamp, mail: Mail) -> Option<SessionId> {
+        match mail {
+            Mail::Adopt(mut session) => {
+                let pending = session.pending_join.take();
+                let unread = std::mem::take(&mut session.unread);
+                let id = self.insert(*session);
+                if self.stopping {
+                    self.close(now, id, &CloseReason::RESTART);
+                } else if let Some(join) = pending {
+                    self.seat(now, id, &join);
+                    self.handle_bytes(now, id, &unread);
+                }
+                self.settle(now, id);
+                Some(id)
+            }
+            Mail::Returned(session) => {
+                let id = self.insert(*session);
+                self.close(now, id, &CloseReason::OVERLOADED);
+                Some(id)
+            }
+            Mail::Stop => {
+                self.stopping = true;
+                for id in self.sessions.ids() {
+                    match self.sessions.get(id).map(|session| &session.phase) {
+                        Some(Phase::Head(_)) => {
+                            self.answer(now, id, Refusal::OVERLOADED.response());
+                        }
+                        Some(Phase::Draining { .. }) | None => {}
+                        Some(Phase::Echo(_) | Phase::Joining(_) | Phase::Active(..)) => {
+                            self.close(now, id, &CloseReason::RESTART);
+                        }
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Time passed: ticks rooms that are due and ends what ran out.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        let mut due = std::mem::take(&mut self.due_rooms);
+        due.clear();
+        self.rooms.due_by(now, &mut due);
+        for id in &due {
+            self.run_room(now, *id);
+        }
+        self.due_rooms = due;
+        while let Some((deadline, id)) = self.deadlines.first().copied()
+            && deadline <= now
+        {
+            self.handle_deadline(now, id);
+        }
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
+
+    // ---- out -----------------------------------------------------------------------------------
+
+    /// The next thing for the edge to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// The next session with something to send.
+    pub fn poll_flush(&mut self) -> Option<SessionId> {
+        self.sessions.poll_flush()
+    }
+
+    /// Puts a session back on the list of those with something to send.
+    pub fn list_for_flush(&mut self, id: SessionId) {
+        self.sessions.list_for_flush(id);
+    }
+
+    /// What a session still has to be sent.
+    #[must_use]
+    pub fn outbox(&self, id: SessionId) -> Option<&Outbox> {
+        self.sessions.get(id).map(|session| &session.outbox)
+    }
+
+    /// When [`Shard::handle_timeout`] has something to do.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        [self.rooms.next_due(), deadline].into_iter().flatten().min()
+    }
+
+    /// Whether the shard was told to stop and nobody is left.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.stopping && self.sessions.count() == 0
+    }
+
+    /// The rooms.
+    #[must_use]
+    pub fn rooms(&self) -> &RoomTable {
+        &self.rooms
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &SessionTable {
+        &self.sessions
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What was counted, for the edge to add what only it knows.
+    pub fn metrics_mut(&mut self) -> &mut Metrics {
+        &mut self.metrics
+    }
+
+    /// What rooms sent.
+    #[must_use]
+    pub fn broadcast_counts(&self) -> BroadcastCounts {
+        self.broadcast.counts()
+    }
+
+    // ---- sessions ------------------------------------------------------------------------------
+
+    fn insert(&mut self, session: Session) -> SessionId {
+        let deadline = session.deadline;
+        let id = self.sessions.insert(session);
+        self.deadlines.insert((deadline, id));
+        self.metrics.sessions_opened += 1;
+        // An adopted session may bring frames that were not sent yet.
+        self.sessions.list_for_flush(id);
+        id
+    }
+
+    fn remove(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.sessions.remove(id)?;
+        self.deadlines.remove(&(session.deadline, id));
+        self.metrics.sessions_closed += 1;
+        Some(session)
+    }
+
+    fn set_deadline(&mut self, id: SessionId, deadline: Timestamp) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            self.deadlines.remove(&(session.deadline, id));
+            session.deadline = deadline;
+            self.deadlines.insert((deadline, id));
+        }
+    }
+
+    /// Reads the request head. Returns the bytes behind it when frames follow.
+    fn handle_head(&mut self, now: Timestamp, id: SessionId, bytes: &[u8]) -> Option<Vec<u8>> {
+        let session = self.sessions.get_mut(id)?;
+        let Phase::Head(head) = &mut session.phase else { return None };
+        head.extend_from_slice(bytes);
+        let refusal = match Head::parse(head) {
+            Ok(None) => return None,
+            Ok(Some((Head::Http(request), _))) => {
+                self.metrics.http_requests += 1;
+                self.answer(now, id, http::respond(&request));
+                return None;
+            }
+            Ok(Some((Head::Upgrade(upgrade), used))) => {
+                let rest = head.split_off(used);
+                let link = Box::new(Link::new(End::Server));
+                let phase = match (upgrade.path(), upgrade.subprotocol, self.config.echo) {
+                    ("/ws", Offer::Unknown, _) => Err(Refusal::SUBPROTOCOL),
+                    ("/ws", Offer::Tickloom | Offer::Nothing, _) => Ok(Phase::Joining(link)),
+                    ("/echo", _, Echo::Enabled) => Ok(Phase::Echo(link)),
+                    _ => Err(Refusal::NOT_FOUND),
+                };
+                match phase {
+                    Ok(phase) => {
+                        session.phase = phase;
+                        session.outbox.push(Bytes::from(upgrade.response()));
+                        self.metrics.upgrades += 1;
+                        let join = self.config.patience.join;
+                        self.set_deadline(id, now + join);
+                        return Some(rest);
+                    }
+                    Err(refusal) => refusal,
+                }
+            }
+            Err(refusal) => refusal,
+        };
+        self.metrics.heads_refused += 1;
+        self.answer(now, id, refusal.response());
+        None
+    }
+
+    /// Queues a whole HTTP response, after which the connection ends.
+    fn answer(&mut self, now: Timestamp, id: SessionId, response: Vec<u8>) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.outbox.push(Bytes::from(response));
+            session.phase = Phase::Draining { peer_done: false, shut_down: false };
+            self.set_deadline(id, now + self.config.patience.drain);
+        }
+        self.settle(now, id);
+    }
+
+    fn handle_frames(&mut self, now: Timestamp, id: SessionId, bytes: &[u8]) {
+        let mut input = bytes;
+        let mut output = std::mem::take(&mut self.scratch);
+        while let Some(session) = self.sessions.get_mut(id) {
+            let Some(link) = session.link_mut() else { break };
+            output.clear();
+            let received = link.poll(&mut input, &mut output);
+            let is_echo = matches!(session.phase, Phase::Echo(_));
+            match received {
+                Ok(None) => {
+                    push_copy(session, &output);
+                    break;
+                }
+                Ok(Some(Received::Alive)) => push_copy(session, &output),
+                Ok(Some(Received::Binary(payload))) if is_echo => {
+                    self.metrics.messages += 1;
+                    if let Some(link) = session.link_mut() {
+                        link.send_binary(payload, &mut output);
+                    }
+                    push_copy(session, &output);
+                }
+                Ok(Some(Received::Text(text))) if is_echo => {
+                    self.metrics.messages += 1;
+                    if let Some(link) = session.link_mut() {
+                        link.send_text(text, &mut output);
+                    }
+                    push_copy(session, &output);
+                }
+                Ok(Some(Received::Binary(payload))) => {
+                    push_copy(session, &output);
+                    self.handle_message(now, id, &payload, input);
+                }
+                Ok(Some(Received::Text(_))) => {
+                    push_copy(session, &output);
+                    self.close(now, id, &CloseReason::TEXT);
+                }
+                Ok(Some(Received::Closed(_))) => {
+                    push_copy(session, &output);
+                    self.close(now, id, &CloseReason::NORMAL);
+                }
+                Err(reason) => {
+                    push_copy(session, &output);
+                    self.close(now, id, &reason);
+                }
+            }
+        }
+        self.scratch = output;
+    }
+
+    /// Ends a session politely: its seat is given back, a close frame is queued unless one was
+    /// sent before, and the connection ends when everything has left.
+    fn close(&mut self, now: Timestamp, id: SessionId, reason: &CloseReason) {
+        self.give_back_seat(now, id);
+        if let Some(session) = self.sessions.get_mut(id) {
+            self.metrics.count_close(reason);
+            session.close(reason);
+            self.set_deadline(id, now + self.config.patience.drain);
+        }
+        self.settle(now, id);
+    }
+
+    fn give_back_seat(&mut self, now: Timestamp, id: SessionId) {
+        let Some(seat) = self.sessions.get(id).and_then(Session::seat) else { return };
+        let Some(room) = self.rooms.get_mut(seat.room) else { return };
+        room.leave(seat.member);
+        if room.members().is_empty() {
+            self.rooms.schedule(seat.room, now + self.config.room_linger);
+        }
+    }
+
+    /// Does what follows from a session's queue: lists it for flushing, closes it when too much
+    /// is queued, ends it when everything has left.
+    fn settle(&mut self, now: Timestamp, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Phase::Draining { peer_done, shut_down } = &mut session.phase else {
+            if session.outbox.backpressure() == Backpressure::Overflow {
+                self.close(now, id, &CloseReason::SLOW_CONSUMER);
+                return;
+            }
+            self.sessions.list_for_flush(id);
+            return;
+        };
+        if !session.outbox.is_empty() {
+            self.sessions.list_for_flush(id);
+        } else if *peer_done {
+            self.remove(id);
+            self.effects.push_back(Effect::Close(id));
+        } else if !*shut_down {
+            *shut_down = true;
+            self.effects.push_back(Effect::ShutDown(id));
+        }
+    }
+
+    fn handle_deadline(&mut self, now: Timestamp, id: SessionId) {
+        let patience = self.config.patience;
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        match &mut session.phase {
+            Phase::Head(_) => {
+                self.metrics.heads_refused += 1;
+                self.answer(now, id, Refusal::TIMEOUT.response());
+            }
+            Phase::Joining(_) => self.close(now, id, &CloseReason::JOIN_TIMEOUT),
+            Phase::Draining { .. } => {
+                self.remove(id);
+                self.effects.push_back(Effect::Close(id));
+            }
+            Phase::Echo(link) | Phase::Active(link, _) => {
+                let stalled = now.saturating_since(session.progress_at) > self.config.stall_max;
+                if stalled && !session.outbox.is_empty() {
+                    self.close(now, id, &CloseReason::SLOW_CONSUMER);
+                } else if session.pinged {
+                    self.close(now, id, &CloseReason::PING_TIMEOUT);
+                } else if now.saturating_since(session.heard_at) >= patience.ping {
+                    let mut ping = Vec::new();
+                    link.send_ping(&mut ping);
+                    session.outbox.push(Bytes::from(ping));
+                    session.pinged = true;
+                    self.set_deadline(id, now + patience.pong);
+                    self.settle(now, id);
+                } else {
+                    let next = session.heard_at + patience.ping;
+                    self.set_deadline(id, next);
+                }
+            }
+        }
+    }
+
+    // ---- rooms ---------------------------------------------------------------------------------
+
+    fn run_room(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        if room.members().is_empty() {
+            self.rooms.remove(id);
+            return;
+        }
+        for _ in 0..CATCH_UP_STEPS_MAX {
+            if room.next_due() > now {
+                break;
+            }
+            let report = room.tick(now, &mut self.broadcast, &mut self.sessions);
+            self.metrics.ticks += 1;
+            let step = Duration::from_micros(u64::from(room.clock().tick_us));
+            self.metrics.ticks_overrun += u64::from(report.lateness > step);
+            Metrics::record(&mut self.metrics.tick_lateness_us, report.lateness);
+            if report.next == Next::Close {
+                self.end_room(now, id);
+                return;
+            }
+        }
+        if now.saturating_since(room.next_due()) > LATENESS_MAX {
+            room.slip(now, &mut self.encoder, &mut self.sessions);
+            self.metrics.slips += 1;
+        }
+        let next_due = room.next_due();
+        self.rooms.schedule(id, next_due);
+    }
+
+    /// Ends a room: its members are told, keep their connections and may join another.
+    fn end_room(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.remove(id) else { return };
+        for member in room.members().values() {
+            let session_id = member.session();
+            let Some(session) = self.sessions.get_mut(session_id) else { continue };
+            if let Some(link) = session.take_link() {
+                session.phase = Phase::Joining(link);
+                session.send(&mut self.encoder, &ServerMessage::Left);
+                self.set_deadline(session_id, now + self.config.patience.join);
+                self.settle(now, session_id);
+            }
+        }
+    }
+
+    /// Checks what the field comments promise, across sessions, rooms and deadlines.
+    ///
+    /// # Panics
+    /// When a promise is broken.
+    pub fn check_invariants(&self) {
+        self.rooms.check_invariants();
+        assert_eq!(self.deadlines.len(), self.sessions.count(), "every session has one deadline");
+        let mut seats_count = 0;
+        for (id, session) in self.sessions.iter() {
+            assert!(self.deadlines.contains(&(session.deadline, id)), "{id:?} has its deadline");
+            session.outbox.check_invariants();
+            let Some(seat) = session.seat() else { continue };
+            let room = self.rooms.get(seat.room).expect("a seat is in a room that is there");
+            let member = room.members().get(&seat.member).expect("a seat has its member");
+            assert_eq!(member.session(), id, "the member is this session");
+            seats_count += 1;
+        }
+        let members_count: usize = self.rooms.iter().map(|(_, room)| room.members().len()).sum();
+        assert_eq!(seats_count, members_count, "every member is a session of this shard");
+        let live = self.metrics.sessions_opened - self.metrics.sessions_closed;
+        assert_eq!(live as usize, self.sessions.count(), "opened minus closed is live");
+    }
+}
+
+fn push_copy(session: &mut Session, output: &[u8]) {
+    session.outbox.push(Bytes::copy_from_slice(output));
+}

@@ -1,0 +1,144 @@
+//! The two kinds of clients: honest ones, whose replica must never break, and hostile ones, who
+//! must not harm anybody.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use tickloom_protocol::client::{Client, ClientEvent};
+use tickloom_protocol::client_message::Join;
+use tickloom_protocol::handshake::ClientKey;
+use tickloom_protocol::ids::InputSeq;
+use tickloom_protocol::replica::Outcome as Taken;
+
+use crate::world::Outcome;
+
+/// An honest client and what it has seen.
+pub struct Honest {
+    pub client: Client,
+    /// It asked for the end, or was told that the server stops.
+    pub leaving: bool,
+    /// Its `Leave` is on the way.
+    pub asked_to_leave: bool,
+    pub upgraded: bool,
+    /// It is waiting for the answer to a `Join`.
+    pub joining: bool,
+    sent: InputSeq,
+    acked: InputSeq,
+}
+
+impl Honest {
+    pub fn new(rng: &mut fastrand::Rng) -> Self {
+        let nonce = std::array::from_fn(|_| rng.u8(..));
+        Self {
+            client: Client::connect("sim", "/ws", nonce),
+            leaving: false,
+            asked_to_leave: false,
+            upgraded: false,
+            joining: false,
+            sent: InputSeq(0),
+            acked: InputSeq(0),
+        }
+    }
+
+    pub fn join(&mut self, room_type: &str, room: &str, name: &str) {
+        self.joining = true;
+        self.client.join(Join { room_type, room, name, options: &[] });
+    }
+
+    pub fn leave(&mut self) {
+        self.asked_to_leave = true;
+        self.client.leave();
+    }
+
+    pub fn input(&mut self, rng: &mut fastrand::Rng) {
+        let Some(seat) = self.client.seat() else { return };
+        let schema = seat.replica.entities().schema();
+        let row: Vec<u8> = (0..schema.input().row_bytes()).map(|_| rng.u8(0..255)).collect();
+        if schema.input().accepts(&row)
+            && let Some(seq) = self.client.input(&row)
+        {
+            self.sent = seq;
+        }
+    }
+
+    /// Takes in bytes and checks everything that happens. Returns false when it is over.
+    pub fn handle_bytes(&mut self, bytes: &[u8], outcome: &mut Outcome) -> bool {
+        self.client.handle_bytes(bytes);
+        while let Some(event) = self.client.poll_event() {
+            let mut hasher = DefaultHasher::new();
+            format!("{event:?}").hash(&mut hasher);
+            outcome.trace = outcome.trace.rotate_left(5) ^ hasher.finish();
+            match event {
+                ClientEvent::Upgraded => self.upgraded = true,
+                ClientEvent::Joined => {
+                    self.joining = false;
+                    (self.sent, self.acked) = (InputSeq(0), InputSeq(0));
+                    outcome.joins += 1;
+                }
+                ClientEvent::Applied { head, applied, .. } => {
+                    assert!(head.ack >= self.acked, "acks never go back");
+                    assert!(head.ack <= self.sent, "only what was sent is acknowledged");
+                    self.acked = head.ack;
+                    outcome.hashes_checked += u64::from(applied.hashes_checked);
+                    match applied.outcome {
+                        Taken::Snapshot => outcome.snapshots += 1,
+                        Taken::Delta if head.tick.0 - head.base.0 > 2 => outcome.catch_ups += 1,
+                        Taken::Delta => outcome.deltas += 1,
+                        Taken::Duplicate | Taken::Awaiting => panic!("{:?}", applied.outcome),
+                    }
+                }
+                ClientEvent::Broken(error) => panic!("a replica broke: {error}"),
+                ClientEvent::Refused { .. } => self.joining = false,
+                ClientEvent::Left => self.asked_to_leave = false,
+                ClientEvent::TimeSync(_) => {}
+                ClientEvent::Closed(reason) => {
+                    assert!(self.leaving, "an honest client was closed: {reason}");
+                    return false;
+                }
+                ClientEvent::UpgradeFailed(error) => {
+                    assert!(self.leaving, "an honest client was not upgraded: {error}");
+                    return false;
+                }
+                ClientEvent::Unknown(tag) => panic!("unknown message {tag}"),
+            }
+        }
+        true
+    }
+}
+
+/// What a hostile client sends over its life. Frames have a mask of zeros, so that a seed gives
+/// the same bytes every time.
+pub fn hostile_bytes(rng: &mut fastrand::Rng) -> Vec<u8> {
+    let nonce = std::array::from_fn(|_| rng.u8(..));
+    let mut bytes = ClientKey::new(nonce).request("sim", "/ws");
+    match rng.u8(0..5) {
+        0 => bytes = (0..rng.usize(1..600)).map(|_| rng.u8(..)).collect(),
+        1 => {
+            let at = rng.usize(0..bytes.len());
+            bytes[at] ^= 1 << rng.u8(0..8);
+        }
+        2 => bytes.truncate(rng.usize(1..bytes.len())),
+        _ => {}
+    }
+    for _ in 0..rng.usize(0..8) {
+        let mut payload = if rng.bool() { join_payload(rng) } else { Vec::new() };
+        if payload.is_empty() || rng.bool() {
+            payload.extend((0..rng.usize(0..60)).map(|_| rng.u8(..)));
+        }
+        if !payload.is_empty() && rng.bool() {
+            let at = rng.usize(0..payload.len());
+            payload[at] ^= 1 << rng.u8(0..8);
+        }
+        let opcode = [0x82, 0x82, 0x82, 0x81, 0x89, 0x8a, 0x02, 0x80, 0x88, 0xc2][rng.usize(0..10)];
+        let length = payload.len().min(125) as u8;
+        bytes.extend_from_slice(&[opcode, 0x80 | length, 0, 0, 0, 0]);
+        bytes.extend_from_slice(&payload[..usize::from(length)]);
+    }
+    bytes
+}
+
+fn join_payload(rng: &mut fastrand::Rng) -> Vec<u8> {
+    use tickloom_protocol::client_message::{ClientEncoder, ClientMessage};
+    let room = format!("room-{}", rng.u8(0..6));
+    let join = Join { room_type: "chaos", room: &room, name: "x", options: &[] };
+    ClientEncoder::default().encode(ClientMessage::Join(join)).to_vec()
+}
