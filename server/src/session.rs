@@ -32,7 +32,7 @@ pub struct SessionId {
     pub generation: u32,
 }
 
-/// Joins that may be refused on one connection before it closes: a full room is an answer, a
+/// Joins that may be refused in a row before the connection closes: a full room is an answer, a
 /// client that keeps asking is a load.
 pub const REFUSALS_MAX: u32 = 16;
 

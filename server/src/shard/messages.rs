@@ -129,6 +129,7 @@ impl Shard {
                 let Some(link) = session.take_link() else { return };
                 let seat = Seat { room: room_id, member: joined.member };
                 session.phase = Phase::Active(link, seat);
+                session.refusals = 0;
                 session.send(&mut self.encoder, &ServerMessage::Joined(joined));
                 self.metrics.joins += 1;
                 self.set_deadline(id, now + self.config.patience.ping);

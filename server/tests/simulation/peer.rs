@@ -21,6 +21,7 @@ pub struct Honest {
     pub upgraded: bool,
     /// It is waiting for the answer to a `Join`.
     pub joining: bool,
+    refusals: u32,
     sent: InputSeq,
     acked: InputSeq,
 }
@@ -34,6 +35,7 @@ impl Honest {
             asked_to_leave: false,
             upgraded: false,
             joining: false,
+            refusals: 0,
             sent: InputSeq(0),
             acked: InputSeq(0),
         }
@@ -71,6 +73,7 @@ impl Honest {
                 ClientEvent::Upgraded => self.upgraded = true,
                 ClientEvent::Joined => {
                     self.joining = false;
+                    self.refusals = 0;
                     (self.sent, self.acked) = (InputSeq(0), InputSeq(0));
                     outcome.joins += 1;
                 }
@@ -87,7 +90,15 @@ impl Honest {
                     }
                 }
                 ClientEvent::Broken(error) => panic!("a replica broke: {error}"),
-                ClientEvent::Refused { .. } => self.joining = false,
+                ClientEvent::Refused { .. } => {
+                    self.joining = false;
+                    self.refusals += 1;
+                    // Who keeps asking is closed; an honest client gives up before that.
+                    if self.refusals > 10 {
+                        self.leaving = true;
+                        self.client.close();
+                    }
+                }
                 ClientEvent::Left => self.asked_to_leave = false,
                 ClientEvent::TimeSync(_) => {}
                 ClientEvent::Closed(reason) => {

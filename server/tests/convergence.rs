@@ -1,0 +1,245 @@
+//! `apply(apply(nothing, snapshot(t0)), encode(t0 -> t1)) == snapshot(t1)`, byte for byte, for
+//! whatever happened in between and from wherever a member starts.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tickloom_protocol::chunks::{Value, put_chunk};
+use tickloom_protocol::entities::View;
+use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick};
+use tickloom_protocol::replica::{Outcome, Replica};
+use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
+use tickloom_protocol::server_message::{Delta, DeltaHead};
+use tickloom_server::room::state::State;
+
+const MEMBERS: [MemberId; 2] = [MemberId(1), MemberId(2)];
+
+/// One thing that happens to a state. Entities are chosen by position among those alive.
+#[derive(Clone, Debug)]
+enum Change {
+    Spawn {
+        owner: u16,
+    },
+    Despawn {
+        pick: usize,
+    },
+    Row {
+        component: u8,
+        pick: usize,
+        value: u8,
+    },
+    Opaque {
+        pick: usize,
+        value: Vec<u8>,
+    },
+    Prop {
+        component: u8,
+        pick: usize,
+        key: u8,
+        value: Option<i64>,
+    },
+    Remove {
+        component: u8,
+        pick: usize,
+    },
+    /// The tick ends without being sent.
+    Advance,
+    /// The tick ends and everybody who keeps up gets it.
+    Send,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        3 => (0..3_u16).prop_map(|owner| Change::Spawn { owner }),
+        2 => any::<usize>().prop_map(|pick| Change::Despawn { pick }),
+        4 => (0..2_u8, any::<usize>(), 0..3_u8).prop_map(|(component, pick, value)| {
+            Change::Row { component, pick, value }
+        }),
+        2 => (any::<usize>(), proptest::collection::vec(0..3_u8, 0..3))
+            .prop_map(|(pick, value)| Change::Opaque { pick, value }),
+        4 => (3..5_u8, any::<usize>(), 0..3_u8, proptest::option::of(0..3_i64)).prop_map(
+            |(component, pick, key, value)| Change::Prop { component, pick, key, value }
+        ),
+        2 => (0..5_u8, any::<usize>())
+            .prop_map(|(component, pick)| Change::Remove { component, pick }),
+        2 => Just(Change::Advance),
+        3 => Just(Change::Send),
+    ]
+}
+
+fn schema() -> Arc<RoomSchema> {
+    let row = || vec![FieldDesc::new("value", FieldType::U8)];
+    let components = vec![
+        ComponentDesc::packed("public", row()).expect("layout"),
+        ComponentDesc::packed("private", row()).expect("layout").for_owner(),
+        ComponentDesc::opaque("opaque", "x/y", 8),
+        ComponentDesc::props("props"),
+        ComponentDesc::props("secrets").for_owner(),
+    ];
+    Arc::new(RoomSchema::new(components, vec![]).expect("schema"))
+}
+
+/// Does one thing; says whether the tick ended and was sent.
+fn apply_change(state: &mut State, change: &Change) {
+    let alive: Vec<EntityId> = state.entities().ids().collect();
+    let at = |pick: usize| alive[pick % alive.len()];
+    match change {
+        Change::Spawn { owner } => drop(state.spawn(MemberId(*owner))),
+        Change::Despawn { pick } => state.despawn(at(*pick)),
+        Change::Row { component, pick, value } => {
+            state.set_row(ComponentId(*component), at(*pick), &[*value]);
+        }
+        Change::Opaque { pick, value } => state.set_opaque(ComponentId(2), at(*pick), value),
+        Change::Prop { component, pick, key, value } => {
+            let key = ["a", "b", "c"][usize::from(*key)];
+            let value = value.map_or(Value::Nil, Value::Int);
+            state.set_prop(ComponentId(*component), at(*pick), key, value);
+        }
+        Change::Remove { component, pick } => {
+            state.remove_value(ComponentId(*component), at(*pick));
+        }
+        Change::Advance => state.advance(),
+        Change::Send => {
+            state.mark_sent();
+            state.advance();
+        }
+    }
+}
+
+/// The chunks that take a member from `since` to the tick under construction.
+fn encode(state: &mut State, member: MemberId, since: Tick) -> Vec<u8> {
+    let mut chunks = Vec::new();
+    state.encode(since, &mut chunks);
+    state.encode_hash(&mut chunks);
+    state.encode_member(member, since, &mut chunks);
+    state.encode_member_hash(member, &mut chunks);
+    chunks
+}
+
+fn bring_up_to_date(state: &mut State, replica: &mut Replica, since: Tick) {
+    let chunks = encode(state, replica.member(), since);
+    let head = DeltaHead { tick: state.building(), base: since, ..DeltaHead::default() };
+    let applied = replica.apply(&Delta { head, chunks: &chunks }).expect("it fits");
+    let expected = if since == Tick::ZERO { Outcome::Snapshot } else { Outcome::Delta };
+    assert_eq!(applied.outcome, expected);
+}
+
+fn assert_equal(state: &State, replica: &Replica) {
+    for view in [View::Room, View::Member(replica.member())] {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        state.entities().put_snapshot(view, &mut ours);
+        replica.entities().put_snapshot(view, &mut theirs);
+        assert_eq!(ours, theirs, "{view:?} of {:?}", replica.member());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Three members: one gets every tick that is sent, one now and then a catch-up over what it
+    /// missed, one a snapshot every time.
+    #[test]
+    fn deltas_catch_ups_and_snapshots_lead_to_the_same_state(
+        changes in proptest::collection::vec(change(), 1..120),
+        lag in 1..9_usize,
+    ) {
+        let mut state = State::new(schema(), 30);
+        let mut eager = MEMBERS.map(|member| Replica::new(member, schema()));
+        let mut lagging = MEMBERS.map(|member| Replica::new(member, schema()));
+        let mut sends = 0;
+        for change in &changes {
+            if matches!(change, Change::Send) {
+                sends += 1;
+                for replica in &mut eager {
+                    let since = replica.tick();
+                    bring_up_to_date(&mut state, replica, since);
+                    assert_equal(&state, replica);
+                }
+                if sends % lag == 0 {
+                    for replica in &mut lagging {
+                        let since = replica.tick();
+                        prop_assert!(state.reaches_back_to(since));
+                        bring_up_to_date(&mut state, replica, since);
+                        assert_equal(&state, replica);
+                    }
+                }
+                let mut fresh = Replica::new(MEMBERS[0], schema());
+                bring_up_to_date(&mut state, &mut fresh, Tick::ZERO);
+                assert_equal(&state, &fresh);
+            }
+            apply_change(&mut state, change);
+            state.check_invariants();
+        }
+    }
+}
+
+#[test]
+fn a_member_gets_only_its_own_private_values() {
+    let mut state = State::new(schema(), 30);
+    let entities = MEMBERS.map(|member| state.spawn(member).expect("a place"));
+    for (since, round) in [(Tick::ZERO, "first"), (Tick(1), "second")] {
+        let secrets = MEMBERS.map(|member| format!("{round} secret of {member:?}"));
+        for (entity, secret) in entities.iter().zip(&secrets) {
+            state.set_prop(ComponentId(4), *entity, "s", Value::Str(secret.clone().into()));
+        }
+        for (own, member) in MEMBERS.into_iter().enumerate() {
+            let chunks = encode(&mut state, member, since);
+            let holds = |text: &str| chunks.windows(text.len()).any(|w| w == text.as_bytes());
+            assert!(holds(&secrets[own]), "{member:?} since {since}");
+            assert!(!holds(&secrets[1 - own]), "{member:?} since {since}");
+        }
+        state.mark_sent();
+        state.advance();
+    }
+}
+
+#[test]
+fn a_burst_of_despawns_larger_than_the_memory_of_them_is_still_a_delta() {
+    // Tombstones of the tick under construction must survive it, however many there are; a
+    // catch-up from before them is a snapshot.
+    let mut state = State::new(schema(), 10_000);
+    let mut replica = Replica::new(MEMBERS[0], schema());
+    let crowd: Vec<_> = (0..6_000).map(|_| state.spawn(MemberId::SERVER)).collect();
+    bring_up_to_date(&mut state, &mut replica, Tick::ZERO);
+    state.mark_sent();
+    state.advance();
+    let before = replica.tick();
+    for entity in crowd.into_iter().flatten() {
+        state.despawn(entity);
+    }
+    bring_up_to_date(&mut state, &mut replica, before);
+    assert_equal(&state, &replica);
+    state.mark_sent();
+    state.advance();
+    let last = state.spawn(MemberId::SERVER).expect("a place");
+    state.despawn(last);
+    state.advance();
+    assert!(!state.reaches_back_to(before), "the burst is forgotten");
+    assert!(state.reaches_back_to(Tick(2)), "what came after it is not");
+}
+
+#[test]
+fn the_same_state_gives_the_same_bytes() {
+    let build = || {
+        let mut state = State::new(schema(), 30);
+        for owner in [0, 1, 2, 1] {
+            let entity = state.spawn(MemberId(owner)).expect("a place");
+            state.set_row(ComponentId(0), entity, &[owner as u8]);
+        }
+        encode(&mut state, MEMBERS[0], Tick::ZERO)
+    };
+    assert_eq!(build(), build());
+    let mut empty = Vec::new();
+    put_chunk(
+        &mut empty,
+        View::Room.stream(),
+        tickloom_protocol::chunks::ChunkKind::Delta,
+        &[0, 0],
+    );
+    let mut state = State::new(schema(), 30);
+    state.mark_sent();
+    state.advance();
+    let mut chunks = Vec::new();
+    state.encode(Tick(1), &mut chunks);
+    assert_eq!(chunks, empty, "nothing changed, nothing is said");
+}

@@ -1,0 +1,376 @@
+//! The few truths only a kernel can tell: real sockets, real signals, real limits.
+#![expect(clippy::disallowed_types, reason = "these tests are about sockets")]
+#![expect(clippy::disallowed_methods, reason = "deadlines of real sockets need the real clock")]
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
+use tickloom_protocol::client::{Client, ClientEvent};
+use tickloom_protocol::client_message::Join;
+use tickloom_protocol::handshake::ClientKey;
+use tickloom_protocol::link::{End, Link, Received};
+use tickloom_server::config::Config;
+use tickloom_server::room::arena::Arena;
+use tickloom_server::rooms::RoomTypes;
+use tickloom_server::runtime::{self, Server, allowed_cores};
+
+/// Nothing here takes longer, except when something is wrong.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn start(config: &Config) -> Server {
+    let room_types = RoomTypes::default().with(Arena::new(config.tick_rate_hz));
+    runtime::serve(config, &room_types).expect("a loopback port")
+}
+
+fn stop(server: Server) {
+    server.stopper().stop();
+    server.join().expect("every shard ends");
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    stream
+}
+
+/// Sends a request and reads to the end.
+fn ask(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = connect(address);
+    stream.write_all(request).expect("sent");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("an answer and an end");
+    response
+}
+
+/// A client on a blocking socket.
+struct Player {
+    stream: TcpStream,
+    client: Client,
+}
+
+impl Player {
+    fn connect(address: SocketAddr) -> Self {
+        let client = Client::connect("localhost", "/ws", [7; 16]);
+        let mut player = Self { stream: connect(address), client };
+        player.until(|event| matches!(event, ClientEvent::Upgraded));
+        player
+    }
+
+    fn join(address: SocketAddr, room: &str) -> Self {
+        let mut player = Self::connect(address);
+        player.client.join(Join { room_type: "arena", room, name: "tester", options: &[] });
+        player.until(|event| matches!(event, ClientEvent::Joined));
+        player
+    }
+
+    /// Reads until something happens; returns it.
+    fn until(&mut self, wanted: impl Fn(&ClientEvent) -> bool) -> ClientEvent {
+        let started = Instant::now();
+        let mut buffer = [0; 4096];
+        loop {
+            while let Some(event) = self.client.poll_event() {
+                if wanted(&event) {
+                    return event;
+                }
+                assert!(!matches!(event, ClientEvent::Broken(_)), "{event:?}");
+            }
+            let output = self.client.take_output();
+            self.stream.write_all(&output).expect("sent");
+            assert!(started.elapsed() < DEADLINE, "it did not happen");
+            match self.stream.read(&mut buffer) {
+                Ok(0) => panic!("the server closed without a word"),
+                Ok(length) => self.client.handle_bytes(&buffer[..length]),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn until_closed(&mut self) -> u16 {
+        match self.until(|event| matches!(event, ClientEvent::Closed(_))) {
+            ClientEvent::Closed(reason) => reason.code(),
+            _ => unreachable!("only a close was wanted"),
+        }
+    }
+}
+
+#[test]
+fn one_port_answers_http_and_refuses_what_is_neither() {
+    let server = start(&Config::loopback());
+    let rows: [(&[u8], &str); 6] = [
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "200"),
+        (b"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", "404"),
+        (b"POST /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "405"),
+        (b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n", "426"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "400"),
+        (&[b'A'; 9000], "4"),
+    ];
+    for (request, status) in rows {
+        let response = ask(server.address(), request);
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(response.starts_with(&expected), "{status}: {response}");
+        assert!(response.lines().last().is_some_and(|line| !line.is_empty()), "a body says why");
+    }
+    stop(server);
+}
+
+#[test]
+fn players_of_one_room_meet_whatever_shard_they_connect_to() {
+    let core = allowed_cores()[0];
+    let config = Config { cores: vec![core; 3], ..Config::loopback() };
+    let server = start(&config);
+    let mut players: Vec<Player> =
+        (0..12).map(|_| Player::join(server.address(), "meeting")).collect();
+    let applied = |event: &ClientEvent| matches!(event, ClientEvent::Applied { .. });
+    let started = Instant::now();
+    for player in &mut players {
+        loop {
+            player.until(applied);
+            let seat = player.client.seat().expect("joined");
+            let entities = seat.replica.entities();
+            let owners = entities.ids().filter_map(|id| entities.owner(id));
+            if owners.filter(|owner| owner.0 != 0).count() == 12 {
+                break;
+            }
+            assert!(started.elapsed() < DEADLINE, "they did not all meet");
+        }
+    }
+    for player in &mut players {
+        let hash = |event: &ClientEvent| matches!(event, ClientEvent::Applied { applied, .. } if applied.hashes_checked > 0);
+        player.until(hash);
+        player.client.close();
+        assert_eq!(player.until_closed(), 1000);
+    }
+    stop(server);
+}
+
+#[test]
+fn those_who_never_finish_are_closed_at_their_deadline() {
+    let mut config = Config::loopback();
+    config.patience.head = Duration::from_millis(300);
+    config.patience.join = Duration::from_millis(300);
+    let server = start(&config);
+    let response = ask(server.address(), b"GET /ws HTTP/1.1\r\nHost: a\r\n");
+    assert!(response.starts_with("HTTP/1.1 408"), "{response}");
+    let mut player = Player::connect(server.address());
+    assert_eq!(player.until_closed(), 1008);
+    stop(server);
+}
+
+#[test]
+fn a_silent_client_is_pinged_and_then_closed() {
+    let mut config = Config::loopback();
+    config.patience.ping = Duration::from_millis(200);
+    config.patience.pong = Duration::from_millis(300);
+    let server = start(&config);
+    // This one answers pings by reading, and stays.
+    let mut alive = Player::join(server.address(), "a");
+    // This one reads frames and answers none.
+    let mut stream = Player::join(server.address(), "b").stream;
+    let mut link = Link::new(End::Client);
+    let (mut buffer, mut unsent) = ([0; 4096], Vec::new());
+    let reason = 'read: loop {
+        let length = stream.read(&mut buffer).expect("bytes");
+        assert!(length > 0, "closed without a word");
+        let mut input = &buffer[..length];
+        while let Some(received) = link.poll(&mut input, &mut unsent).expect("valid frames") {
+            if let Received::Closed(reason) = received {
+                break 'read reason;
+            }
+        }
+        let applied = |event: &ClientEvent| matches!(event, ClientEvent::Applied { .. });
+        alive.until(applied);
+    };
+    assert_eq!(reason.code(), 4001, "{reason}");
+    alive.client.close();
+    assert_eq!(alive.until_closed(), 1000);
+    stop(server);
+}
+
+#[test]
+fn a_full_room_refuses_and_the_connection_joins_another() {
+    let server = start(&Config::loopback());
+    let seats = tickloom_server::room::arena::MEMBERS_MAX;
+    let players: Vec<Player> = (0..seats).map(|_| Player::join(server.address(), "full")).collect();
+    let mut late = Player::connect(server.address());
+    late.client.join(Join { room_type: "arena", room: "full", name: "late", options: &[] });
+    let refused = late.until(|event| matches!(event, ClientEvent::Refused { .. }));
+    assert!(format!("{refused:?}").contains("RoomFull"), "{refused:?}");
+    late.client.join(Join { room_type: "arena", room: "other", name: "late", options: &[] });
+    late.until(|event| matches!(event, ClientEvent::Joined));
+    drop(players);
+    stop(server);
+}
+
+/// What the link of a raw WebSocket client got back for what it sent.
+fn echo(address: SocketAddr, frames: &[u8], answers: usize) -> Vec<Received> {
+    let mut stream = connect(address);
+    stream.write_all(&ClientKey::new([1; 16]).request("a", "/echo")).expect("sent");
+    stream.write_all(frames).expect("sent");
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 65_536]);
+    let mut link = None;
+    let mut received = Vec::new();
+    while received.len() < answers {
+        let length = stream.read(&mut buffer).expect("bytes");
+        assert!(length > 0, "closed after {received:?}");
+        bytes.extend_from_slice(&buffer[..length]);
+        if link.is_none() {
+            let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+            bytes.drain(..end + 4);
+            link = Some(Link::new(End::Client));
+        }
+        let mut input = &bytes[..];
+        let link = link.as_mut().expect("upgraded");
+        while let Ok(Some(message)) = link.poll(&mut input, &mut Vec::new()) {
+            received.push(message);
+        }
+        bytes.clear();
+    }
+    received
+}
+
+#[test]
+fn echo_sends_back_text_and_binary_and_closes_what_is_broken() {
+    let server = start(&Config::loopback());
+    let mut frames = Vec::new();
+    let mut link = Link::new(End::Client);
+    link.send_text("né".into(), &mut frames);
+    link.send_binary(vec![9; 60_000].into(), &mut frames);
+    let received = echo(server.address(), &frames, 2);
+    assert_eq!(received, [Received::Text("né".into()), Received::Binary(vec![9; 60_000].into())]);
+
+    // Text that is not UTF-8, a frame over the limit, a frame that is not masked.
+    let rows: [(&[u8], u16); 3] = [
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),
+        (&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0], 1009),
+        (&[0x82, 0x01, 0], 1002),
+    ];
+    for (frame, code) in rows {
+        let received = echo(server.address(), frame, 1);
+        let Received::Closed(reason) = &received[0] else { panic!("{received:?}") };
+        assert_eq!(reason.code(), code, "{reason}");
+    }
+    stop(server);
+}
+
+#[test]
+fn a_reader_with_tiny_buffers_gets_every_byte_in_order() {
+    let server = start(&Config::loopback());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Far less than is sent: the server's writes are cut at places of the kernel's choice.
+    socket.set_recv_buffer_size(2048).expect("a small buffer");
+    socket.connect(&server.address().into()).expect("the server listens");
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    stream.write_all(&ClientKey::new([1; 16]).request("a", "/echo")).expect("sent");
+    let (mut link, mut frames) = (Link::new(End::Client), Vec::new());
+    let payload = |number: u8| vec![number; 20_000 + usize::from(number)];
+    for number in 0..30 {
+        link.send_binary(payload(number).into(), &mut frames);
+    }
+    let mut sender = stream.try_clone().expect("a second handle");
+    let sending = std::thread::spawn(move || sender.write_all(&frames).expect("sent"));
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a head");
+        head.push(byte[0]);
+    }
+    let (mut buffer, mut next) = ([0; 1024], 0);
+    while next < 30 {
+        let length = stream.read(&mut buffer).expect("bytes");
+        assert!(length > 0, "closed after {next}");
+        let mut input = &buffer[..length];
+        while let Some(received) = link.poll(&mut input, &mut Vec::new()).expect("whole frames") {
+            assert_eq!(received, Received::Binary(payload(next).into()), "message {next}");
+            next += 1;
+        }
+    }
+    sending.join().expect("the sender ends");
+    stop(server);
+}
+
+/// The binary, started by `exec` behind a piece of shell, and the address from its first event.
+fn spawn(before: &str, arguments: &str) -> (Child, SocketAddr) {
+    let binary = env!("CARGO_BIN_EXE_tickloom");
+    let script = format!("{before} exec {binary} serve --listen 127.0.0.1:0 {arguments}");
+    let mut child =
+        Command::new("bash").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("a shell");
+    let mut first = String::new();
+    let stdout = child.stdout.as_mut().expect("piped");
+    BufReader::new(stdout).read_line(&mut first).expect("a line");
+    assert!(first.contains(r#""event":"listening""#), "the first event says where: {first}");
+    let address = first.split(r#""address":""#).nth(1).and_then(|rest| rest.split('"').next());
+    (child, address.expect("an address").parse().expect("an address"))
+}
+
+#[test]
+fn a_signal_tells_clients_to_come_back_and_ends_the_process() {
+    let (mut child, address) = spawn("", "");
+    let mut player = Player::join(address, "a");
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(player.until_closed(), 1012);
+    drop(player);
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn out_of_descriptors_newcomers_are_refused_and_later_ones_are_welcome() {
+    // Descriptors the server does not know of leave it fewer than its cap on connections needs.
+    let hoard = "ulimit -n 80; for fd in {10..66}; do eval \"exec $fd</dev/null\"; done;";
+    let (mut child, address) = spawn(hoard, &format!("--cores {}", allowed_cores()[0]));
+    let healthy = || {
+        let mut stream = connect(address);
+        let sent = stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n");
+        let mut response = String::new();
+        sent.is_ok()
+            && stream.read_to_string(&mut response).is_ok()
+            && response.starts_with("HTTP/1.1 200")
+    };
+    let mut player = Player::join(address, "a");
+    let mut held = Vec::new();
+    let started = Instant::now();
+    while healthy() {
+        held.push(connect(address));
+        assert!(held.len() < 40, "the limit was never met");
+    }
+    for _ in 0..10 {
+        assert!(!healthy(), "nobody gets in while there is no descriptor");
+        player.until(|event| matches!(event, ClientEvent::Applied { .. }));
+    }
+    drop(held);
+    while !healthy() {
+        assert!(started.elapsed() < DEADLINE, "accepting never recovers");
+    }
+    player.until(|event| matches!(event, ClientEvent::Applied { .. }));
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+#[test]
+fn a_connection_past_the_cap_is_told_so_in_http() {
+    let config = Config { connections_max: 3, ..Config::loopback() };
+    let server = start(&config);
+    let mut players: Vec<Player> = (0..3).map(|_| Player::join(server.address(), "a")).collect();
+    let response = ask(server.address(), b"");
+    assert!(response.starts_with("HTTP/1.1 503"), "{response}");
+    assert!(response.contains("Retry-After: 1"), "{response}");
+    players.pop().expect("three").client.close();
+    let started = Instant::now();
+    loop {
+        let mut stream = connect(server.address());
+        stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").expect("sent");
+        let mut response = String::new();
+        match stream.read_to_string(&mut response) {
+            Ok(_) if response.starts_with("HTTP/1.1 200") => break,
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+        }
+        assert!(started.elapsed() < DEADLINE, "the place is never free again");
+    }
+    stop(server);
+}
