@@ -12,9 +12,13 @@ use crate::session::SessionId;
 /// that has a broken clock.
 pub const INPUTS_WAITING_MAX: usize = 16;
 
-/// With more inputs than this waiting, two are taken per tick, which drains the delay that a
-/// burst left behind.
-const INPUTS_STANDING_MAX: usize = 4;
+/// With more inputs than this waiting, two are taken per tick.
+const INPUTS_CROWDED: usize = 4;
+
+/// Ticks over which a queue that never ran short counts as standing. What stands there is delay
+/// that a burst left behind and that nothing else would take away: a client sends one input per
+/// tick and a tick takes one.
+const STANDING_TICKS: u8 = 16;
 
 /// Ticks a member's last input is repeated when nothing arrives, before it counts as neutral.
 const REPEATS_MAX: u32 = 8;
@@ -63,6 +67,8 @@ pub struct InputQueue {
     /// How many inputs waited when the last tick began; below zero, for how many ticks in a row
     /// there was none.
     margin: i32,
+    /// Ticks since the queue was last measured, and the fewest inputs that waited in one.
+    window: (u8, usize),
 }
 
 /// One input, kept by value.
@@ -106,10 +112,11 @@ impl InputQueue {
         self.waiting.push_back(InputRow { seq, length: row.len() as u8, bytes });
     }
 
-    /// What the member does in one tick: one input, two when many wait, the last one again when
-    /// none does, or nothing when nothing came for long.
+    /// What the member does in one tick: one input, two when many wait or more than one always
+    /// does, the last one again when none does, or nothing when nothing came for long.
     pub fn take_tick(&mut self) -> TickInputs {
         let waiting = self.waiting.len();
+        let is_standing = self.measure(waiting);
         if waiting == 0 {
             self.margin = (self.margin.min(0) - 1).max(i32::from(i8::MIN));
             let repeats = self.margin.unsigned_abs() <= REPEATS_MAX;
@@ -118,8 +125,17 @@ impl InputQueue {
         }
         self.margin = waiting as i32;
         let first = self.take_one();
-        let second = if waiting > INPUTS_STANDING_MAX { self.take_one() } else { None };
+        let drains = waiting > INPUTS_CROWDED || is_standing;
+        let second = if drains { self.take_one() } else { None };
         [first, second]
+    }
+
+    /// Says, once per window, whether more than one input waited in each of its ticks.
+    fn measure(&mut self, waiting: usize) -> bool {
+        let (ticks, least) = self.window;
+        let least = if ticks == 0 { waiting } else { least.min(waiting) };
+        self.window = ((ticks + 1) % STANDING_TICKS, least);
+        ticks + 1 == STANDING_TICKS && least > 1
     }
 
     fn take_one(&mut self) -> Option<(InputRow, Freshness)> {
@@ -162,6 +178,27 @@ mod tests {
         assert_eq!((queue.acked(), queue.margin()), (InputSeq(2), 6));
         assert_eq!(take(&mut queue), [(3, fresh)]);
         assert_eq!((queue.acked(), queue.margin()), (InputSeq(3), 4));
+    }
+
+    #[test]
+    fn a_delay_that_a_burst_left_behind_is_drained_one_input_per_window() {
+        let mut queue = InputQueue::default();
+        let mut seq = 0;
+        let mut push = |queue: &mut InputQueue| {
+            seq += 1;
+            queue.push(InputSeq(seq), &[0]);
+        };
+        for _ in 0..3 {
+            push(&mut queue);
+        }
+        let mut margins = Vec::new();
+        for _ in 0..4 * u32::from(STANDING_TICKS) {
+            push(&mut queue);
+            take(&mut queue);
+            margins.push(queue.margin());
+        }
+        let at = |window: usize| margins[window * usize::from(STANDING_TICKS) + 8];
+        assert_eq!([at(0), at(1), at(2), at(3)], [4, 3, 2, 1]);
     }
 
     #[test]
