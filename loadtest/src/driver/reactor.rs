@@ -1,0 +1,524 @@
+//! One generator thread: a mio loop over its share of the clients.
+//!
+//! Sockets are registered for both directions once and read until a short read or the byte budget
+//! of a turn; what the budget leaves goes on a ready list, because an edge-triggered poll will not
+//! remind us. Inputs wait in a heap by their intended times, and one timerfd wakes the loop for
+//! them: mio's own timeouts are rounded up to whole milliseconds.
+#![expect(clippy::disallowed_types, reason = "the mio edge")]
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use tickloom_protocol::time::Timestamp;
+
+use super::{next_second, now, thread_cpu_us};
+use crate::client::{Client, Ledger, Setup, Stage, Turn};
+use crate::health::ThreadHealth;
+use crate::plan::{Plan, Url};
+use crate::tally::{Tally, Window};
+use crate::workload::{InputSchedule, room_of};
+
+/// Bytes read at once. One buffer serves all clients of a thread.
+const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes read from one socket before the others get their turn.
+const TURN_BYTES_MAX: usize = 256 * 1024;
+
+/// Events taken per poll.
+const EVENTS_MAX: usize = 1024;
+
+/// Longest sleep, so that commands are noticed soon without a waker.
+const SLEEP_MAX: Duration = Duration::from_millis(10);
+
+/// Shortest sleep: inputs that close together are sent together.
+const SLEEP_US_MIN: u64 = 200;
+
+/// How long the server may take to answer the close frames.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Shortest drain after the window; three send intervals when that is longer.
+const DRAIN_US_MIN: u64 = 100_000;
+
+/// Longest drain: a tail that takes longer counts as lost.
+const DRAIN_US_MAX: u64 = 1_000_000;
+
+/// Time between two looks at whether all tails have arrived.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// The timer's token; clients use their slot's index.
+const TIMER: Token = Token(usize::MAX);
+
+/// What a thread is to do.
+pub(super) struct Task {
+    /// Which of the plan's threads this is.
+    pub(super) thread: usize,
+    pub(super) address: SocketAddr,
+    pub(super) url: Url,
+    pub(super) plan: Plan,
+    /// When the ramp and all input schedules begin.
+    pub(super) start: Timestamp,
+    pub(super) clock_offset_us: i64,
+}
+
+/// What the main thread asks of a generator thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    /// Measure this window, then drain, close and end.
+    Measure(Window),
+    /// The window ends at this moment at the latest.
+    Stop(Timestamp),
+}
+
+/// What a generator thread tells the main thread.
+pub(super) enum Mail {
+    /// All of its clients have joined or failed.
+    Settled,
+    /// What the last second held.
+    Beat(Box<Beat>),
+    /// It closed its books; nothing follows.
+    Finished(Box<Books>),
+}
+
+/// What a thread has when the drain is over.
+pub(super) struct Books {
+    pub(super) thread: usize,
+    pub(super) ledgers: Vec<Ledger>,
+    /// Since the last beat.
+    pub(super) tally: Tally,
+    /// Since the last beat.
+    pub(super) health: ThreadHealth,
+}
+
+/// One thread's second.
+pub(super) struct Beat {
+    pub(super) thread: usize,
+    /// The second's end; the same for all threads.
+    pub(super) until: Timestamp,
+    pub(super) tally: Tally,
+    /// Clients that play, at its end.
+    pub(super) playing: u64,
+    /// As far as the second is in the window.
+    pub(super) health: ThreadHealth,
+}
+
+/// Where the end of the run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// Clients connect and play.
+    NotYet,
+    /// The window is over; what was sent in it may still arrive. The moment is that of the next
+    /// look at whether it has.
+    Draining(Timestamp),
+    /// Close frames are sent; answers are awaited until then.
+    Closing(Timestamp),
+}
+
+struct Slot {
+    client: Client,
+    /// `None` once the connection is over. Slots are never reused, so a stale event finds it so.
+    stream: Option<TcpStream>,
+    /// Whether the TCP connection is there.
+    connected: bool,
+    /// Whether the client is in the timer heap.
+    timed: bool,
+}
+
+/// One generator thread.
+pub(super) struct Reactor {
+    task: Task,
+    commands: mpsc::Receiver<Command>,
+    mail: mpsc::Sender<Mail>,
+    poll: Poll,
+    timer: OwnedFd,
+    slots: Vec<Slot>,
+    /// Intended times of the next inputs, with slots.
+    timers: BinaryHeap<Reverse<(Timestamp, usize)>>,
+    /// Slots with bytes left unread.
+    ready: Vec<usize>,
+    read_buffer: Box<[u8]>,
+    window: Window,
+    ending: Ending,
+    tally: Tally,
+    health: ThreadHealth,
+    /// The thread's CPU time at the last beat.
+    cpu_us_before: u64,
+    next_beat_at: Timestamp,
+    /// Clients that joined or failed before this second's tally began.
+    settled_before: u64,
+    settled_told: bool,
+}
+
+impl Reactor {
+    pub(super) fn new(
+        task: Task,
+        commands: mpsc::Receiver<Command>,
+        mail: mpsc::Sender<Mail>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        Ok(Self {
+            commands,
+            mail,
+            poll,
+            timer,
+            slots: Vec::new(),
+            timers: BinaryHeap::new(),
+            ready: Vec::new(),
+            read_buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            window: Window::UNDECIDED,
+            ending: Ending::NotYet,
+            tally: Tally::default(),
+            health: ThreadHealth::default(),
+            cpu_us_before: 0,
+            next_beat_at: next_second(task.start, Window::UNDECIDED),
+            settled_before: 0,
+            settled_told: false,
+            task,
+        })
+    }
+
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut woken_at = now();
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                self.obey(command);
+            }
+            let at = now();
+            self.beat(at);
+            self.connect_due(at);
+            self.send_due(at);
+            self.tell_settled();
+            if self.step_ending(at) {
+                return Ok(());
+            }
+            let timeout = self.set_timer()?;
+            let asleep_at = now();
+            self.count_time(woken_at, asleep_at, true);
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => result?,
+            }
+            woken_at = now();
+            self.count_time(asleep_at, woken_at, false);
+            for event in &events {
+                let Token(slot) = event.token();
+                if event.token() == TIMER || slot >= self.slots.len() {
+                    continue;
+                }
+                if event.is_writable() || event.is_error() {
+                    self.write_ready(slot);
+                }
+                if event.is_readable() || event.is_read_closed() {
+                    self.read(slot, event.is_read_closed());
+                }
+            }
+            for slot in std::mem::take(&mut self.ready) {
+                self.read(slot, false);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        let window = &mut self.window;
+        match command {
+            Command::Measure(measured) => *window = measured,
+            Command::Stop(at) => {
+                *window = Window { from: window.from.min(at), until: window.until.min(at) };
+            }
+        }
+        // A second that is under way is cut where the window begins or ends.
+        self.next_beat_at = [window.from, window.until]
+            .into_iter()
+            .filter(|border| *border < self.next_beat_at && *border > now())
+            .min()
+            .unwrap_or(self.next_beat_at);
+    }
+
+    fn clients_count(&self) -> usize {
+        let (threads, clients) = (self.task.plan.threads_count, self.task.plan.clients_count);
+        (clients as usize + threads - 1 - self.task.thread) / threads
+    }
+
+    /// When client `slot` of this thread begins to connect.
+    fn connect_at(&self, slot: usize) -> Timestamp {
+        let index = (self.task.thread + slot * self.task.plan.threads_count) as u64;
+        let offset_us = index * 1_000_000 / u64::from(self.task.plan.connect_rate_hz);
+        Timestamp(self.task.start.0 + offset_us)
+    }
+
+    fn connect_due(&mut self, at: Timestamp) {
+        while self.ending == Ending::NotYet
+            && self.slots.len() < self.clients_count()
+            && self.connect_at(self.slots.len()) <= at
+        {
+            self.connect();
+        }
+    }
+
+    fn connect(&mut self) {
+        let (task, key) = (&self.task, self.slots.len());
+        let index = (task.thread + key * task.plan.threads_count) as u32;
+        let setup = Setup {
+            host: &task.url.authority,
+            path: &task.url.path,
+            index,
+            room: room_of(index, task.plan.clients_count, task.plan.rooms_count),
+            seed: task.plan.seed,
+            schedule: InputSchedule::new(task.start, task.plan.input_rate_hz, index),
+            clock_offset_us: task.clock_offset_us,
+        };
+        let client = Client::new(&setup, now());
+        self.slots.push(Slot { client, stream: None, connected: false, timed: false });
+        let stream = TcpStream::connect(task.address).and_then(|mut stream| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut stream, Token(key), interest)?;
+            Ok(stream)
+        });
+        match stream {
+            Ok(stream) => self.slots[key].stream = Some(stream),
+            Err(error) => self.disconnect(key, &format!("connect: {}", error.kind())),
+        }
+    }
+
+    fn send_due(&mut self, at: Timestamp) {
+        while let Some(&Reverse((due, key))) = self.timers.peek()
+            && due <= at
+        {
+            self.timers.pop();
+            let slot = &mut self.slots[key];
+            slot.timed = false;
+            // Each input's own moment: a batch that takes long makes its last inputs late.
+            let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+            slot.client.handle_timer(turn);
+            self.after_turn(key);
+        }
+    }
+
+    /// A socket can be written to: for the first time, or again.
+    fn write_ready(&mut self, key: usize) {
+        let slot = &mut self.slots[key];
+        let Some(stream) = &slot.stream else { return };
+        if !slot.connected {
+            match (stream.take_error(), stream.peer_addr()) {
+                (Ok(None), Ok(_)) => {
+                    slot.connected = true;
+                    // Inputs are small and must not wait for each other.
+                    let _ = stream.set_nodelay(true);
+                }
+                (Ok(Some(error)) | Err(error), _) => {
+                    return self.disconnect(key, &format!("connect: {}", error.kind()));
+                }
+                // A spurious event: the connection is still being made.
+                (Ok(None), Err(_)) => return,
+            }
+        }
+        self.after_turn(key);
+    }
+
+    fn read(&mut self, key: usize, read_closed: bool) {
+        let mut bytes_left = TURN_BYTES_MAX;
+        loop {
+            let slot = &mut self.slots[key];
+            let Some(stream) = slot.stream.as_mut().filter(|_| slot.connected) else { return };
+            let result = stream.read(&mut self.read_buffer);
+            let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+            match result {
+                Ok(0) => return self.disconnect(key, "ended without a close frame"),
+                Ok(read) => {
+                    slot.client.handle_bytes(&self.read_buffer[..read], turn);
+                    bytes_left = bytes_left.saturating_sub(read);
+                    if read < READ_BYTES_MAX && !read_closed {
+                        break;
+                    }
+                    if bytes_left == 0 {
+                        self.ready.push(key);
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.disconnect(key, &format!("read: {}", error.kind())),
+            }
+        }
+        self.after_turn(key);
+    }
+
+    /// Writes what a client has to say, puts it in the timer heap, and drops its socket when it
+    /// is done.
+    fn after_turn(&mut self, key: usize) {
+        let slot = &mut self.slots[key];
+        let Some(stream) = slot.stream.as_mut().filter(|_| slot.connected) else { return };
+        let output = slot.client.output_mut();
+        let mut written = 0;
+        let mut error = None;
+        while written < output.len() {
+            match stream.write(&output[written..]) {
+                Ok(0) => break,
+                Ok(n) => written += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    error = Some(e);
+                    break;
+                }
+            }
+        }
+        output.drain(..written);
+        let is_flushed = output.is_empty();
+        if written > 0 && self.window.contains(now()) {
+            self.tally.counters.bytes_up += written as u64;
+        }
+        if let Some(error) = error {
+            return self.disconnect(key, &format!("write: {}", error.kind()));
+        }
+        if slot.client.stage() == Stage::Ended && is_flushed {
+            slot.stream = None;
+            return;
+        }
+        if !slot.timed
+            && let Some(at) = slot.client.next_input_at()
+        {
+            slot.timed = true;
+            self.timers.push(Reverse((at, key)));
+        }
+    }
+
+    fn disconnect(&mut self, key: usize, error: &str) {
+        let slot = &mut self.slots[key];
+        let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+        slot.client.handle_disconnect(error, turn);
+        slot.stream = None;
+    }
+
+    /// Hands over the tally of every second that has ended.
+    fn beat(&mut self, at: Timestamp) {
+        while self.next_beat_at <= at {
+            let until = self.next_beat_at;
+            self.next_beat_at = next_second(until, self.window);
+            self.hand_over(until);
+        }
+    }
+
+    fn hand_over(&mut self, until: Timestamp) {
+        let mut playing = 0;
+        for slot in &mut self.slots {
+            // Ramps that are still going on belong to this second up to its end.
+            let turn = &mut Turn { now: until, window: self.window, tally: &mut self.tally };
+            slot.client.sample_age(turn);
+            playing += u64::from(slot.client.stage() == Stage::Playing);
+        }
+        let tally = std::mem::take(&mut self.tally);
+        let mut health = std::mem::take(&mut self.health);
+        let cpu_us = thread_cpu_us();
+        if self.window.from < until && until <= self.window.until {
+            health.cpu_us = cpu_us - self.cpu_us_before;
+        }
+        self.cpu_us_before = cpu_us;
+        self.settled_before += tally.counters.clients_joined + tally.counters.clients_failed;
+        let beat = Beat { thread: self.task.thread, until, tally, playing, health };
+        // The main thread waits for all of us, so it is there.
+        let _ = self.mail.send(Mail::Beat(Box::new(beat)));
+    }
+
+    fn tell_settled(&mut self) {
+        let counters = &self.tally.counters;
+        let settled = self.settled_before + counters.clients_joined + counters.clients_failed;
+        if !self.settled_told && settled == self.clients_count() as u64 {
+            self.settled_told = true;
+            let _ = self.mail.send(Mail::Settled);
+        }
+    }
+
+    /// Moves towards the end of the run; says whether it is reached.
+    fn step_ending(&mut self, at: Timestamp) -> bool {
+        match self.ending {
+            Ending::NotYet => {
+                if at >= self.window.until {
+                    let interval_us = self.slots.iter().find_map(|s| s.client.send_interval_us());
+                    let drain_us = interval_us.unwrap_or(0) * 3;
+                    let drain_us = drain_us.clamp(DRAIN_US_MIN, DRAIN_US_MAX);
+                    let look_at = self.window.until + Duration::from_micros(drain_us);
+                    self.ending = Ending::Draining(look_at);
+                }
+                false
+            }
+            Ending::Draining(look_at) if at >= look_at => {
+                let give_up = at >= self.window.until + Duration::from_micros(DRAIN_US_MAX);
+                if give_up || self.slots.iter().all(|slot| slot.client.has_tail(self.window)) {
+                    self.close_books(at);
+                    self.ending = Ending::Closing(at + CLOSED_WITHIN);
+                } else {
+                    self.ending = Ending::Draining(at + DRAIN_STEP);
+                }
+                false
+            }
+            Ending::Draining(_) => false,
+            Ending::Closing(until) => at >= until || self.slots.iter().all(|s| s.stream.is_none()),
+        }
+    }
+
+    fn close_books(&mut self, at: Timestamp) {
+        let mut ledgers = Vec::with_capacity(self.slots.len());
+        for key in 0..self.slots.len() {
+            let slot = &mut self.slots[key];
+            let turn = &mut Turn { now: at, window: self.window, tally: &mut self.tally };
+            ledgers.extend(slot.client.finish(turn));
+            slot.client.handle_stop();
+            if slot.connected {
+                self.after_turn(key);
+            } else {
+                slot.stream = None;
+            }
+        }
+        let (tally, health) = (std::mem::take(&mut self.tally), std::mem::take(&mut self.health));
+        let books = Books { thread: self.task.thread, ledgers, tally, health };
+        let _ = self.mail.send(Mail::Finished(Box::new(books)));
+    }
+
+    /// Arms the timer for the next thing to do; returns how long to sleep at most.
+    fn set_timer(&mut self) -> io::Result<Duration> {
+        if !self.ready.is_empty() {
+            return Ok(Duration::ZERO);
+        }
+        let mut next = self.next_beat_at;
+        if let Some(&Reverse((due, _))) = self.timers.peek() {
+            next = next.min(due);
+        }
+        if self.ending == Ending::NotYet && self.slots.len() < self.clients_count() {
+            next = next.min(self.connect_at(self.slots.len()));
+        }
+        let next_us = next.0.max(now().0 + SLEEP_US_MIN);
+        let at = Timespec {
+            tv_sec: i64::try_from(next_us / 1_000_000).unwrap_or(i64::MAX),
+            tv_nsec: (next_us % 1_000_000 * 1000) as _,
+        };
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let spec = Itimerspec { it_interval: none, it_value: at };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &spec)?;
+        Ok(SLEEP_MAX)
+    }
+
+    /// Adds a stretch of time to the thread's health, as far as it is in the window.
+    fn count_time(&mut self, from: Timestamp, until: Timestamp, busy: bool) {
+        let from_us = from.0.max(self.window.from.0);
+        let us = until.0.min(self.window.until.0).saturating_sub(from_us);
+        self.health.wall_us += us;
+        if busy {
+            self.health.busy_us += us;
+        }
+    }
+}

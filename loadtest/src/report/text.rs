@@ -1,0 +1,315 @@
+//! The report for people: what was asked, what was measured, whether to believe it.
+
+use std::fmt::{Result, Write};
+
+use super::Report;
+use crate::driver::Interval;
+use crate::health::MemoryTrend;
+use crate::tally::{Kinds, Summary};
+use crate::verdict::{Reach, Verdict};
+
+/// Whether the text shows the run second by second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seconds {
+    /// It does.
+    Shown,
+    /// It does not: they were seen live.
+    Left,
+}
+
+impl Report {
+    /// The report for people.
+    #[must_use]
+    pub fn text(&self, seconds: Seconds) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = self.write_text(seconds, &mut text);
+        text
+    }
+
+    fn write_text(&self, seconds: Seconds, out: &mut String) -> Result {
+        let (scenario, counters) = (&self.scenario, &self.counters);
+        write_head(out, self)?;
+        let (connect, join) = (&self.summary.connect_us, &self.summary.join_us);
+        writeln!(
+            out,
+            "connect  {}/{}  {}  (p50 {} p99 {})   join+snapshot {}  p50 {} p99 {}",
+            thousands(counters.clients_connected),
+            thousands(u64::from(scenario.clients_count)),
+            ms(self.ramp_us),
+            ms(connect.p50),
+            ms(connect.p99),
+            thousands(counters.clients_joined),
+            ms(join.p50),
+            ms(join.p99),
+        )?;
+        if seconds == Seconds::Shown {
+            writeln!(out, "{}", table_head())?;
+            for interval in self.intervals.iter().filter(|interval| interval.measured) {
+                writeln!(out, "{}", table_line(interval))?;
+            }
+        }
+        self.write_verdict(out)?;
+        write_times(out, "state_age", &self.summary.state_age_us)?;
+        write_times(out, "delivery", &self.summary.delivery_us)?;
+        write_times(out, "input_ack", &self.summary.input_ack_us)?;
+        write_times(out, "tick_jitter", &self.summary.tick_jitter_us)?;
+        self.write_checks(out)?;
+        self.write_costs(out)?;
+        write_kinds(out, "closes", &self.close_codes)?;
+        write_kinds(out, "refusals", &self.refusals)?;
+        write_kinds(out, "errors", &self.errors)
+    }
+
+    fn write_verdict(&self, out: &mut String) -> Result {
+        let (generator, judgement) = (&self.generator, &self.judgement);
+        let verdict = match judgement.verdict {
+            Verdict::Valid => "VALID",
+            Verdict::Noisy => "NOISY",
+            Verdict::Invalid => "INVALID",
+        };
+        let psi = generator.psi_ppm.map_or("unknown".to_owned(), percent);
+        writeln!(
+            out,
+            "■ RESULT  {verdict}{}   (gen lag p99 {}, gen busy {}, gen cpu {}, host PSI {psi})",
+            if self.interrupted { ", interrupted" } else { "" },
+            ms(self.summary.sched_lag_us.p99),
+            percent(generator.busy_ppm_max),
+            percent(generator.core_ppm),
+        )?;
+        for reason in &judgement.reasons {
+            writeln!(out, "  because       {reason}")?;
+        }
+        for failure in &judgement.failures {
+            writeln!(out, "■ FAILED  {failure}")?;
+        }
+        Ok(())
+    }
+
+    fn write_checks(&self, out: &mut String) -> Result {
+        let (counters, Reach { expected, lost }) = (&self.counters, self.reach);
+        writeln!(
+            out,
+            "  reach         {}.{:04} %  ({} of {} deltas)   gaps {}  dups {}  malformed {}  \
+             resyncs {}",
+            self.reach_ppm / 10_000,
+            self.reach_ppm % 10_000,
+            thousands(expected - lost),
+            thousands(expected),
+            counters.gaps,
+            counters.duplicates,
+            counters.malformed,
+            counters.resyncs,
+        )?;
+        writeln!(
+            out,
+            "  replicas      {} hash checks  mismatches {}   catch-ups {}  conflated {}  \
+             unasked snapshots {}  clock slips {}",
+            thousands(counters.hashes_checked),
+            counters.hash_mismatches,
+            counters.catch_ups,
+            counters.conflated,
+            counters.snapshots_unasked,
+            counters.clock_slips,
+        )?;
+        writeln!(
+            out,
+            "  inputs        {} sent  {} acknowledged  {} not  {} blocked  {} skipped",
+            thousands(counters.inputs_sent),
+            thousands(counters.inputs_acked),
+            thousands(counters.inputs_unacked),
+            thousands(counters.inputs_blocked),
+            thousands(counters.inputs_skipped),
+        )
+    }
+
+    fn write_costs(&self, out: &mut String) -> Result {
+        let per_client = |bytes: u64| {
+            let seconds = self.measured_us as f64 / 1e6;
+            let clients = self.counters.clients_joined as f64;
+            if seconds * clients > 0.0 { bytes as f64 / seconds / clients / 1e3 } else { 0.0 }
+        };
+        writeln!(
+            out,
+            "  wire          down {:.2} kB/s/client   up {:.2} kB/s/client   ({} MB and {} MB)",
+            per_client(self.counters.bytes_down),
+            per_client(self.counters.bytes_up),
+            self.counters.bytes_down / 1_000_000,
+            self.counters.bytes_up / 1_000_000,
+        )?;
+        if let Some(server) = &self.server {
+            writeln!(
+                out,
+                "  server        {:.2} us cpu/client/tick   {} of a core   {}",
+                server.cpu_ns_per_client_tick as f64 / 1e3,
+                percent(server.core_ppm),
+                server.memory.as_ref().map_or(String::new(), memory_text),
+            )?;
+        }
+        let memory = self.generator.memory.as_ref().map_or(String::new(), memory_text);
+        writeln!(out, "  generator     {} of a core   {memory}", percent(self.generator.core_ppm))
+    }
+}
+
+fn write_head(out: &mut String, report: &Report) -> Result {
+    let (scenario, cores) = (&report.scenario, &report.cores);
+    let ticks = scenario.tick_rate_hz.map_or(String::new(), |hz| format!(" / {hz} Hz tick"));
+    writeln!(
+        out,
+        "loadtest {}  {}  {} · {} bots · {} rooms · {} Hz in{ticks} · seed {}",
+        env!("CARGO_PKG_VERSION"),
+        scenario.url,
+        scenario.room_type,
+        thousands(u64::from(scenario.clients_count)),
+        thousands(u64::from(scenario.rooms_count)),
+        scenario.input_rate_hz,
+        scenario.seed,
+    )?;
+    let list = |cores: &[usize]| match cores {
+        [] => "any".to_owned(),
+        _ => cores.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
+    };
+    write!(out, "cores    ")?;
+    if cores.shared {
+        write!(out, "{} shared by server and generator", list(&cores.generator))?;
+    } else if scenario.spawned {
+        write!(out, "server {}  generator {}", list(&cores.server), list(&cores.generator))?;
+    } else {
+        write!(out, "generator {}", list(&cores.generator))?;
+    }
+    let clock = report.clock;
+    if clock.shared {
+        writeln!(out, "   clock shared")
+    } else {
+        writeln!(out, "   clock estimated, ages are right within ±{}", ms(clock.error_us))
+    }
+}
+
+fn write_times(out: &mut String, name: &str, times: &Summary) -> Result {
+    if times.count == 0 {
+        return writeln!(out, "  {name:<12}  nothing measured");
+    }
+    writeln!(
+        out,
+        "  {name:<12}  p50 {:<9} p90 {:<9} p99 {:<9} p99.9 {:<9} max {:<9} n={}",
+        ms(times.p50),
+        ms(times.p90),
+        ms(times.p99),
+        ms(times.p999),
+        ms(times.max),
+        short(times.count),
+    )
+}
+
+fn write_kinds(out: &mut String, name: &str, kinds: &Kinds) -> Result {
+    for (kind, occurrences) in &kinds.0 {
+        writeln!(out, "  {name:<12}  {} x {kind}: {}", occurrences.count, occurrences.sample)?;
+    }
+    Ok(())
+}
+
+/// The head of the lines that [`table_line`] makes.
+#[must_use]
+pub fn table_head() -> &'static str {
+    "    t   conns  state_age p50/p99   input_ack p99  rx msg/s  rx Mb/s  tx msg/s  errs  gen lag p99  \
+     srv cpu   srv rss"
+}
+
+/// One second as a line.
+#[must_use]
+pub fn table_line(second: &Interval) -> String {
+    let errors = second.errors;
+    let head = format!("{:>4}s  {:>6}", second.t_us.div_ceil(1_000_000), thousands(second.playing));
+    if !second.measured {
+        return format!(
+            "{head}  not measured                                                 {errors:>6}"
+        );
+    }
+    let rss_mib = second.server_resident_bytes as f64 / f64::from(1 << 20);
+    let server = if second.server_resident_bytes == 0 {
+        "      -         -".to_owned()
+    } else {
+        format!("{:>7}  {rss_mib:>5.1} MiB", percent(second.server_core_ppm))
+    };
+    format!(
+        "{head}  {:>6.1} / {:<5.1} ms    {:>8.1} ms    {:>8}  {:>7.1}  {:>8}  {errors:>4}   {:>8.2} ms  {server}",
+        second.state_age_p50_us as f64 / 1e3,
+        second.state_age_p99_us as f64 / 1e3,
+        second.input_ack_p99_us as f64 / 1e3,
+        short(second.deltas_received),
+        second.bytes_down as f64 * 8.0 / 1e6,
+        short(second.inputs_sent),
+        second.sched_lag_p99_us as f64 / 1e3,
+    )
+}
+
+fn memory_text(memory: &MemoryTrend) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let trend = if memory.flat {
+        "flat".to_owned()
+    } else {
+        format!("growing {:.1} KiB/s", memory.slope_bytes_per_s as f64 / 1024.0)
+    };
+    format!(
+        "rss {:.1} -> {:.1} MiB, max {:.1}, {trend}",
+        mib(memory.first_bytes),
+        mib(memory.last_bytes),
+        mib(memory.max_bytes),
+    )
+}
+
+/// Microseconds in the unit that people read most easily.
+fn ms(us: u64) -> String {
+    match us {
+        0..10_000 => format!("{:.2} ms", us as f64 / 1e3),
+        10_000..10_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.2} s", us as f64 / 1e6),
+    }
+}
+
+fn percent(ppm: u64) -> String {
+    format!("{:.1} %", ppm as f64 / 1e4)
+}
+
+/// `1234567` as `1,234,567`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// `1234567` as `1.2M`.
+fn short(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..1_000_000 => format!("{:.1}k", number as f64 / 1e3),
+        _ => format!("{:.1}M", number as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_as_people_write_them() {
+        for (number, grouped, shortened) in [
+            (0, "0", "0"),
+            (999, "999", "999"),
+            (1_000, "1,000", "1000"),
+            (99_800, "99,800", "99.8k"),
+            (1_234_567, "1,234,567", "1.2M"),
+        ] {
+            assert_eq!((thousands(number).as_str(), short(number).as_str()), (grouped, shortened));
+        }
+        for (us, text) in [(500, "0.50 ms"), (58_000, "58.0 ms"), (12_000_000, "12.00 s")] {
+            assert_eq!(ms(us), text);
+        }
+    }
+}

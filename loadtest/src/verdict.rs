@@ -1,0 +1,464 @@
+//! Whether the numbers mean anything, and whether the server passed. Pure: evidence in, judgement
+//! out.
+//!
+//! The two questions are kept apart. A verdict is about the *measurement*: a generator that was
+//! late, a noisy host or checks that never ran make any number doubtful. A failure is about the
+//! *server*: a replica that is not its room is wrong on any machine.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::client::Ledger;
+use crate::tally::Counters;
+
+/// A late generator is one whose p99 lag exceeds this share of the input period.
+const LAG_SHARE_MAX: f64 = 0.10;
+
+/// A saturated generator thread is busy for more than this.
+const BUSY_PPM_MAX: u64 = 900_000;
+
+/// A noisy host makes some task wait for a core for more than this share of time.
+const PSI_PPM_MAX: u64 = 200_000;
+
+/// A host whose hypervisor took more than this share of its time away is noisy too.
+const STEAL_PPM_MAX: u64 = 50_000;
+
+/// Deltas that may arrive before their tick was due before the clock is doubted, of a million.
+const EARLY_PPM_MAX: u64 = 1_000;
+
+/// Runs of at least this length must have compared replicas with their rooms.
+const HASHES_REQUIRED_FROM: Duration = Duration::from_secs(3);
+
+/// Most clients a generator without optimisation is trusted with.
+const DEBUG_CLIENTS_MAX: u32 = 200;
+
+/// Whether the numbers mean anything.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// They do.
+    Valid,
+    /// They are right, but the machine was busy with other things too.
+    Noisy,
+    /// They are not to be used.
+    Invalid,
+}
+
+/// How a run ended, as the process's exit code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(into = "u8")]
+pub enum Exit {
+    /// All checks passed.
+    Passed,
+    /// Something that should not happen did.
+    Internal,
+    /// What was typed makes no sense.
+    Usage,
+    /// There is no server to drive.
+    Unreachable,
+    /// The verdict is [`Verdict::Invalid`].
+    Invalid,
+    /// The server failed a check.
+    Failed,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+}
+
+impl From<Exit> for u8 {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Passed => 0,
+            Exit::Internal => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 97,
+            Exit::Invalid => 98,
+            Exit::Failed => 99,
+            Exit::Interrupted => 130,
+        }
+    }
+}
+
+/// How much of what the rooms sent became state at the clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Reach {
+    /// Sends of every client's room while the client was there, by tick numbers.
+    pub expected: u64,
+    /// Of those, the ones the client neither applied nor was moved past on purpose.
+    pub lost: u64,
+}
+
+impl Reach {
+    /// Compares each client with the newest tick anybody in its room has, so that a tail that
+    /// only some received is noticed.
+    #[must_use]
+    pub fn of(ledgers: &[Ledger]) -> Self {
+        let mut newest: HashMap<u32, u32> = HashMap::new();
+        for ledger in ledgers {
+            let tick = newest.entry(ledger.room).or_default();
+            *tick = ledger.last.0.max(*tick);
+        }
+        let mut reach = Self::default();
+        for ledger in ledgers {
+            let (newest, send_every) = (newest[&ledger.room], u32::from(ledger.send_every.max(1)));
+            let expected = newest.saturating_sub(ledger.first.0).div_ceil(send_every);
+            let tail = newest.saturating_sub(ledger.last.0).div_ceil(send_every);
+            reach.expected += u64::from(expected);
+            reach.lost += u64::from(expected.min(tail + ledger.lost));
+        }
+        reach
+    }
+
+    /// The share that arrived, in parts of a million, rounded down: a single loss shows.
+    #[must_use]
+    pub fn ppm(&self) -> u64 {
+        let arrived = self.expected - self.lost.min(self.expected);
+        (arrived * 1_000_000).checked_div(self.expected).unwrap_or(0)
+    }
+}
+
+/// Everything a judgement is based on.
+#[derive(Clone, Debug)]
+pub struct Evidence<'a> {
+    /// Clients that were to be there.
+    pub clients_count: u32,
+    /// How long was measured.
+    pub measured: Duration,
+    /// Whether the run was cut short by hand.
+    pub interrupted: bool,
+    /// What was counted.
+    pub counters: &'a Counters,
+    /// How much arrived.
+    pub reach: Reach,
+    /// Samples of the age of state.
+    pub age_samples: u64,
+    /// Connections that ended although nobody here ended them.
+    pub closes: u64,
+    /// What the server refused.
+    pub refusals: u64,
+    /// What became of the server's process, when it ended before it was told to.
+    pub server_died: Option<&'a str>,
+    /// How late the generator was, 99 % of the time.
+    pub sched_lag_p99_us: u64,
+    /// Microseconds between two inputs of a client; `None` without inputs.
+    pub input_period_us: Option<u64>,
+    /// How busy the busiest generator thread was.
+    pub busy_ppm_max: u64,
+    /// How much of a core that thread had.
+    pub busiest_cpu_ppm: u64,
+    /// `/proc/pressure/cpu`, some avg10, the worst seen.
+    pub psi_ppm: Option<u64>,
+    /// Time the hypervisor took away.
+    pub steal_ppm: Option<u64>,
+    /// Whether generator and server ran on the same core.
+    pub cores_shared: bool,
+    /// Whether the clock is the server's own.
+    pub clock_shared: bool,
+    /// Whether the generator was built without optimisation.
+    pub debug_build: bool,
+}
+
+/// The outcome of a run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Judgement {
+    /// Whether the numbers mean anything.
+    pub verdict: Verdict,
+    /// Why they do not, or not quite.
+    pub reasons: Vec<String>,
+    /// What the server failed at.
+    pub failures: Vec<String>,
+    /// What to exit with.
+    pub exit_code: Exit,
+}
+
+impl Judgement {
+    /// Judges a run.
+    #[must_use]
+    pub fn of(evidence: &Evidence<'_>) -> Self {
+        let mut doubts = invalid(evidence);
+        let mut verdict = Verdict::Invalid;
+        if doubts.is_empty() {
+            doubts = noisy(evidence);
+            verdict = if doubts.is_empty() { Verdict::Valid } else { Verdict::Noisy };
+        }
+        let wrong = wrong_state(evidence.counters);
+        let proven = !wrong.is_empty() || evidence.server_died.is_some();
+        let mut failures = wrong;
+        failures.extend(missing(evidence));
+        // Wrong state is wrong on any machine; what is missing may be a late generator's fault.
+        let exit_code = match (evidence.interrupted, verdict) {
+            (true, _) => Exit::Interrupted,
+            (false, _) if proven => Exit::Failed,
+            (false, Verdict::Invalid) => Exit::Invalid,
+            (false, _) if !failures.is_empty() => Exit::Failed,
+            (false, _) => Exit::Passed,
+        };
+        Self { verdict, reasons: doubts, failures, exit_code }
+    }
+}
+
+fn lag_is_high(evidence: &Evidence<'_>) -> Option<String> {
+    let period_us = evidence.input_period_us?;
+    let lag_us = evidence.sched_lag_p99_us;
+    (lag_us as f64 > period_us as f64 * LAG_SHARE_MAX).then(|| {
+        format!("inputs were {lag_us} us late (p99), over 10 % of their period of {period_us} us")
+    })
+}
+
+fn invalid(evidence: &Evidence<'_>) -> Vec<String> {
+    let (counters, mut reasons) = (evidence.counters, Vec::new());
+    if evidence.busy_ppm_max > BUSY_PPM_MAX
+        && let Some(lag) = lag_is_high(evidence)
+    {
+        let (busy, cpu) = (evidence.busy_ppm_max / 10_000, evidence.busiest_cpu_ppm / 10_000);
+        // A thread that is busy but seldom runs needs a quieter host, not company.
+        let advice = if evidence.busiest_cpu_ppm * 10 < evidence.busy_ppm_max * 8 {
+            format!("but ran for {cpu} % only: other tasks took its core")
+        } else {
+            "so ask for fewer clients, or for more --threads where there are cores".to_owned()
+        };
+        reasons.push(format!(
+            "the generator was the bottleneck: {lag}; a thread was {busy} % busy, {advice}"
+        ));
+    }
+    if counters.inputs_skipped > 0 {
+        let skipped = counters.inputs_skipped;
+        reasons.push(format!("{skipped} inputs were left out, the generator was a second late"));
+    }
+    if evidence.age_samples == 0 {
+        reasons.push("no client had state while it was measured".to_owned());
+    }
+    if counters.hashes_checked == 0 && evidence.measured >= HASHES_REQUIRED_FROM {
+        reasons.push("no replica was compared with its room: the server sent no hashes".to_owned());
+    }
+    if evidence.clock_shared
+        && counters.applied_before_due * 1_000_000 > counters.deltas_applied * EARLY_PPM_MAX
+    {
+        let early = counters.applied_before_due;
+        reasons.push(format!("{early} deltas came before their tick was due: the clocks differ"));
+    }
+    if evidence.debug_build && evidence.clients_count > DEBUG_CLIENTS_MAX {
+        reasons.push(format!(
+            "more than {DEBUG_CLIENTS_MAX} clients need an optimised generator; run with --release"
+        ));
+    }
+    reasons
+}
+
+fn noisy(evidence: &Evidence<'_>) -> Vec<String> {
+    let mut reasons: Vec<String> = lag_is_high(evidence).into_iter().collect();
+    if evidence.input_period_us.is_none() && evidence.busy_ppm_max > BUSY_PPM_MAX {
+        let busy = evidence.busy_ppm_max / 10_000;
+        reasons.push(format!("a generator thread was {busy} % busy; add --threads"));
+    }
+    if let Some(ppm) = evidence.psi_ppm.filter(|ppm| *ppm > PSI_PPM_MAX) {
+        reasons
+            .push(format!("tasks of this host waited for a core {} % of the time", ppm / 10_000));
+    }
+    if let Some(ppm) = evidence.steal_ppm.filter(|ppm| *ppm > STEAL_PPM_MAX) {
+        reasons.push(format!("the hypervisor took {} % of the time away", ppm / 10_000));
+    }
+    if evidence.cores_shared {
+        reasons.push("server and generator share the only core".to_owned());
+    }
+    if evidence.debug_build {
+        reasons.push("the generator is a debug build; run with --release".to_owned());
+    }
+    reasons
+}
+
+/// What no slowness of ours can explain.
+fn wrong_state(counters: &Counters) -> Vec<String> {
+    [
+        (counters.hash_mismatches, "replicas differed from their room"),
+        (counters.gaps, "deltas started from a tick the client did not have"),
+        (counters.malformed, "deltas could not be read"),
+        (counters.duplicates, "deltas came for a tick the client had already"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect()
+}
+
+fn missing(evidence: &Evidence<'_>) -> Vec<String> {
+    let (counters, mut failures) = (evidence.counters, Vec::new());
+    if let Some(what) = evidence.server_died {
+        failures.push(format!("the server ended during the run: {what}"));
+    }
+    let joined = counters.clients_joined;
+    if joined < u64::from(evidence.clients_count) && !evidence.interrupted {
+        let clients_count = evidence.clients_count;
+        failures
+            .push(format!("only {joined} of {clients_count} clients got a seat and a snapshot"));
+    }
+    if evidence.reach.lost > 0 {
+        let Reach { lost, expected } = evidence.reach;
+        failures.push(format!("{lost} of {expected} deltas never became state"));
+    }
+    for (count, what) in [
+        (evidence.closes, "connections ended unasked"),
+        (evidence.refusals, "requests were refused"),
+    ] {
+        if count > 0 {
+            failures.push(format!("{count} {what}"));
+        }
+    }
+    failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tickloom_protocol::ids::Tick;
+
+    fn counters() -> Counters {
+        Counters {
+            clients_joined: 10,
+            hashes_checked: 5,
+            deltas_applied: 100_000,
+            ..Counters::default()
+        }
+    }
+
+    fn evidence(counters: &Counters) -> Evidence<'_> {
+        Evidence {
+            clients_count: 10,
+            measured: Duration::from_secs(10),
+            interrupted: false,
+            counters,
+            reach: Reach { expected: 100, lost: 0 },
+            age_samples: 1000,
+            closes: 0,
+            refusals: 0,
+            server_died: None,
+            sched_lag_p99_us: 300,
+            input_period_us: Some(50_000),
+            busy_ppm_max: 400_000,
+            busiest_cpu_ppm: 390_000,
+            psi_ppm: Some(30_000),
+            steal_ppm: Some(0),
+            cores_shared: false,
+            clock_shared: true,
+            debug_build: false,
+        }
+    }
+
+    #[test]
+    fn the_verdict_is_about_the_measurement() {
+        type Change = fn(&mut Evidence<'_>);
+        let rows: [(&str, Change, Verdict); 12] = [
+            ("nothing", |_| {}, Verdict::Valid),
+            ("late", |e| e.sched_lag_p99_us = 5_001, Verdict::Noisy),
+            ("just in time", |e| e.sched_lag_p99_us = 5_000, Verdict::Valid),
+            ("busy", |e| e.busy_ppm_max = 950_000, Verdict::Valid),
+            (
+                "late and busy",
+                |e| (e.sched_lag_p99_us, e.busy_ppm_max) = (5_001, 950_000),
+                Verdict::Invalid,
+            ),
+            ("pressure", |e| e.psi_ppm = Some(200_001), Verdict::Noisy),
+            ("no pressure file", |e| e.psi_ppm = None, Verdict::Valid),
+            ("steal", |e| e.steal_ppm = Some(60_000), Verdict::Noisy),
+            ("one core", |e| e.cores_shared = true, Verdict::Noisy),
+            ("debug", |e| e.debug_build = true, Verdict::Noisy),
+            (
+                "debug and many",
+                |e| (e.debug_build, e.clients_count) = (true, 201),
+                Verdict::Invalid,
+            ),
+            ("no samples", |e| e.age_samples = 0, Verdict::Invalid),
+        ];
+        let counters = counters();
+        for (name, change, verdict) in rows {
+            let mut evidence = evidence(&counters);
+            change(&mut evidence);
+            let judgement = Judgement::of(&evidence);
+            assert_eq!(judgement.verdict, verdict, "{name}: {judgement:?}");
+            assert_eq!(judgement.reasons.is_empty(), verdict == Verdict::Valid, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_hashes_proves_nothing_unless_it_is_short() {
+        let counters = Counters { hashes_checked: 0, ..counters() };
+        for (seconds, verdict) in [(2, Verdict::Valid), (3, Verdict::Invalid)] {
+            let measured = Duration::from_secs(seconds);
+            let judgement = Judgement::of(&Evidence { measured, ..evidence(&counters) });
+            assert_eq!(judgement.verdict, verdict, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn wrong_state_fails_on_any_machine_and_missing_state_only_on_a_good_one() {
+        type Plant = fn(&mut Counters);
+        let rows: [(&str, Plant, Exit, Exit); 6] = [
+            ("nothing", |_| {}, Exit::Passed, Exit::Invalid),
+            ("mismatch", |c| c.hash_mismatches = 1, Exit::Failed, Exit::Failed),
+            ("gap", |c| c.gaps = 1, Exit::Failed, Exit::Failed),
+            ("malformed", |c| c.malformed = 1, Exit::Failed, Exit::Failed),
+            ("duplicate", |c| c.duplicates = 1, Exit::Failed, Exit::Failed),
+            ("absent client", |c| c.clients_joined = 9, Exit::Failed, Exit::Invalid),
+        ];
+        for (name, plant, on_good, on_bad) in rows {
+            let mut counters = counters();
+            plant(&mut counters);
+            let good = evidence(&counters);
+            let bad = Evidence { age_samples: 0, ..good.clone() };
+            assert_eq!(Judgement::of(&good).exit_code, on_good, "{name}");
+            assert_eq!(Judgement::of(&bad).exit_code, on_bad, "{name}, INVALID");
+        }
+    }
+
+    #[test]
+    fn losses_closes_refusals_and_a_dead_server_fail() {
+        type Plant = fn(&mut Evidence<'_>);
+        let rows: [(&str, Plant, Exit); 6] = [
+            ("loss", |e| e.reach.lost = 1, Exit::Failed),
+            ("close", |e| e.closes = 1, Exit::Failed),
+            ("refusal", |e| e.refusals = 1, Exit::Failed),
+            ("crash", |e| e.server_died = Some("signal 11"), Exit::Failed),
+            (
+                "crash before state",
+                |e| (e.server_died, e.age_samples) = (Some("signal 11"), 0),
+                Exit::Failed,
+            ),
+            ("loss, then Ctrl-C", |e| (e.reach.lost, e.interrupted) = (1, true), Exit::Interrupted),
+        ];
+        let counters = counters();
+        for (name, plant, exit) in rows {
+            let mut evidence = evidence(&counters);
+            plant(&mut evidence);
+            let judgement = Judgement::of(&evidence);
+            assert_eq!(judgement.exit_code, exit, "{name}");
+            assert_eq!(judgement.failures.len(), 1, "{name}: {:?}", judgement.failures);
+        }
+    }
+
+    #[test]
+    fn reach_compares_every_client_with_its_room() {
+        let ledger = |room, first, last, lost| Ledger {
+            room,
+            send_every: 1,
+            first: Tick(first),
+            last: Tick(last),
+            lost,
+        };
+        let rows = [
+            ("all there", vec![ledger(0, 5, 10, 0), ledger(0, 7, 10, 0)], (8, 0)),
+            ("tail lost", vec![ledger(0, 5, 10, 0), ledger(0, 5, 8, 0)], (10, 2)),
+            ("other room", vec![ledger(0, 5, 10, 0), ledger(1, 5, 8, 0)], (8, 0)),
+            ("lost within", vec![ledger(0, 5, 10, 2)], (5, 2)),
+            ("nothing at all", vec![ledger(0, 5, 10, 0), ledger(0, 5, 5, 0)], (10, 5)),
+            ("nobody", vec![], (0, 0)),
+        ];
+        for (name, ledgers, (expected, lost)) in rows {
+            assert_eq!(Reach::of(&ledgers), Reach { expected, lost }, "{name}");
+        }
+        let every_other = [10, 12].map(|last| Ledger { send_every: 2, ..ledger(0, 4, last, 0) });
+        assert_eq!(Reach::of(&every_other), Reach { expected: 8, lost: 1 });
+        assert_eq!(Reach { expected: 10_000_000, lost: 1 }.ppm(), 999_999);
+        assert_eq!(Reach::default().ppm(), 0, "nothing expected proves nothing");
+    }
+}
