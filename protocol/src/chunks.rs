@@ -68,6 +68,21 @@ pub enum Value {
     Entity(EntityId),
 }
 
+impl Value {
+    /// Whether a replica would take the value: numbers are finite, texts and bytes within
+    /// [`limits::PROP_VALUE_BYTES_MAX`], entities below [`limits::ENTITY_ID_MAX`].
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        match self {
+            Self::Nil | Self::Bool(_) | Self::Int(_) => true,
+            Self::Num(num) => num.is_finite(),
+            Self::Str(text) => text.len() <= limits::PROP_VALUE_BYTES_MAX,
+            Self::Bytes(bytes) => bytes.len() <= limits::PROP_VALUE_BYTES_MAX,
+            Self::Entity(entity) => entity.0 < limits::ENTITY_ID_MAX,
+        }
+    }
+}
+
 /// Why bytes are not chunks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ChunkError {
@@ -98,6 +113,12 @@ pub enum ChunkError {
     /// A value for an entity that never entered.
     #[error("entity {0} is not known")]
     UnknownEntity(u32),
+    /// A second hash, or any other chunk, behind the hash of its stream.
+    #[error("a chunk follows the hash of stream {0}")]
+    AfterHash(u32),
+    /// More than four bytes in a hash chunk.
+    #[error("bytes follow the hash in its chunk")]
+    HashTooLong,
     /// A leave or enter where the chunk may not have one.
     #[error("entities enter and leave in delta chunks of the room stream only")]
     UnexpectedStructure,

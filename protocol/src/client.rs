@@ -188,7 +188,8 @@ impl Client {
         &mut self.output
     }
 
-    /// The seat, from [`ClientEvent::Joined`] to [`ClientEvent::Left`] or the end.
+    /// The seat, from [`ClientEvent::Joined`] to [`ClientEvent::Left`]. The end of the connection
+    /// leaves it readable: what the client knew last can still be compared with its room.
     #[must_use]
     pub fn seat(&self) -> Option<&Seat> {
         self.seat.as_ref()
@@ -278,6 +279,47 @@ impl Seat {
             clock: joined.clock,
             replica: Replica::new(joined.member, Arc::new(joined.schema)),
             last_seq: InputSeq(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::Head;
+    use crate::ids::Tick;
+    use crate::link::put_binary_header;
+    use crate::schema::RoomSchema;
+    use crate::server_message::ServerEncoder;
+    use crate::time::Timestamp;
+
+    fn frame(message: &ServerMessage<'_>) -> Vec<u8> {
+        let payload = ServerEncoder::default().encode(message).to_vec();
+        let mut frame = Vec::new();
+        put_binary_header(payload.len(), &mut frame);
+        [frame, payload].concat()
+    }
+
+    #[test]
+    fn the_seat_stays_readable_after_the_end_but_not_after_left() {
+        let joined = ServerMessage::Joined(Joined {
+            member: MemberId(7),
+            entity: EntityId(1),
+            clock: RoomClock { epoch: Timestamp(1), tick_us: 50_000, send_every: 1 },
+            tick: Tick(3),
+            schema: RoomSchema::new(vec![], vec![]).expect("schema"),
+        });
+        let mut close = Vec::new();
+        Link::new(End::Server).close(&CloseReason::RESTART, &mut close);
+        for (name, last, seated) in
+            [("a close", close, true), ("Left", frame(&ServerMessage::Left), false)]
+        {
+            let mut client = Client::connect("a", "/ws", [7; 16]);
+            let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&client.take_output()) else {
+                panic!("an upgrade")
+            };
+            client.handle_bytes(&[upgrade.response(), frame(&joined), last].concat());
+            assert_eq!(client.seat().map(|seat| seat.member.0), seated.then_some(7), "{name}");
         }
     }
 }

@@ -104,7 +104,7 @@ impl From<DecodeError> for CloseReason {
 const VERIFIER: VerifierOptions = VerifierOptions {
     max_depth: limits::TABLE_DEPTH_MAX,
     max_tables: limits::CLIENT_TABLES_MAX,
-    max_apparent_size: limits::CLIENT_MESSAGE_BYTES_MAX,
+    max_apparent_size: limits::CLIENT_MESSAGE_BYTES_MAX + limits::APPARENT_SLACK_BYTES,
     ignore_missing_null_terminator: false,
 };
 
@@ -124,6 +124,8 @@ impl<'a> ClientMessage<'a> {
                 envelope.body_as_ping().map(|ping| Self::Ping { client_us: ping.client_us() })
             }
             wire::ClientBody::Resync => envelope.body_as_resync().map(decode_resync).transpose()?,
+            // "No union": a kind that no version has, whatever the bytes behind it.
+            wire::ClientBody::NONE => None,
             // A newer client's message; its bytes were not looked into.
             unknown => Some(Self::Unknown(unknown.0)),
         };
@@ -263,6 +265,27 @@ mod tests {
             let bytes = encoder.encode(message).to_vec();
             assert_eq!(ClientMessage::decode(&bytes), Ok(message));
         }
+    }
+
+    #[test]
+    fn a_message_of_no_kind_is_malformed() {
+        let mut bytes = ClientEncoder::default().encode(ClientMessage::Unknown(200)).to_vec();
+        let tag_at = bytes.iter().position(|&byte| byte == 200).expect("the tag");
+        bytes[tag_at] = 0;
+        assert_eq!(ClientMessage::decode(&bytes), Err(DecodeError::Malformed));
+    }
+
+    #[test]
+    fn a_message_of_exactly_the_limit_is_looked_into() {
+        let mut encoder = ClientEncoder::default();
+        let mut encode = |options: &[u8]| {
+            let join = Join { room_type: "t", room: "r", name: "n", options };
+            encoder.encode(ClientMessage::Join(join)).to_vec()
+        };
+        let rest = encode(&[0; 4]).len() - 4;
+        let bytes = encode(&vec![0; limits::CLIENT_MESSAGE_BYTES_MAX - rest]);
+        assert_eq!(bytes.len(), limits::CLIENT_MESSAGE_BYTES_MAX);
+        assert_eq!(ClientMessage::decode(&bytes), Err(DecodeError::TooLong("options")));
     }
 
     #[test]

@@ -54,8 +54,6 @@ close_reasons! {
     BAD_INPUT = 1008, "bad-input: the row does not match the room's input descriptor";
     /// The client joined, was refused and tried again too often.
     TOO_MANY_JOINS = 1008, "too-many-joins: refused joins are bounded per connection";
-    /// The request head did not arrive in time.
-    HEAD_TIMEOUT = 1008, "head-timeout: the request head took too long";
     /// No `Join` in time after the upgrade.
     JOIN_TIMEOUT = 1008, "join-timeout: send Join after connecting";
     /// A frame or message over its limit.

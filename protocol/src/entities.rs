@@ -15,10 +15,8 @@ use crate::chunks::{
 };
 use crate::ids::{ComponentId, EntityId, MemberId, StreamId};
 use crate::limits;
+use crate::props::Props;
 use crate::schema::{Kind, RoomSchema, Scope};
-
-/// The properties of one entity and component.
-pub type Props = BTreeMap<Box<str>, Value>;
 
 /// The entities of a room and the values of their components.
 #[derive(Clone, Debug)]
@@ -166,6 +164,18 @@ impl Entities {
         column.set(entity, row)
     }
 
+    /// Sets a packed row without looking whether it changes anything, which is cheaper.
+    ///
+    /// # Panics
+    /// As [`Entities::set_row`].
+    #[inline]
+    pub(crate) fn overwrite_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) {
+        let Column::Packed(column) = &mut self.columns[component.index()] else {
+            panic!("{component:?} is not packed");
+        };
+        column.place(entity).copy_from_slice(row);
+    }
+
     /// A packed row.
     #[must_use]
     pub fn row(&self, component: ComponentId, entity: EntityId) -> Option<&[u8]> {
@@ -200,7 +210,8 @@ impl Entities {
         }
     }
 
-    /// Sets a property, or removes it with [`Value::Nil`]; says whether that changed anything.
+    /// Sets a property, or removes it with [`Value::Nil`]; says whether that changed anything. A
+    /// value that no replica would take ([`Value::is_valid`]) changes nothing.
     ///
     /// # Panics
     /// When the component is not props.
@@ -215,20 +226,22 @@ impl Entities {
         let Column::Props(values) = &mut self.columns[component.index()] else {
             panic!("{component:?} is not props");
         };
+        let value = match value {
+            value if !value.is_valid() => return false,
+            // The two zeros are equal but hash differently, so whether a change from one to the
+            // other was noticed would show in the hash.
+            Value::Num(0.0) => Value::Num(0.0),
+            value => value,
+        };
         if value == Value::Nil {
             let Some(props) = values.get_mut(&entity) else { return false };
-            let removed = props.remove(key).is_some();
+            let removed = props.remove(key);
             if props.is_empty() {
                 values.remove(&entity);
             }
             return removed;
         }
-        let props = values.entry(entity).or_default();
-        if props.get(key) == Some(&value) {
-            return false;
-        }
-        props.insert(key.into(), value);
-        true
+        values.entry(entity).or_default().set(key, value)
     }
 
     /// The properties of one entity and component, if it has any.
@@ -305,7 +318,7 @@ impl Entities {
                     for entity in ids {
                         let Some(props) = values.get(&entity) else { continue };
                         gaps.put(output, entity);
-                        for (key, value) in props {
+                        for (key, value) in props.iter() {
                             put_bytes(output, key.as_bytes());
                             put_value(output, value);
                         }
@@ -347,7 +360,7 @@ impl Entities {
     pub fn hash(&self, view: View, scratch: &mut Vec<u8>) -> u32 {
         scratch.clear();
         self.put_snapshot(view, scratch);
-        crc32fast::hash(scratch)
+        hash_of_snapshot(scratch)
     }
 
     /// Appends a chunk that states the hash of `view`. `scratch` is overwritten.
@@ -355,6 +368,12 @@ impl Entities {
         let hash = self.hash(view, scratch);
         put_chunk(output, view.stream(), ChunkKind::Hash, &hash.to_le_bytes());
     }
+}
+
+/// The hash of the view whose snapshot has this body.
+#[must_use]
+pub fn hash_of_snapshot(body: &[u8]) -> u32 {
+    crc32fast::hash(body)
 }
 
 impl Column {
@@ -384,22 +403,25 @@ impl Column {
 impl PackedColumn {
     #[inline]
     fn set(&mut self, entity: EntityId, row: &[u8]) -> bool {
-        assert_eq!(row.len(), self.row_bytes, "a row of this component");
+        if self.row(entity) == Some(row) {
+            return false;
+        }
+        self.place(entity).copy_from_slice(row);
+        true
+    }
+
+    /// Where an entity's row lies; marks it present.
+    #[inline]
+    fn place(&mut self, entity: EntityId) -> &mut [u8] {
         let index = entity.index();
         let start = index * self.row_bytes;
-        if self.rows.len() < start + self.row_bytes {
-            self.rows.resize(start + self.row_bytes, 0);
-        }
-        let place = &mut self.rows[start..start + self.row_bytes];
-        if self.present.contains(index) {
-            if place == row {
-                return false;
-            }
-        } else {
+        if !self.present.contains(index) {
             self.present.grow_and_insert(index);
+            if self.rows.len() < start + self.row_bytes {
+                self.rows.resize(start + self.row_bytes, 0);
+            }
         }
-        place.copy_from_slice(row);
-        true
+        &mut self.rows[start..start + self.row_bytes]
     }
 
     #[inline]
@@ -419,6 +441,47 @@ impl PackedColumn {
             let Some(row) = self.row(entity) else { continue };
             gaps.put(output, entity);
             output.extend_from_slice(row);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::ComponentDesc;
+
+    const PROFILE: ComponentId = ComponentId(0);
+
+    fn entities() -> Entities {
+        let schema = RoomSchema::new(vec![ComponentDesc::props("profile")], vec![]);
+        Entities::new(Arc::new(schema.expect("schema")))
+    }
+
+    #[test]
+    fn the_two_zeros_are_one_value_with_one_hash() {
+        let mut hashes = Vec::new();
+        for zeros in [[0.0, -0.0], [-0.0, 0.0]] {
+            let mut entities = entities();
+            for (zero, changes) in zeros.into_iter().zip([true, false]) {
+                let changed = entities.set_prop(PROFILE, EntityId::ROOM, "k", Value::Num(zero));
+                assert_eq!(changed, changes, "{zero:?} of {zeros:?}");
+            }
+            hashes.push(entities.hash(View::Room, &mut Vec::new()));
+        }
+        assert_eq!(hashes[0], hashes[1]);
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_change_nothing() {
+        for num in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let mut entities = entities();
+            let room = EntityId::ROOM;
+            assert!(!entities.set_prop(PROFILE, room, "k", Value::Num(num)), "{num}");
+            assert!(!entities.has_value(PROFILE, room), "{num}: no empty value stays behind");
+            entities.set_prop(PROFILE, room, "k", Value::Num(1.5));
+            assert!(!entities.set_prop(PROFILE, room, "k", Value::Num(num)), "{num}");
+            let props = entities.props(PROFILE, room).expect("a value");
+            assert_eq!(props.get("k"), Some(&Value::Num(1.5)), "{num}: the value stays");
         }
     }
 }

@@ -270,7 +270,8 @@ impl ClientKey {
     }
 
     /// Reads the server's answer from the start of `bytes`: `Ok(None)` while it is incomplete,
-    /// the number of bytes it took when the upgrade went through.
+    /// the number of bytes it took when the upgrade went through. What makes it an upgrade is
+    /// RFC 6455 section 4.1; an answer that names no subprotocol is taken as ours.
     ///
     /// # Errors
     /// The server answered, but not with the upgrade this key asked for.
@@ -289,9 +290,20 @@ impl ClientKey {
             Some(status) => return Err(UpgradeError::Status(status)),
             None => return Err(UpgradeError::NotHttp),
         }
+        if !lists_token(response.headers, "upgrade", "websocket")
+            || !lists_token(response.headers, "connection", "upgrade")
+        {
+            return Err(UpgradeError::NotWebSocket);
+        }
         let accept = derive_accept_key(self.0.as_bytes());
         if values(response.headers, "sec-websocket-accept").ne([accept.as_bytes()]) {
             return Err(UpgradeError::WrongAccept);
+        }
+        let mut subprotocols = values(response.headers, "sec-websocket-protocol");
+        match (subprotocols.next(), subprotocols.next()) {
+            (None, _) => {}
+            (Some(ours), None) if ours == SUBPROTOCOL.as_bytes() => {}
+            (Some(_), _) => return Err(UpgradeError::WrongSubprotocol),
         }
         Ok(Some(used))
     }
@@ -306,9 +318,15 @@ pub enum UpgradeError {
     /// A status other than 101.
     #[error("the server refused the upgrade with status {0}")]
     Status(u16),
+    /// A 101 without `Upgrade: websocket` or without `Connection: Upgrade`.
+    #[error("the server switched to something that is not WebSocket")]
+    NotWebSocket,
     /// `Sec-WebSocket-Accept` does not fit the key.
     #[error("Sec-WebSocket-Accept does not answer our key")]
     WrongAccept,
+    /// The server chose a subprotocol that was not offered, or several.
+    #[error("the server chose a subprotocol other than {SUBPROTOCOL}")]
+    WrongSubprotocol,
 }
 
 #[cfg(test)]
@@ -409,5 +427,38 @@ mod tests {
         assert_eq!(other.parse_response(&response), Err(UpgradeError::WrongAccept));
         let refused = Refusal::OVERLOADED.response();
         assert_eq!(key.parse_response(&refused), Err(UpgradeError::Status(503)));
+    }
+
+    #[test]
+    fn an_answer_is_an_upgrade_only_by_rfc_6455_section_4_1() {
+        let key = ClientKey::new(*b"0123456789abcdef");
+        let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&key.request("a", "/ws")) else {
+            panic!("upgrade")
+        };
+        let good = String::from_utf8(upgrade.response()).expect("ASCII");
+        let (not_websocket, wrong_subprotocol) =
+            (Err(UpgradeError::NotWebSocket), Err(UpgradeError::WrongSubprotocol));
+        for (name, from, to, expected) in [
+            ("as it is", "", "", Ok(())),
+            ("mixed case", "Upgrade: websocket", "uPGRADE: WebSocket", Ok(())),
+            ("token list", "Connection: Upgrade", "Connection: keep-alive, upgrade", Ok(())),
+            ("no subprotocol", "Sec-WebSocket-Protocol: tickloom.v1\r\n", "", Ok(())),
+            ("no Upgrade", "Upgrade: websocket\r\n", "", not_websocket),
+            ("other Upgrade", "Upgrade: websocket", "Upgrade: h2c", not_websocket),
+            ("no Connection", "Connection: Upgrade\r\n", "", not_websocket),
+            ("other Connection", "Connection: Upgrade", "Connection: close", not_websocket),
+            ("other subprotocol", "tickloom.v1", "chat", wrong_subprotocol),
+            ("in another case", "tickloom.v1", "Tickloom.V1", wrong_subprotocol),
+            (
+                "two subprotocols",
+                "Sec-WebSocket-Protocol: tickloom.v1",
+                "Sec-WebSocket-Protocol: tickloom.v1\r\nSec-WebSocket-Protocol: chat",
+                wrong_subprotocol,
+            ),
+        ] {
+            let response = good.replacen(from, to, 1);
+            let expected = expected.map(|()| Some(response.len()));
+            assert_eq!(key.parse_response(response.as_bytes()), expected, "{name}");
+        }
     }
 }

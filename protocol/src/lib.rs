@@ -28,10 +28,12 @@ pub mod quantise;
 pub mod schema;
 
 pub mod client_message;
+pub mod delta_prefix;
 pub mod server_message;
 
 pub mod chunks;
 pub mod entities;
+pub mod props;
 pub mod replica;
 
 pub mod client;
@@ -39,7 +41,6 @@ pub mod client;
 #[allow(
     clippy::all,
     missing_docs,
-    unreachable_pub,
     unsafe_code,
     unused,
     elided_lifetimes_in_paths,

@@ -24,14 +24,25 @@ pub const TABLE_DEPTH_MAX: usize = 8;
 /// cost 11 ms to verify under the library's default of a million; ours have two tables.
 pub const CLIENT_TABLES_MAX: usize = 16;
 
-/// Tables the verifier visits in one server message: a full room schema, with room to spare.
-pub const SERVER_TABLES_MAX: usize = COMPONENTS_MAX * (FIELDS_MAX + 1) + 16;
+/// Tables the verifier visits in one server message: every field of every component, every field
+/// of an input row, and the few tables around them.
+pub const SERVER_TABLES_MAX: usize = COMPONENTS_MAX * (FIELDS_MAX + 1) + FIELDS_MAX + 16;
+
+/// What the verifier may count beyond a message's limit: it counts a vtable twice, as a whole and
+/// entry by entry, so without this a message of exactly its limit would be refused. One `Delta`
+/// or `Join` needs some dozens of bytes.
+pub const APPARENT_SLACK_BYTES: usize = 1024;
 
 /// Components in a room's schema. Ids are one byte, and forty columns is already a large game.
 pub const COMPONENTS_MAX: usize = 64;
 
 /// Fields in a packed row.
 pub const FIELDS_MAX: usize = 32;
+
+/// Bytes of one row of each packed component, added up. Columns are dense by entity id, so one
+/// row at the highest id costs its component a row for every id below: this keeps all columns of
+/// a room within 64 MiB, whatever the other end says.
+pub const ROW_BYTES_SUM_MAX: usize = 1024;
 
 /// Highest entity id, exclusive: replicas keep dense columns, so this bounds their memory.
 pub const ENTITY_ID_MAX: u32 = 65_536;
@@ -66,5 +77,8 @@ pub const TICK_MAX: u32 = u32::MAX - 1;
 
 const _: () = assert!(JOIN_OPTIONS_BYTES_MAX < CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(OPAQUE_BYTES_MAX < SERVER_MESSAGE_BYTES_MAX);
+const _: () = assert!(APPARENT_SLACK_BYTES < CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(FIELDS_MAX * 4 >= INPUT_ROW_BYTES_MAX);
+const _: () = assert!(FIELDS_MAX * 4 <= ROW_BYTES_SUM_MAX);
+const _: () = assert!(ROW_BYTES_SUM_MAX * ENTITY_ID_MAX as usize <= 64 << 20);
 const _: () = assert!(COMPONENTS_MAX <= u8::MAX as usize);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::chunks::{Chunk, ChunkError, ChunkKind, GapReader, Reader, SectionKind};
+use crate::chunks::{Chunk, ChunkError, ChunkKind, GapReader, Reader, SectionKind, Value};
 use crate::client_message::ResyncReason;
 use crate::entities::{Entities, View};
 use crate::ids::{ComponentId, EntityId, MemberId, StreamId, Tick};
@@ -29,7 +29,7 @@ pub struct Replica {
 pub struct Applied {
     /// How the replica took it.
     pub outcome: Outcome,
-    /// How many hash chunks it carried; all of them matched.
+    /// How many hash chunks it carried, at most one per stream; all of them matched.
     pub hashes_checked: u8,
 }
 
@@ -117,20 +117,11 @@ impl Replica {
         }
         // Until the last chunk fits, the content is nobody's.
         self.tick = Tick::ZERO;
-        let malformed = |error| ApplyError::Malformed { tick: head.tick, error };
-        let mut hashes_checked = 0;
-        let mut reader = Reader::new(delta.chunks);
-        while let Some(chunk) = reader.chunk().map_err(malformed)? {
-            if chunk.kind == ChunkKind::Hash {
-                let stream = chunk.stream;
-                if !self.check_hash(chunk).map_err(malformed)? {
-                    return Err(ApplyError::HashMismatch { tick: head.tick, stream });
-                }
-                hashes_checked += 1;
-                continue;
-            }
-            self.apply_chunk(chunk).map_err(malformed)?;
+        if outcome == Outcome::Snapshot {
+            // A stream without a chunk is empty now.
+            self.entities.clear();
         }
+        let hashes_checked = self.apply_chunks(head.tick, delta.chunks)?;
         self.tick = head.tick;
         Ok(Applied { outcome, hashes_checked })
     }
@@ -161,14 +152,43 @@ impl Replica {
         }
     }
 
-    fn check_hash(&mut self, mut chunk: Chunk<'_>) -> Result<bool, ChunkError> {
-        let view = self.view(chunk.stream)?;
-        let expected = chunk.body.u32()?;
+    /// Applies all chunks and returns how many hashes were among them.
+    fn apply_chunks(&mut self, tick: Tick, chunks: &[u8]) -> Result<u8, ApplyError> {
+        let malformed = |error| ApplyError::Malformed { tick, error };
+        let (mut room_hashed, mut member_hashed) = (false, false);
+        let mut reader = Reader::new(chunks);
+        while let Some(chunk) = reader.chunk().map_err(malformed)? {
+            let stream = chunk.stream;
+            let view = self.view(stream).map_err(malformed)?;
+            let hashed = match view {
+                View::Room => &mut room_hashed,
+                View::Member(_) => &mut member_hashed,
+            };
+            // A hash costs seven bytes to send and the whole room to check: one per stream.
+            if *hashed {
+                return Err(malformed(ChunkError::AfterHash(stream.0)));
+            }
+            if chunk.kind != ChunkKind::Hash {
+                self.apply_chunk(view, chunk).map_err(malformed)?;
+                continue;
+            }
+            *hashed = true;
+            if !self.check_hash(view, chunk.body).map_err(malformed)? {
+                return Err(ApplyError::HashMismatch { tick, stream });
+            }
+        }
+        Ok(u8::from(room_hashed) + u8::from(member_hashed))
+    }
+
+    fn check_hash(&mut self, view: View, mut body: Reader<'_>) -> Result<bool, ChunkError> {
+        let expected = body.u32()?;
+        if !body.is_empty() {
+            return Err(ChunkError::HashTooLong);
+        }
         Ok(self.entities.hash(view, &mut self.scratch) == expected)
     }
 
-    fn apply_chunk(&mut self, chunk: Chunk<'_>) -> Result<(), ChunkError> {
-        let view = self.view(chunk.stream)?;
+    fn apply_chunk(&mut self, view: View, chunk: Chunk<'_>) -> Result<(), ChunkError> {
         if chunk.kind == ChunkKind::Snapshot {
             match view {
                 View::Room => self.entities.clear(),
@@ -260,7 +280,7 @@ impl Replica {
         while let Some(entity) = gaps.next(body)? {
             self.known(entity)?;
             let row = body.take(row_bytes)?;
-            self.entities.set_row(component, entity, row);
+            self.entities.overwrite_row(component, entity, row);
         }
         Ok(())
     }
@@ -274,11 +294,13 @@ impl Replica {
         while let Some(entity) = gaps.next(body)? {
             self.known(entity)?;
             while let Some((key, value)) = body.prop()? {
-                self.entities.set_prop(component, entity, key, value);
-                let keys = self.entities.props(component, entity).map_or(0, |props| props.len());
-                if keys > limits::PROP_KEYS_MAX {
+                let full = self.entities.props(component, entity).is_some_and(|props| {
+                    props.len() >= limits::PROP_KEYS_MAX && props.get(key).is_none()
+                });
+                if full && value != Value::Nil {
                     return Err(ChunkError::PropTooLong);
                 }
+                self.entities.set_prop(component, entity, key, value);
             }
         }
         Ok(())
@@ -372,6 +394,54 @@ mod tests {
             assert_eq!(result.is_ok(), fits, "{result:?}");
         }
         assert_eq!(replica.tick(), Tick::ZERO, "a mismatch waits for a snapshot");
+    }
+
+    #[test]
+    fn a_delta_from_zero_leaves_nothing_of_what_was_there_before() {
+        let empty = chunk(StreamId::ROOM, ChunkKind::Delta, &[0, 0]);
+        let member = chunk(StreamId::MEMBER, ChunkKind::Snapshot, &[0, 0]);
+        for (name, chunks) in
+            [("no chunks", &[][..]), ("a delta chunk", &empty), ("the member's stream", &member)]
+        {
+            let mut replica = replica();
+            apply(&mut replica, (0, 4), &snapshot()).expect("a snapshot");
+            assert_eq!(apply(&mut replica, (0, 5), chunks), Ok(Outcome::Snapshot), "{name}");
+            let ids: Vec<EntityId> = replica.entities().ids().collect();
+            assert_eq!(ids, [EntityId::ROOM], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_the_end_of_its_stream() {
+        // The story: hashes were counted in a byte, so 256 of them, each of seven bytes and each
+        // a pass over the whole room, ended the process.
+        let mut sample = replica();
+        apply(&mut sample, (0, 4), &snapshot()).expect("a snapshot");
+        let [room, member] = [View::Room, View::Member(MemberId(3))].map(|view| {
+            let mut chunk = Vec::new();
+            sample.entities().put_hash_chunk(view, &mut Vec::new(), &mut chunk);
+            chunk
+        });
+        let [room_delta, member_delta] = [StreamId::ROOM, StreamId::MEMBER]
+            .map(|stream| chunk(stream, ChunkKind::Delta, &[0, 0]));
+        let long = [&[0, 3, 5], &room[3..], &[0]].concat();
+        let short = chunk(StreamId::ROOM, ChunkKind::Hash, &[1; 3]);
+        for (name, chunks, expected) in [
+            ("one each", [&room[..], &member_delta, &member].concat(), Ok(2)),
+            ("in the other order", [&member[..], &room_delta, &room].concat(), Ok(2)),
+            ("256 hashes", room.repeat(256), Err(ChunkError::AfterHash(0))),
+            ("a delta behind", [&room[..], &room_delta].concat(), Err(ChunkError::AfterHash(0))),
+            ("two of the member", member.repeat(2), Err(ChunkError::AfterHash(1))),
+            ("five bytes", long, Err(ChunkError::HashTooLong)),
+            ("three bytes", short, Err(ChunkError::Truncated)),
+        ] {
+            let mut replica = replica();
+            apply(&mut replica, (0, 4), &snapshot()).expect("a snapshot");
+            let head = DeltaHead { tick: Tick(5), base: Tick(4), ..DeltaHead::default() };
+            let applied = replica.apply(&Delta { head, chunks: &chunks });
+            let expected = expected.map_err(|error| ApplyError::Malformed { tick: Tick(5), error });
+            assert_eq!(applied.map(|applied| applied.hashes_checked), expected, "{name}");
+        }
     }
 
     #[test]

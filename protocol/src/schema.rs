@@ -183,6 +183,9 @@ pub enum SchemaError {
     /// A name that is empty, too long, or used twice.
     #[error("names are unique and 1 to {} bytes long", limits::NAME_BYTES_MAX)]
     BadName,
+    /// Rows that are together longer than [`limits::ROW_BYTES_SUM_MAX`].
+    #[error("the rows of all components have at most {} bytes together", limits::ROW_BYTES_SUM_MAX)]
+    RowsTooLong,
     /// A quantised field whose range is empty or not finite.
     #[error("a quantised field needs min < max, both finite")]
     BadRange,
@@ -216,6 +219,13 @@ impl RoomSchema {
                 if value_bytes_max > limits::OPAQUE_BYTES_MAX)
         }) {
             return Err(SchemaError::OpaqueTooLong);
+        }
+        let row_bytes = components.iter().map(|c| match &c.kind {
+            Kind::Packed(layout) => layout.row_bytes(),
+            Kind::Opaque { .. } | Kind::Props => 0,
+        });
+        if row_bytes.sum::<usize>() > limits::ROW_BYTES_SUM_MAX {
+            return Err(SchemaError::RowsTooLong);
         }
         let input = if input.is_empty() { RowLayout::EMPTY } else { RowLayout::new(input)? };
         if input.row_bytes() > limits::INPUT_ROW_BYTES_MAX {
@@ -353,8 +363,9 @@ impl RowLayout {
         }
     }
 
-    /// Writes a field: integers saturate, booleans are `value != 0`, quantised fields follow
-    /// their mode, NaN becomes 0 or the minimum.
+    /// Writes a field, always as a value that [`RowLayout::accepts`]: integers and floats
+    /// saturate at the ends of their type, an entity at the highest id, booleans are
+    /// `value != 0`, quantised fields follow their mode, NaN becomes 0 or the minimum.
     ///
     /// # Panics
     /// When `row` is not a row of this layout.
@@ -363,12 +374,13 @@ impl RowLayout {
         let bits = match field.desc.field_type {
             FieldType::U8 => u32::from(value as u8),
             FieldType::U16 => u32::from(value as u16),
-            FieldType::U32 | FieldType::EntityRef => value as u32,
+            FieldType::U32 => value as u32,
+            FieldType::EntityRef => (value as u32).min(limits::ENTITY_ID_MAX - 1),
             FieldType::I8 => value as i8 as u32,
             FieldType::I16 => value as i16 as u32,
             FieldType::I32 => value as i32 as u32,
             FieldType::F32 if value.is_nan() => 0,
-            FieldType::F32 => (value as f32).to_bits(),
+            FieldType::F32 => (value as f32).clamp(f32::MIN, f32::MAX).to_bits(),
             FieldType::Bool => u32::from(value != 0.0),
             FieldType::Quant8 | FieldType::Quant16 | FieldType::Quant24 | FieldType::Quant32 => {
                 field.quantiser.map_or(0, |quantiser| quantiser.quantise(value))
@@ -443,6 +455,52 @@ mod tests {
         for (field, row) in rows {
             let name = format!("{field:?}");
             assert!(!RowLayout::new(vec![field]).expect("layout").accepts(row), "{name} {row:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_written_is_accepted() {
+        let f32_max = f64::from(f32::MAX);
+        for (field_type, value, expected) in [
+            (FieldType::F32, 1e39, f32_max),
+            (FieldType::F32, -1e39, -f32_max),
+            (FieldType::F32, f64::INFINITY, f32_max),
+            (FieldType::F32, f64::NEG_INFINITY, -f32_max),
+            (FieldType::F32, f64::NAN, 0.0),
+            (FieldType::EntityRef, 65_535.0, 65_535.0),
+            (FieldType::EntityRef, 65_536.0, 65_535.0),
+            (FieldType::EntityRef, f64::INFINITY, 65_535.0),
+            (FieldType::EntityRef, -1.0, 0.0),
+            (FieldType::U8, 1e9, 255.0),
+            (FieldType::I16, -1e9, -32_768.0),
+            (FieldType::Bool, f64::NAN, 1.0),
+            (FieldType::Quant24, f64::INFINITY, 1.0),
+        ] {
+            let layout = RowLayout::new(vec![FieldDesc::new("f", field_type)]).expect("layout");
+            let mut row = vec![0; layout.row_bytes()];
+            layout.write(&mut row, FieldId(0), value);
+            assert!(layout.accepts(&row), "{field_type:?} {value}: {row:?}");
+            assert_eq!(layout.read(&row, FieldId(0)), expected, "{field_type:?} {value}");
+        }
+    }
+
+    #[test]
+    fn rows_of_all_components_together_are_bounded() {
+        let components = |bytes: usize| {
+            let packed = |index: usize, bytes: usize| {
+                let fields =
+                    (0..bytes).map(|f| FieldDesc::new(&format!("f{f}"), FieldType::U8)).collect();
+                ComponentDesc::packed(&format!("c{index}"), fields).expect("layout")
+            };
+            let starts = (0..bytes).step_by(32);
+            starts.map(|start| packed(start, 32.min(bytes - start))).collect()
+        };
+        for (bytes, expected) in [
+            (limits::ROW_BYTES_SUM_MAX, Ok(())),
+            (limits::ROW_BYTES_SUM_MAX + 1, Err(SchemaError::RowsTooLong)),
+        ] {
+            let schema = RoomSchema::new(components(bytes), vec![]).map(|_| ());
+            assert_eq!(schema, expected, "{bytes} bytes");
         }
     }
 

@@ -1,9 +1,7 @@
 //! Messages from server to client: closed enum in, FlatBuffers out, and the way back.
 //!
-//! A `Delta` is special: nearly all of it is the same for every member. [`DeltaPrefix`] writes
-//! the part that is not, about sixty bytes, and promises a last vector whose bytes follow it in
-//! the frame. The FlatBuffers format allows this because readers follow offsets forward and
-//! alignment counts from the start of the buffer.
+//! Rooms do not encode a `Delta` here, but with [`crate::delta_prefix`], which shares nearly all
+//! of it between members.
 
 use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, Vector, VerifierOptions, WIPOffset};
 
@@ -121,7 +119,7 @@ pub struct Refused<'a> {
 pub enum RefusalCode {
     /// The room type is not registered.
     UnknownRoomType,
-    /// The room's name is empty, too long or not printable.
+    /// The room's name is empty or not printable.
     BadRoomName,
     /// The room's logic could not use the options.
     BadOptions,
@@ -199,7 +197,7 @@ pub struct ServerEncoder {
 
 impl ServerEncoder {
     /// Encodes any message the server can send. A [`ServerMessage::Delta`] is encoded whole;
-    /// rooms use [`DeltaPrefix`] instead. [`ServerMessage::Unknown`] becomes an envelope with
+    /// rooms use [`crate::delta_prefix`] instead. [`ServerMessage::Unknown`] becomes an envelope with
     /// that tag and an empty table, as a newer version would look.
     pub fn encode(&mut self, message: &ServerMessage<'_>) -> &[u8] {
         let b = &mut self.builder;
@@ -323,77 +321,12 @@ fn put_fields(b: &mut Builder, layout: &RowLayout) -> WIPOffset<FieldVector<'sta
     b.create_vector(&fields)
 }
 
-/// The start of every `Delta`, up to and including the length of its last vector.
-#[derive(Clone, Debug)]
-pub struct DeltaPrefix {
-    template: Vec<u8>,
-    tick_at: usize,
-    base_at: usize,
-    ack_at: usize,
-    margin_at: usize,
-}
-
-impl Default for DeltaPrefix {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl DeltaPrefix {
-    /// Builds the template once: an ordinary `Delta` with an empty vector, in which the varying
-    /// fields are found by the values planted there.
-    #[must_use]
-    pub fn new() -> Self {
-        let head = DeltaHead {
-            tick: Tick(0xa1a2_a3a4),
-            base: Tick(0xb1b2_b3b4),
-            ack: InputSeq(0xc1c2_c3c4),
-            margin: 0x5d,
-        };
-        let message = ServerMessage::Delta(Delta { head, chunks: &[] });
-        let template = ServerEncoder::default().encode(&message).to_vec();
-        let find = |needle: &[u8]| {
-            let position = template.windows(needle.len()).position(|window| window == needle);
-            position.expect("a planted value is in the buffer")
-        };
-        assert!(template.ends_with(&[0; 4]), "the empty vector is the end of the buffer");
-        Self {
-            tick_at: find(&head.tick.0.to_le_bytes()),
-            base_at: find(&head.base.0.to_le_bytes()),
-            ack_at: find(&head.ack.0.to_le_bytes()),
-            margin_at: find(&[head.margin as u8]),
-            template,
-        }
-    }
-
-    /// Bytes of the prefix.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.template.len()
-    }
-
-    /// Appends the prefix for one member. Exactly `chunks_bytes` bytes of chunks must follow.
-    pub fn put(&self, head: &DeltaHead, chunks_bytes: usize, output: &mut Vec<u8>) {
-        let start = output.len();
-        output.extend_from_slice(&self.template);
-        let prefix = &mut output[start..];
-        let mut patch = |at: usize, value: u32| {
-            prefix[at..at + 4].copy_from_slice(&value.to_le_bytes());
-        };
-        patch(self.tick_at, head.tick.0);
-        patch(self.base_at, head.base.0);
-        patch(self.ack_at, head.ack.0);
-        patch(self.template.len() - 4, chunks_bytes as u32);
-        prefix[self.margin_at] = head.margin as u8;
-    }
-}
-
 // ---- decoding ----------------------------------------------------------------------------------
 
 const VERIFIER: VerifierOptions = VerifierOptions {
     max_depth: limits::TABLE_DEPTH_MAX,
     max_tables: limits::SERVER_TABLES_MAX,
-    max_apparent_size: limits::SERVER_MESSAGE_BYTES_MAX,
+    max_apparent_size: limits::SERVER_MESSAGE_BYTES_MAX + limits::APPARENT_SLACK_BYTES,
     ignore_missing_null_terminator: false,
 };
 
@@ -421,6 +354,8 @@ impl<'a> ServerMessage<'a> {
                 envelope.body_as_refused().map(decode_refused).transpose()?
             }
             wire::ServerBody::Left => Some(Self::Left),
+            // "No union": a kind that no version has, whatever the bytes behind it.
+            wire::ServerBody::NONE => None,
             // A newer server's message; its bytes were not looked into.
             unknown => Some(Self::Unknown(unknown.0)),
         };
@@ -452,6 +387,9 @@ fn decode_joined(joined: wire::Joined<'_>) -> Result<Joined, DecodeError> {
     let schema = joined.schema();
     let components = schema.components().iter().map(decode_component).collect::<Result<_, _>>()?;
     let input = decode_fields(schema.input())?;
+    if joined.entity() >= limits::ENTITY_ID_MAX {
+        return Err(DecodeError::OutOfRange("entity"));
+    }
     let clock = RoomClock {
         epoch: Timestamp(joined.epoch_us()),
         tick_us: joined.tick_us(),
@@ -558,32 +496,27 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_and_its_chunks_are_one_valid_message() {
-        let prefix = DeltaPrefix::new();
-        for length in 0..9 {
-            let chunks = &[1, 2, 3, 4, 5, 6, 7, 8, 9][..length];
-            let head =
-                DeltaHead { tick: Tick(u32::MAX), base: Tick::ZERO, ack: InputSeq(77), margin: -1 };
-            let mut bytes = Vec::new();
-            prefix.put(&head, length, &mut bytes);
-            assert_eq!(bytes.len(), prefix.bytes());
-            bytes.extend_from_slice(chunks);
-            let decoded = ServerMessage::decode(&bytes);
-            assert_eq!(decoded, Ok(ServerMessage::Delta(Delta { head, chunks })), "{length}");
-        }
-    }
-
-    #[test]
-    fn a_prefix_that_lies_about_its_length_is_refused() {
-        let mut bytes = Vec::new();
-        DeltaPrefix::new().put(&DeltaHead::default(), 4, &mut bytes);
-        bytes.extend_from_slice(&[1, 2, 3]);
+    fn a_message_of_no_kind_is_malformed() {
+        let mut bytes = ServerEncoder::default().encode(&ServerMessage::Unknown(200)).to_vec();
+        let tag_at = bytes.iter().position(|&byte| byte == 200).expect("the tag");
+        bytes[tag_at] = 0;
         assert_eq!(ServerMessage::decode(&bytes), Err(DecodeError::Malformed));
     }
 
     #[test]
-    fn a_prefix_is_small() {
-        let bytes = DeltaPrefix::new().bytes();
-        assert!(bytes <= 68, "{bytes} bytes");
+    fn a_seat_without_a_usable_entity_or_clock_is_out_of_range() {
+        let joined = joined();
+        let (entity_max, clock) = (EntityId(limits::ENTITY_ID_MAX), joined.clock);
+        for (field, joined) in [
+            ("entity", Joined { entity: entity_max, ..joined.clone() }),
+            ("entity", Joined { entity: EntityId(u32::MAX), ..joined.clone() }),
+            ("clock", Joined { clock: RoomClock { tick_us: 0, ..clock }, ..joined.clone() }),
+            ("clock", Joined { clock: RoomClock { send_every: 0, ..clock }, ..joined.clone() }),
+        ] {
+            let message = ServerMessage::Joined(joined);
+            let bytes = ServerEncoder::default().encode(&message).to_vec();
+            let decoded = ServerMessage::decode(&bytes);
+            assert_eq!(decoded, Err(DecodeError::OutOfRange(field)), "{message:?}");
+        }
     }
 }

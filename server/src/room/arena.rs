@@ -47,7 +47,7 @@ pub const MEMBERS_MAX: usize = 128;
 pub const ENTITIES_MAX: usize = 2048;
 
 const NAME: &str = "name";
-const BEST: &str = "best";
+const STREAK: &str = "streak";
 const NAME_CHARS_MAX: usize = 24;
 
 const DAMAGE: u8 = 25;
@@ -290,7 +290,7 @@ impl ArenaLogic {
             if let Flight::Hits(victim) = flight
                 && fighters[victim].wound(DAMAGE, pace)
             {
-                state.set_prop(PROFILE, fighters[victim].entity, BEST, Value::Nil);
+                state.set_prop(PROFILE, fighters[victim].entity, STREAK, Value::Nil);
                 reward_kill(state, fighters, projectile.shooter);
             }
             if flight != Flight::Goes {
@@ -364,7 +364,7 @@ fn reward_kill(state: &mut State, fighters: &mut [Fighter], shooter: EntityId) {
     // A shot may land after its shooter's death; a streak belongs to a life.
     if shooter.is_alive() {
         shooter.streak = shooter.streak.saturating_add(1);
-        state.set_prop(PROFILE, shooter.entity, BEST, Value::Int(shooter.streak.into()));
+        state.set_prop(PROFILE, shooter.entity, STREAK, Value::Int(shooter.streak.into()));
     }
 }
 

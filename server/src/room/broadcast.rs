@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
+use tickloom_protocol::delta_prefix::DeltaPrefix;
 use tickloom_protocol::ids::{MemberId, Tick};
 use tickloom_protocol::link::put_binary_header;
-use tickloom_protocol::server_message::{DeltaHead, DeltaPrefix};
+use tickloom_protocol::server_message::DeltaHead;
 
 use crate::outbox::Backpressure;
 use crate::room::member::Member;

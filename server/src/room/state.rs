@@ -204,7 +204,8 @@ impl State {
         }
     }
 
-    /// Sets a property; [`Value::Nil`] removes it. Says whether there was room for the key.
+    /// Sets a property; [`Value::Nil`] removes it. Says whether it could be: the key or the value
+    /// may be over its limit, or there may be too many keys.
     ///
     /// # Panics
     /// When the component is not props.
@@ -216,10 +217,10 @@ impl State {
         value: Value,
     ) -> bool {
         let props = self.entities.props(component, entity);
-        let is_new = props.is_none_or(|props| !props.contains_key(key));
+        let is_new = props.is_none_or(|props| props.get(key).is_none());
         let full = props.is_some_and(|props| props.len() >= limits::PROP_KEYS_MAX);
         let key_fits = (1..=limits::PROP_KEY_BYTES_MAX).contains(&key.len());
-        if !key_fits || (is_new && full && value != Value::Nil) {
+        if !key_fits || !value.is_valid() || (is_new && full && value != Value::Nil) {
             return false;
         }
         if self.entities.set_prop(component, entity, key, value) {
@@ -233,7 +234,7 @@ impl State {
                 // Forget the removed keys; whoever has not heard of them gets a snapshot.
                 let props = self.entities.props(component, entity);
                 keys.retain(|key, changed| {
-                    *changed == self.building || props.is_some_and(|props| props.contains_key(key))
+                    *changed == self.building || props.is_some_and(|props| props.get(key).is_some())
                 });
                 self.floor = self.floor.max(Tick(self.building.0 - 1));
             }
@@ -245,7 +246,7 @@ impl State {
     /// Takes a component off an entity.
     pub fn remove_value(&mut self, component: ComponentId, entity: EntityId) {
         if let Some(props) = self.entities.props(component, entity) {
-            let keys: Vec<Box<str>> = props.keys().cloned().collect();
+            let keys: Vec<Box<str>> = props.iter().map(|(key, _)| key.into()).collect();
             for key in keys {
                 self.set_prop(component, entity, &key, Value::Nil);
             }

@@ -11,7 +11,7 @@ pub const BODY: ComponentId = ComponentId(0);
 pub const LOOK: ComponentId = ComponentId(1);
 /// How a fighter is: `hp` (0 until it comes back) and `score`.
 pub const VITALS: ComponentId = ComponentId(2);
-/// Who a fighter is: `name`, and `best`, the kills since its last death, when there are any.
+/// Who a fighter is: `name`, and `streak`, the kills since its last death, when there are any.
 pub const PROFILE: ComponentId = ComponentId(3);
 /// A player's own weapon: `ammo` and `cooldown` in ticks. Nobody else is told.
 pub const WEAPON: ComponentId = ComponentId(4);

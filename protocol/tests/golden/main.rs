@@ -1,0 +1,13 @@
+//! The wire, frozen: every file of `vectors/` is encoded anew, compared byte for byte, and
+//! decoded to what `vectors/README.md` says about it.
+//!
+//! `GOLDEN_WRITE=1 cargo test -p tickloom-protocol --test golden` replaces the files. Doing so is
+//! a change of the wire, and the commit says so.
+
+mod files;
+mod room;
+
+mod connection;
+mod messages;
+mod numbers;
+mod state;

@@ -1,0 +1,116 @@
+//! Envelopes of both directions.
+
+use flatbuffers::FlatBufferBuilder;
+use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
+use tickloom_protocol::delta_prefix::DeltaPrefix;
+use tickloom_protocol::ids::{EntityId, InputSeq, Tick};
+use tickloom_protocol::server_message::{
+    Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerEncoder, ServerMessage,
+    TimeSync,
+};
+use tickloom_protocol::time::Timestamp;
+
+use crate::files::golden;
+use crate::room::{MEMBER, schema};
+
+#[test]
+fn messages_of_a_client_are_frozen() {
+    let resync = |reason| ClientMessage::Resync { have_tick: Tick(41), reason };
+    let rows = [
+        (
+            "client-join.bin",
+            ClientMessage::Join(Join {
+                room_type: "arena",
+                room: "комната",
+                name: "Zoë",
+                options: &[0, 1, 255],
+            }),
+        ),
+        ("client-leave.bin", ClientMessage::Leave),
+        (
+            "client-input.bin",
+            ClientMessage::Input(Input {
+                seq: InputSeq(1001),
+                applied_tick: Tick(42),
+                row: &[0b101, 0x34, 0x12, 0xff],
+            }),
+        ),
+        ("client-ping.bin", ClientMessage::Ping { client_us: 1_234_567_890_123 }),
+        ("client-resync-gap.bin", resync(ResyncReason::Gap)),
+        ("client-resync-malformed.bin", resync(ResyncReason::Malformed)),
+        ("client-resync-hash-mismatch.bin", resync(ResyncReason::HashMismatch)),
+        ("client-unknown.bin", ClientMessage::Unknown(200)),
+    ];
+    let mut encoder = ClientEncoder::default();
+    for (name, message) in rows {
+        let committed = golden(name, encoder.encode(message));
+        assert_eq!(ClientMessage::decode(&committed), Ok(message), "{name}");
+    }
+}
+
+#[test]
+fn messages_of_a_server_are_frozen() {
+    let joined = Joined {
+        member: MEMBER,
+        entity: EntityId(1),
+        clock: RoomClock { epoch: Timestamp(1 << 40), tick_us: 50_000, send_every: 2 },
+        tick: Tick(10),
+        schema: schema(),
+    };
+    let sync = TimeSync {
+        client_us: 1_234_567_890_123,
+        server: Timestamp((1 << 40) + 525_000),
+        tick: Tick(10),
+        epoch: Timestamp(1 << 40),
+    };
+    let refused =
+        Refused { code: RefusalCode::RoomFull, message: "the room is full", retry_ms: 2000 };
+    let head = DeltaHead { tick: Tick(9), base: Tick(8), ack: InputSeq(1001), margin: -3 };
+    let rows = [
+        ("server-joined.bin", ServerMessage::Joined(joined)),
+        ("server-delta-padded.bin", ServerMessage::Delta(Delta { head, chunks: &[0, 2, 2, 0, 0] })),
+        ("server-time-sync.bin", ServerMessage::TimeSync(sync)),
+        ("server-clock-moved.bin", ServerMessage::TimeSync(TimeSync { client_us: 0, ..sync })),
+        ("server-refused.bin", ServerMessage::Refused(refused)),
+        ("server-left.bin", ServerMessage::Left),
+        ("server-unknown.bin", ServerMessage::Unknown(200)),
+    ];
+    let mut encoder = ServerEncoder::default();
+    for (name, message) in rows {
+        let committed = golden(name, encoder.encode(&message));
+        assert_eq!(ServerMessage::decode(&committed), Ok(message), "{name}");
+    }
+    let mut bytes = Vec::new();
+    DeltaPrefix::new().put(&head, 5, &mut bytes);
+    bytes.extend_from_slice(&[0, 2, 2, 0, 0]);
+    let committed = golden("server-delta.bin", &bytes);
+    let message = ServerMessage::Delta(Delta { head, chunks: &[0, 2, 2, 0, 0] });
+    assert_eq!(ServerMessage::decode(&committed), Ok(message), "server-delta.bin");
+}
+
+/// A `Ping` or a `TimeSync`, whose first field is a `client_us` of 77, with a field 20 that this
+/// version does not know.
+fn newer_message(body_type: u8) -> Vec<u8> {
+    let mut b = FlatBufferBuilder::new();
+    let table = b.start_table();
+    b.push_slot_always(4, 77_u64);
+    b.push_slot_always(4 + 2 * 20, 0xdead_beef_u32);
+    let table = b.end_table(table);
+    let envelope = b.start_table();
+    b.push_slot_always(6, table);
+    b.push_slot_always(4, body_type);
+    let envelope = b.end_table(envelope);
+    b.finish_minimal(envelope);
+    b.finished_data().to_vec()
+}
+
+#[test]
+fn fields_of_a_newer_version_are_passed_over() {
+    let committed = golden("client-newer-ping.bin", &newer_message(4));
+    let ping = ClientMessage::Ping { client_us: 77 };
+    assert_eq!(ClientMessage::decode(&committed), Ok(ping));
+    let committed = golden("server-newer-time-sync.bin", &newer_message(3));
+    let (server, tick, epoch) = (Timestamp::ZERO, Tick::ZERO, Timestamp::ZERO);
+    let sync = ServerMessage::TimeSync(TimeSync { client_us: 77, server, tick, epoch });
+    assert_eq!(ServerMessage::decode(&committed), Ok(sync));
+}

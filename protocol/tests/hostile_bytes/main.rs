@@ -1,0 +1,11 @@
+//! Bytes nobody meant: random, cut, flipped and spliced, against everything that reads bytes of
+//! another machine. Nothing may panic, and nothing may go over its limit.
+//!
+//! `HOSTILE_SEEDS=100000` widens the sweep, `HOSTILE_SEED=7` replays one seed.
+
+mod corpus;
+mod seeds;
+
+mod connection;
+mod messages;
+mod state;
