@@ -24,10 +24,15 @@ pub struct Entities {
     schema: Arc<RoomSchema>,
     /// Owners by entity id; meaningful where `alive` is set.
     owners: Vec<MemberId>,
+    /// By entity id: a bit for each component the entity has a value of; 0 where `alive` is not
+    /// set.
+    values: Vec<u64>,
     alive: FixedBitSet,
-    /// By component id. A value is present only for entities that are alive.
+    /// By component id.
     columns: Vec<Column>,
 }
+
+const _: () = assert!(limits::COMPONENTS_MAX <= u64::BITS as usize, "a bit for each component");
 
 #[derive(Clone, Debug)]
 enum Column {
@@ -39,9 +44,8 @@ enum Column {
 #[derive(Clone, Debug)]
 struct PackedColumn {
     row_bytes: usize,
-    /// Rows by entity id, back to back; meaningful where `present` is set.
+    /// Rows by entity id, back to back; meaningful where the entity has a value.
     rows: Vec<u8>,
-    present: FixedBitSet,
 }
 
 /// Which stream's content to write.
@@ -81,16 +85,20 @@ impl Entities {
             .components()
             .iter()
             .map(|component| match &component.kind {
-                Kind::Packed(layout) => Column::Packed(PackedColumn {
-                    row_bytes: layout.row_bytes(),
-                    rows: Vec::new(),
-                    present: FixedBitSet::new(),
-                }),
+                Kind::Packed(layout) => {
+                    Column::Packed(PackedColumn { row_bytes: layout.row_bytes(), rows: Vec::new() })
+                }
                 Kind::Opaque { .. } => Column::Opaque(BTreeMap::new()),
                 Kind::Props => Column::Props(BTreeMap::new()),
             })
             .collect();
-        let mut entities = Self { schema, owners: Vec::new(), alive: FixedBitSet::new(), columns };
+        let mut entities = Self {
+            schema,
+            owners: Vec::new(),
+            values: Vec::new(),
+            alive: FixedBitSet::new(),
+            columns,
+        };
         entities.insert(EntityId::ROOM, MemberId::SERVER);
         entities
     }
@@ -104,6 +112,7 @@ impl Entities {
     /// Removes everything but the room itself, with all values.
     pub fn clear(&mut self) {
         self.alive.clear();
+        self.values.fill(0);
         for column in &mut self.columns {
             column.clear();
         }
@@ -112,11 +121,14 @@ impl Entities {
 
     /// Removes the values of all components of `scope`.
     pub fn clear_scope(&mut self, scope: Scope) {
-        let schema = Arc::clone(&self.schema);
-        for (column, component) in self.columns.iter_mut().zip(schema.components()) {
-            if component.scope == scope {
-                column.clear();
-            }
+        let mut kept = u64::MAX;
+        let components = self.schema.components().iter().enumerate();
+        for (index, _) in components.filter(|(_, desc)| desc.scope == scope) {
+            self.columns[index].clear();
+            kept &= !bit(ComponentId(index as u8));
+        }
+        for values in &mut self.values {
+            *values &= kept;
         }
     }
 
@@ -130,6 +142,7 @@ impl Entities {
         let index = entity.index();
         if self.owners.len() <= index {
             self.owners.resize(index + 1, MemberId::SERVER);
+            self.values.resize(index + 1, 0);
         }
         self.owners[index] = owner;
         self.alive.grow_and_insert(index);
@@ -141,14 +154,21 @@ impl Entities {
             return;
         }
         self.alive.remove(entity.index());
-        for column in &mut self.columns {
-            column.remove(entity);
+        let mut left = std::mem::take(&mut self.values[entity.index()]);
+        while left != 0 {
+            self.columns[left.trailing_zeros() as usize].remove(entity);
+            left &= left - 1;
         }
     }
 
     /// Removes one value; says whether there was one.
     pub fn remove_value(&mut self, component: ComponentId, entity: EntityId) -> bool {
-        self.columns.get_mut(component.index()).is_some_and(|column| column.remove(entity))
+        let present = self.has_value(component, entity);
+        if present {
+            self.values[entity.index()] &= !bit(component);
+            self.columns[component.index()].remove(entity);
+        }
+        present
     }
 
     /// Sets a packed row; says whether that changed anything.
@@ -157,11 +177,11 @@ impl Entities {
     /// When the component is not packed or the row has another length.
     #[inline]
     pub fn set_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) -> bool {
-        debug_assert!(self.contains(entity), "{entity:?} is not alive");
-        let Column::Packed(column) = &mut self.columns[component.index()] else {
-            panic!("{component:?} is not packed");
-        };
-        column.set(entity, row)
+        if self.row(component, entity) == Some(row) {
+            return false;
+        }
+        self.overwrite_row(component, entity, row);
+        true
     }
 
     /// Sets a packed row without looking whether it changes anything, which is cheaper.
@@ -170,18 +190,20 @@ impl Entities {
     /// As [`Entities::set_row`].
     #[inline]
     pub(crate) fn overwrite_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) {
+        debug_assert!(self.contains(entity), "{entity:?} is not alive");
         let Column::Packed(column) = &mut self.columns[component.index()] else {
             panic!("{component:?} is not packed");
         };
-        column.place(entity).copy_from_slice(row);
+        self.values[entity.index()] |= bit(component);
+        column.overwrite(entity, row);
     }
 
     /// A packed row.
     #[must_use]
     pub fn row(&self, component: ComponentId, entity: EntityId) -> Option<&[u8]> {
         match self.columns.get(component.index())? {
-            Column::Packed(column) => column.row(entity),
-            Column::Opaque(_) | Column::Props(_) => None,
+            Column::Packed(column) if self.has_value(component, entity) => Some(column.row(entity)),
+            Column::Packed(_) | Column::Opaque(_) | Column::Props(_) => None,
         }
     }
 
@@ -198,6 +220,7 @@ impl Entities {
             return false;
         }
         values.insert(entity, value.into());
+        self.values[entity.index()] |= bit(component);
         true
     }
 
@@ -237,10 +260,11 @@ impl Entities {
             let Some(props) = values.get_mut(&entity) else { return false };
             let removed = props.remove(key);
             if props.is_empty() {
-                values.remove(&entity);
+                self.remove_value(component, entity);
             }
             return removed;
         }
+        self.values[entity.index()] |= bit(component);
         values.entry(entity).or_default().set(key, value)
     }
 
@@ -255,13 +279,9 @@ impl Entities {
 
     /// Whether the entity has a value of this component.
     #[must_use]
+    #[inline]
     pub fn has_value(&self, component: ComponentId, entity: EntityId) -> bool {
-        match self.columns.get(component.index()) {
-            Some(Column::Packed(column)) => column.row(entity).is_some(),
-            Some(Column::Opaque(values)) => values.contains_key(&entity),
-            Some(Column::Props(values)) => values.contains_key(&entity),
-            None => false,
-        }
+        self.values.get(entity.index()).is_some_and(|values| values & bit(component) != 0)
     }
 
     /// Whether the entity is there.
@@ -298,10 +318,14 @@ impl Entities {
         ids: impl Iterator<Item = EntityId>,
         output: &mut Vec<u8>,
     ) {
+        let ids = ids.filter(|entity| self.has_value(component, *entity));
         match &self.columns[component.index()] {
             Column::Packed(column) => {
                 put_section(output, SectionKind::Rows, component, |output, gaps| {
-                    column.put_rows(ids, output, gaps);
+                    for entity in ids {
+                        gaps.put(output, entity);
+                        output.extend_from_slice(column.row(entity));
+                    }
                 });
             }
             Column::Opaque(values) => {
@@ -376,72 +400,48 @@ pub fn hash_of_snapshot(body: &[u8]) -> u32 {
     crc32fast::hash(body)
 }
 
+/// A component's bit in [`Entities::values`]; none for an id that no schema has.
+#[inline]
+const fn bit(component: ComponentId) -> u64 {
+    match 1_u64.checked_shl(component.0 as u32) {
+        Some(bit) => bit,
+        None => 0,
+    }
+}
+
 impl Column {
     fn clear(&mut self) {
         match self {
-            Self::Packed(column) => column.present.clear(),
+            Self::Packed(_) => {}
             Self::Opaque(values) => values.clear(),
             Self::Props(values) => values.clear(),
         }
     }
 
-    fn remove(&mut self, entity: EntityId) -> bool {
+    fn remove(&mut self, entity: EntityId) {
         match self {
-            Self::Packed(column) => {
-                let present = column.present.contains(entity.index());
-                if present {
-                    column.present.remove(entity.index());
-                }
-                present
-            }
-            Self::Opaque(values) => values.remove(&entity).is_some(),
-            Self::Props(values) => values.remove(&entity).is_some(),
+            Self::Packed(_) => {}
+            Self::Opaque(values) => drop(values.remove(&entity)),
+            Self::Props(values) => drop(values.remove(&entity)),
         }
     }
 }
 
 impl PackedColumn {
     #[inline]
-    fn set(&mut self, entity: EntityId, row: &[u8]) -> bool {
-        if self.row(entity) == Some(row) {
-            return false;
+    fn overwrite(&mut self, entity: EntityId, row: &[u8]) {
+        let start = entity.index() * self.row_bytes;
+        let end = start + self.row_bytes;
+        if self.rows.len() < end {
+            self.rows.resize(end, 0);
         }
-        self.place(entity).copy_from_slice(row);
-        true
-    }
-
-    /// Where an entity's row lies; marks it present.
-    #[inline]
-    fn place(&mut self, entity: EntityId) -> &mut [u8] {
-        let index = entity.index();
-        let start = index * self.row_bytes;
-        if !self.present.contains(index) {
-            self.present.grow_and_insert(index);
-            if self.rows.len() < start + self.row_bytes {
-                self.rows.resize(start + self.row_bytes, 0);
-            }
-        }
-        &mut self.rows[start..start + self.row_bytes]
+        self.rows[start..end].copy_from_slice(row);
     }
 
     #[inline]
-    fn row(&self, entity: EntityId) -> Option<&[u8]> {
-        let index = entity.index();
-        let start = index * self.row_bytes;
-        self.present.contains(index).then(|| &self.rows[start..start + self.row_bytes])
-    }
-
-    fn put_rows(
-        &self,
-        ids: impl Iterator<Item = EntityId>,
-        output: &mut Vec<u8>,
-        gaps: &mut GapWriter,
-    ) {
-        for entity in ids {
-            let Some(row) = self.row(entity) else { continue };
-            gaps.put(output, entity);
-            output.extend_from_slice(row);
-        }
+    fn row(&self, entity: EntityId) -> &[u8] {
+        let start = entity.index() * self.row_bytes;
+        &self.rows[start..start + self.row_bytes]
     }
 }
 

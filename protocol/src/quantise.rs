@@ -59,8 +59,9 @@ impl Quantiser {
             Mode::Clamp => offset / self.range,
             Mode::Wrap => (offset / self.range).rem_euclid(1.0),
         };
-        let q = (unit * self.steps + 0.5).floor();
-        // `as` maps NaN to 0 and saturates, which is the clamp at both ends.
+        // `as` does the rest of `floor`: it drops the fraction of what is positive, maps NaN and
+        // what is negative to 0, and saturates, which is the clamp at both ends.
+        let q = unit * self.steps + 0.5;
         match self.mode {
             Mode::Clamp => (q as u32).min(self.q_max),
             Mode::Wrap if q >= self.steps => 0,
