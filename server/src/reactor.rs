@@ -15,6 +15,8 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use rustix::io::Errno;
+use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec,
 };
@@ -177,6 +179,7 @@ impl Reactor {
             self.accept(now);
             self.tick();
             self.flush_and_obey();
+            self.nap()?;
         }
         Ok(ShardReport {
             metrics: self.shard.metrics().clone(),
@@ -196,17 +199,26 @@ impl Reactor {
         if due != self.timer_due {
             // Setting the timer also clears its expirations, so they need not be read; a zero
             // disarms it.
-            let micros = due.map_or(0, Timestamp::as_micros);
-            let it_value = Timespec {
-                tv_sec: (micros / 1_000_000) as i64,
-                tv_nsec: (micros % 1_000_000 * 1_000) as i64,
-            };
-            let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let it_value = timespec(due.unwrap_or(Timestamp::ZERO));
+            let it_interval = timespec(Timestamp::ZERO);
             let setting = Itimerspec { it_interval, it_value };
             rustix::time::timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &setting)?;
             self.timer_due = due;
         }
         Ok(None)
+    }
+
+    /// Looks away while the shard allows it, so that what arrives meanwhile is read together and
+    /// nobody pays for waking this thread.
+    fn nap(&mut self) -> io::Result<()> {
+        let Some(until) = self.shard.poll_nap(monotonic_now()) else { return Ok(()) };
+        if !self.ready.is_empty() || self.acceptor.is_ready() {
+            return Ok(());
+        }
+        match clock_nanosleep_absolute(ClockId::Monotonic, &timespec(until)) {
+            Ok(()) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn handle_event(&mut self, now: Timestamp, event: &mio::event::Event) {
@@ -392,6 +404,11 @@ impl Reactor {
         let slot = self.sockets.get_mut(id.index as usize)?;
         slot.take_if(|socket| socket.id == id)
     }
+}
+
+fn timespec(at: Timestamp) -> Timespec {
+    let micros = at.as_micros();
+    Timespec { tv_sec: (micros / 1_000_000) as i64, tv_nsec: (micros % 1_000_000 * 1_000) as i64 }
 }
 
 fn socket_mut(sockets: &mut [Option<Socket>], id: SessionId) -> Option<&mut Socket> {

@@ -57,6 +57,14 @@ pub struct ShardConfig {
     pub seed: u64,
 }
 
+/// How long the edge may look away while nothing but inputs arrives. Waking up for each of them
+/// costs more than reading it; together they are read for a fraction. It bounds what a nap adds to
+/// the answer of a ping or a handshake.
+const NAP_MAX: Duration = Duration::from_millis(1);
+
+/// Naps end this long before something is due: a sleeper is woken some 60 us late.
+const NAP_MARGIN: Duration = Duration::from_micros(150);
+
 /// Whether `/echo` answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Echo {
@@ -85,6 +93,17 @@ pub enum Effect {
     },
 }
 
+/// What has arrived since the edge last asked for a nap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Arrivals {
+    /// Nothing.
+    Nothing,
+    /// Inputs, which matter at the next tick and not before.
+    InputsOnly,
+    /// Something whose sender waits for an answer.
+    Urgent,
+}
+
 /// Sessions, rooms and deadlines of one thread.
 pub struct Shard {
     config: ShardConfig,
@@ -98,6 +117,7 @@ pub struct Shard {
     metrics: Metrics,
     rooms_made: u64,
     stopping: bool,
+    arrivals: Arrivals,
     due_rooms: Vec<RoomId>,
     scratch: Vec<u8>,
 }
@@ -117,6 +137,7 @@ impl Shard {
             metrics: Metrics::default(),
             rooms_made: 0,
             stopping: false,
+            arrivals: Arrivals::Nothing,
             due_rooms: Vec::new(),
             scratch: Vec::new(),
         }
@@ -126,6 +147,7 @@ impl Shard {
 
     /// A connection was accepted.
     pub fn handle_accept(&mut self, now: Timestamp) -> SessionId {
+        self.arrivals = Arrivals::Urgent;
         let full = self.sessions.count() >= self.config.sessions_max || self.stopping;
         let outbox = Outbox::new(self.config.outbox);
         let session = Session::new(now, outbox, &self.config.patience);
@@ -144,13 +166,16 @@ impl Shard {
         session.pinged = false;
         match &mut session.phase {
             Phase::Head(_) => {
+                self.arrivals = Arrivals::Urgent;
                 if let Some(rest) = self.handle_head(now, id, bytes) {
                     self.handle_frames(now, id, &rest);
                 }
             }
-            Phase::Echo(_) | Phase::Joining(_) | Phase::Active(..) => {
+            Phase::Echo(_) => {
+                self.arrivals = Arrivals::Urgent;
                 self.handle_frames(now, id, bytes);
             }
+            Phase::Joining(_) | Phase::Active(..) => self.handle_frames(now, id, bytes),
             // Everything was said; what still comes is nobody's.
             Phase::Draining { .. } => {}
         }
@@ -182,6 +207,7 @@ impl Shard {
 
     /// Mail arrived. A session in it gets a new id, under which its socket goes on.
     pub fn handle_mail(&mut self, now: Timestamp, mail: Mail) -> Option<SessionId> {
+        self.arrivals = Arrivals::Urgent;
         match mail {
             Mail::Adopt(mut session) => {
                 let pending = session.pending_join.take();
@@ -265,6 +291,19 @@ impl Shard {
     pub fn next_due(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
         [self.rooms.next_due(), deadline].into_iter().flatten().min()
+    }
+
+    /// Until when the edge may look away from its sockets, because what has arrived since the
+    /// last call were inputs and those that follow soon will be, too.
+    pub fn poll_nap(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let arrivals = std::mem::replace(&mut self.arrivals, Arrivals::Nothing);
+        if arrivals != Arrivals::InputsOnly {
+            return None;
+        }
+        let due = self.next_due().unwrap_or(now + NAP_MAX);
+        let before_due = Timestamp(due.0.saturating_sub(NAP_MARGIN.as_micros() as u64));
+        let until = before_due.min(now + NAP_MAX);
+        (until > now + NAP_MARGIN).then_some(until)
     }
 
     /// Whether the shard was told to stop and nobody is left.

@@ -9,7 +9,7 @@ use tickloom_protocol::time::Timestamp;
 use crate::mail::Mail;
 use crate::room::{JoinRefusal, Room, RoomId};
 use crate::session::{PendingJoin, Phase, REFUSALS_MAX, Seat, SessionId};
-use crate::shard::{Effect, Shard};
+use crate::shard::{Arrivals, Effect, Shard};
 
 impl Shard {
     /// Handles one message. `unread` is what arrived behind it: it travels along when the
@@ -22,7 +22,14 @@ impl Shard {
         unread: &[u8],
     ) {
         self.metrics.messages += 1;
-        match ClientMessage::decode(payload) {
+        let message = ClientMessage::decode(payload);
+        self.arrivals = match (&message, self.arrivals) {
+            (Ok(ClientMessage::Input(_)), Arrivals::Nothing | Arrivals::InputsOnly) => {
+                Arrivals::InputsOnly
+            }
+            (Ok(_) | Err(_), _) => Arrivals::Urgent,
+        };
+        match message {
             Ok(ClientMessage::Join(join)) => self.handle_join(now, id, join, unread),
             Ok(ClientMessage::Leave) => self.handle_leave(now, id),
             Ok(ClientMessage::Input(input)) => self.handle_input(now, id, input),
