@@ -292,8 +292,22 @@ fn a_reader_with_tiny_buffers_gets_every_byte_in_order() {
     stop(server);
 }
 
-/// The binary, started by `exec` behind a piece of shell, and the address from its first event.
-fn spawn(before: &str, arguments: &str) -> (Child, SocketAddr) {
+/// The binary as a process of its own. It ends with the test, also when that fails.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the binary by `exec` behind a piece of shell; its first event says where it listens.
+fn spawn(before: &str, arguments: &str) -> Process {
     let binary = env!("CARGO_BIN_EXE_tickloom");
     let script = format!("{before} exec {binary} serve --listen 127.0.0.1:0 {arguments}");
     let mut child =
@@ -303,18 +317,19 @@ fn spawn(before: &str, arguments: &str) -> (Child, SocketAddr) {
     BufReader::new(stdout).read_line(&mut first).expect("a line");
     assert!(first.contains(r#""event":"listening""#), "the first event says where: {first}");
     let address = first.split(r#""address":""#).nth(1).and_then(|rest| rest.split('"').next());
-    (child, address.expect("an address").parse().expect("an address"))
+    let address = address.and_then(|address| address.parse().ok());
+    Process { child, address: address.unwrap_or_else(|| panic!("an address: {first}")) }
 }
 
 #[test]
 fn a_signal_tells_clients_to_come_back_and_ends_the_process() {
-    let (mut child, address) = spawn("", "");
-    let mut player = Player::join(address, "a");
-    let id = rustix::process::Pid::from_child(&child);
+    let mut process = spawn("", "");
+    let mut player = Player::join(process.address, "a");
+    let id = rustix::process::Pid::from_child(&process.child);
     rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
     assert_eq!(player.until_closed(), 1012);
     drop(player);
-    let status = child.wait().expect("it ends");
+    let status = process.child.wait().expect("it ends");
     assert!(status.success(), "{status}");
 }
 
@@ -322,33 +337,30 @@ fn a_signal_tells_clients_to_come_back_and_ends_the_process() {
 fn out_of_descriptors_newcomers_are_refused_and_later_ones_are_welcome() {
     // Descriptors the server does not know of leave it fewer than its cap on connections needs.
     let hoard = "ulimit -n 80; for fd in {10..66}; do eval \"exec $fd</dev/null\"; done;";
-    let (mut child, address) = spawn(hoard, &format!("--cores {}", allowed_cores()[0]));
+    let process = spawn(hoard, &format!("--cores {}", allowed_cores()[0]));
     let healthy = || {
-        let mut stream = connect(address);
+        let mut stream = connect(process.address);
         let sent = stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n");
         let mut response = String::new();
         sent.is_ok()
             && stream.read_to_string(&mut response).is_ok()
             && response.starts_with("HTTP/1.1 200")
     };
-    let mut player = Player::join(address, "a");
-    let mut held = Vec::new();
+    let mut player = Player::join(process.address, "a");
     let started = Instant::now();
-    while healthy() {
-        held.push(connect(address));
-        assert!(held.len() < 40, "the limit was never met");
+    // A connection that just ended may free a descriptor, so one refusal is not the end of them.
+    let (mut held, mut refusals) = (Vec::new(), 0);
+    while refusals < 5 {
+        held.push(connect(process.address));
+        refusals = if healthy() { 0 } else { refusals + 1 };
+        assert!(held.len() < 60, "the limit was never met");
     }
-    for _ in 0..10 {
-        assert!(!healthy(), "nobody gets in while there is no descriptor");
-        player.until(|event| matches!(event, ClientEvent::Applied { .. }));
-    }
+    player.until(|event| matches!(event, ClientEvent::Applied { .. }));
     drop(held);
     while !healthy() {
         assert!(started.elapsed() < DEADLINE, "accepting never recovers");
     }
     player.until(|event| matches!(event, ClientEvent::Applied { .. }));
-    child.kill().expect("it runs");
-    child.wait().expect("it ends");
 }
 
 #[test]
