@@ -24,8 +24,9 @@ use tickloom_protocol::schema::{FieldId, Kind, RoomSchema, Scope};
 /// ticks made them four times as long.
 const REUSE_AFTER_TICKS: u32 = 16;
 
-/// Despawns remembered for catch-ups. A member that is further behind gets a snapshot.
-const GRAVES_MAX: usize = 4096;
+/// Despawns remembered for catch-ups in any room. Beyond this, a room remembers as many as it has
+/// entities: a catch-up with more leaves than that would be longer than a snapshot.
+const GRAVES_MIN: usize = 256;
 
 /// The body of a chunk in which nobody leaves, enters or changes.
 const EMPTY_BODY: [u8; 2] = [0, 0];
@@ -35,6 +36,8 @@ const EMPTY_BODY: [u8; 2] = [0, 0];
 pub struct State {
     schema: Arc<RoomSchema>,
     entities: Entities,
+    /// The room itself included.
+    entities_count: usize,
     entities_max: usize,
     /// The tick under construction: every change is stamped with it.
     building: Tick,
@@ -83,6 +86,7 @@ impl State {
         Self {
             entities: Entities::new(Arc::clone(&schema)),
             schema,
+            entities_count: 1,
             entities_max: entities_max.min(limits::ENTITY_ID_MAX as usize),
             building: Tick::ZERO.next(),
             born: vec![Tick::ZERO],
@@ -102,7 +106,7 @@ impl State {
 
     /// Adds an entity. `None` when the room has as many as it may have.
     pub fn spawn(&mut self, owner: MemberId) -> Option<EntityId> {
-        if self.entities.count() >= self.entities_max {
+        if self.entities_count >= self.entities_max {
             return None;
         }
         let rested = self
@@ -119,6 +123,7 @@ impl State {
             None => return None,
         };
         self.entities.insert(entity, owner);
+        self.entities_count += 1;
         self.born[entity.index()] = self.building;
         self.spawned.grow_and_insert(entity.index());
         if owner != MemberId::SERVER {
@@ -136,6 +141,7 @@ impl State {
             return;
         }
         self.entities.remove(entity);
+        self.entities_count -= 1;
         for history in &mut self.histories {
             history.keys.remove(&entity);
         }
@@ -149,7 +155,8 @@ impl State {
         self.graves.push_back(grave);
         self.free.push_back((self.building, entity));
         // Graves of the tick under construction are in the delta to come: never dropped.
-        while self.graves.len() > GRAVES_MAX
+        let graves_max = GRAVES_MIN.max(self.entities_count);
+        while self.graves.len() > graves_max
             && self.graves.front().is_some_and(|oldest| oldest.died < self.building)
         {
             let dropped = self.graves.pop_front().expect("the loop saw a front");
@@ -521,6 +528,7 @@ impl State {
         let ids = self.entities.ids();
         let not_the_servers = ids.filter(|id| self.entities.owner(*id) != Some(MemberId::SERVER));
         assert_eq!(by_members, not_the_servers.count(), "every owned entity is in a list");
+        assert_eq!(self.entities_count, self.entities.count(), "the count is kept");
         assert_eq!(
             self.entities.count() + self.free.len(),
             self.born.len(),
