@@ -24,28 +24,28 @@ pub struct Entities {
     schema: Arc<RoomSchema>,
     /// Owners by entity id; meaningful where `alive` is set.
     owners: Vec<MemberId>,
-    /// By entity id: a bit for each component the entity has a value of; 0 where `alive` is not
-    /// set.
-    values: Vec<u64>,
     alive: FixedBitSet,
     /// By component id.
     columns: Vec<Column>,
 }
 
-const _: () = assert!(limits::COMPONENTS_MAX <= u64::BITS as usize, "a bit for each component");
-
+/// The values of one component.
 #[derive(Clone, Debug)]
-enum Column {
-    Packed(PackedColumn),
-    Opaque(BTreeMap<EntityId, Box<[u8]>>),
-    Props(BTreeMap<EntityId, Props>),
+struct Column {
+    /// By entity id; set only where the entity is alive. A few cache lines for a whole room, which
+    /// is what a delta touches beside the rows themselves.
+    present: FixedBitSet,
+    values: Values,
 }
 
 #[derive(Clone, Debug)]
-struct PackedColumn {
-    row_bytes: usize,
-    /// Rows by entity id, back to back; meaningful where the entity has a value.
-    rows: Vec<u8>,
+enum Values {
+    /// Rows by entity id, back to back; meaningful where present.
+    Packed { row_bytes: usize, rows: Vec<u8> },
+    /// An entry exactly where present.
+    Opaque(BTreeMap<EntityId, Box<[u8]>>),
+    /// An entry exactly where present, none of them empty.
+    Props(BTreeMap<EntityId, Props>),
 }
 
 /// Which stream's content to write.
@@ -81,24 +81,8 @@ impl Entities {
     /// No entities but the room itself.
     #[must_use]
     pub fn new(schema: Arc<RoomSchema>) -> Self {
-        let columns = schema
-            .components()
-            .iter()
-            .map(|component| match &component.kind {
-                Kind::Packed(layout) => {
-                    Column::Packed(PackedColumn { row_bytes: layout.row_bytes(), rows: Vec::new() })
-                }
-                Kind::Opaque { .. } => Column::Opaque(BTreeMap::new()),
-                Kind::Props => Column::Props(BTreeMap::new()),
-            })
-            .collect();
-        let mut entities = Self {
-            schema,
-            owners: Vec::new(),
-            values: Vec::new(),
-            alive: FixedBitSet::new(),
-            columns,
-        };
+        let columns = schema.components().iter().map(|desc| Column::new(&desc.kind)).collect();
+        let mut entities = Self { schema, owners: Vec::new(), alive: FixedBitSet::new(), columns };
         entities.insert(EntityId::ROOM, MemberId::SERVER);
         entities
     }
@@ -112,7 +96,6 @@ impl Entities {
     /// Removes everything but the room itself, with all values.
     pub fn clear(&mut self) {
         self.alive.clear();
-        self.values.fill(0);
         for column in &mut self.columns {
             column.clear();
         }
@@ -121,14 +104,11 @@ impl Entities {
 
     /// Removes the values of all components of `scope`.
     pub fn clear_scope(&mut self, scope: Scope) {
-        let mut kept = u64::MAX;
-        let components = self.schema.components().iter().enumerate();
-        for (index, _) in components.filter(|(_, desc)| desc.scope == scope) {
-            self.columns[index].clear();
-            kept &= !bit(ComponentId(index as u8));
-        }
-        for values in &mut self.values {
-            *values &= kept;
+        let components = self.schema.components().iter();
+        for (column, _) in
+            self.columns.iter_mut().zip(components).filter(|(_, desc)| desc.scope == scope)
+        {
+            column.clear();
         }
     }
 
@@ -142,7 +122,6 @@ impl Entities {
         let index = entity.index();
         if self.owners.len() <= index {
             self.owners.resize(index + 1, MemberId::SERVER);
-            self.values.resize(index + 1, 0);
         }
         self.owners[index] = owner;
         self.alive.grow_and_insert(index);
@@ -154,21 +133,14 @@ impl Entities {
             return;
         }
         self.alive.remove(entity.index());
-        let mut left = std::mem::take(&mut self.values[entity.index()]);
-        while left != 0 {
-            self.columns[left.trailing_zeros() as usize].remove(entity);
-            left &= left - 1;
+        for column in &mut self.columns {
+            column.remove(entity);
         }
     }
 
     /// Removes one value; says whether there was one.
     pub fn remove_value(&mut self, component: ComponentId, entity: EntityId) -> bool {
-        let present = self.has_value(component, entity);
-        if present {
-            self.values[entity.index()] &= !bit(component);
-            self.columns[component.index()].remove(entity);
-        }
-        present
+        self.columns.get_mut(component.index()).is_some_and(|column| column.remove(entity))
     }
 
     /// Sets a packed row; says whether that changed anything.
@@ -191,19 +163,29 @@ impl Entities {
     #[inline]
     pub(crate) fn overwrite_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) {
         debug_assert!(self.contains(entity), "{entity:?} is not alive");
-        let Column::Packed(column) = &mut self.columns[component.index()] else {
+        let column = &mut self.columns[component.index()];
+        let Values::Packed { row_bytes, rows } = &mut column.values else {
             panic!("{component:?} is not packed");
         };
-        self.values[entity.index()] |= bit(component);
-        column.overwrite(entity, row);
+        let start = entity.index() * *row_bytes;
+        if !column.present.contains(entity.index()) {
+            column.present.grow_and_insert(entity.index());
+            if rows.len() < start + *row_bytes {
+                rows.resize(start + *row_bytes, 0);
+            }
+        }
+        rows[start..start + *row_bytes].copy_from_slice(row);
     }
 
     /// A packed row.
     #[must_use]
     pub fn row(&self, component: ComponentId, entity: EntityId) -> Option<&[u8]> {
-        match self.columns.get(component.index())? {
-            Column::Packed(column) if self.has_value(component, entity) => Some(column.row(entity)),
-            Column::Packed(_) | Column::Opaque(_) | Column::Props(_) => None,
+        let column = self.columns.get(component.index())?;
+        match &column.values {
+            Values::Packed { row_bytes, rows } if column.present.contains(entity.index()) => {
+                rows.get(entity.index() * row_bytes..)?.get(..*row_bytes)
+            }
+            Values::Packed { .. } | Values::Opaque(_) | Values::Props(_) => None,
         }
     }
 
@@ -213,23 +195,24 @@ impl Entities {
     /// When the component is not opaque.
     pub fn set_opaque(&mut self, component: ComponentId, entity: EntityId, value: &[u8]) -> bool {
         debug_assert!(self.contains(entity), "{entity:?} is not alive");
-        let Column::Opaque(values) = &mut self.columns[component.index()] else {
+        let column = &mut self.columns[component.index()];
+        let Values::Opaque(values) = &mut column.values else {
             panic!("{component:?} is not opaque");
         };
         if values.get(&entity).is_some_and(|old| **old == *value) {
             return false;
         }
         values.insert(entity, value.into());
-        self.values[entity.index()] |= bit(component);
+        column.present.grow_and_insert(entity.index());
         true
     }
 
     /// An opaque value.
     #[must_use]
     pub fn opaque(&self, component: ComponentId, entity: EntityId) -> Option<&[u8]> {
-        match self.columns.get(component.index())? {
-            Column::Opaque(values) => values.get(&entity).map(|value| &**value),
-            Column::Packed(_) | Column::Props(_) => None,
+        match &self.columns.get(component.index())?.values {
+            Values::Opaque(values) => values.get(&entity).map(|value| &**value),
+            Values::Packed { .. } | Values::Props(_) => None,
         }
     }
 
@@ -246,7 +229,8 @@ impl Entities {
         value: Value,
     ) -> bool {
         debug_assert!(self.contains(entity), "{entity:?} is not alive");
-        let Column::Props(values) = &mut self.columns[component.index()] else {
+        let column = &mut self.columns[component.index()];
+        let Values::Props(values) = &mut column.values else {
             panic!("{component:?} is not props");
         };
         let value = match value {
@@ -260,20 +244,20 @@ impl Entities {
             let Some(props) = values.get_mut(&entity) else { return false };
             let removed = props.remove(key);
             if props.is_empty() {
-                self.remove_value(component, entity);
+                column.remove(entity);
             }
             return removed;
         }
-        self.values[entity.index()] |= bit(component);
+        column.present.grow_and_insert(entity.index());
         values.entry(entity).or_default().set(key, value)
     }
 
     /// The properties of one entity and component, if it has any.
     #[must_use]
     pub fn props(&self, component: ComponentId, entity: EntityId) -> Option<&Props> {
-        match self.columns.get(component.index())? {
-            Column::Props(values) => values.get(&entity),
-            Column::Packed(_) | Column::Opaque(_) => None,
+        match &self.columns.get(component.index())?.values {
+            Values::Props(values) => values.get(&entity),
+            Values::Packed { .. } | Values::Opaque(_) => None,
         }
     }
 
@@ -281,7 +265,8 @@ impl Entities {
     #[must_use]
     #[inline]
     pub fn has_value(&self, component: ComponentId, entity: EntityId) -> bool {
-        self.values.get(entity.index()).is_some_and(|values| values & bit(component) != 0)
+        let column = self.columns.get(component.index());
+        column.is_some_and(|column| column.present.contains(entity.index()))
     }
 
     /// Whether the entity is there.
@@ -318,17 +303,19 @@ impl Entities {
         ids: impl Iterator<Item = EntityId>,
         output: &mut Vec<u8>,
     ) {
-        let ids = ids.filter(|entity| self.has_value(component, *entity));
-        match &self.columns[component.index()] {
-            Column::Packed(column) => {
+        let column = &self.columns[component.index()];
+        let ids = ids.filter(|entity| column.present.contains(entity.index()));
+        match &column.values {
+            Values::Packed { row_bytes, rows } => {
                 put_section(output, SectionKind::Rows, component, |output, gaps| {
                     for entity in ids {
                         gaps.put(output, entity);
-                        output.extend_from_slice(column.row(entity));
+                        let start = entity.index() * row_bytes;
+                        output.extend_from_slice(&rows[start..start + row_bytes]);
                     }
                 });
             }
-            Column::Opaque(values) => {
+            Values::Opaque(values) => {
                 put_section(output, SectionKind::Opaque, component, |output, gaps| {
                     for entity in ids {
                         let Some(value) = values.get(&entity) else { continue };
@@ -337,7 +324,7 @@ impl Entities {
                     }
                 });
             }
-            Column::Props(values) => {
+            Values::Props(values) => {
                 put_section(output, SectionKind::Props, component, |output, gaps| {
                     for entity in ids {
                         let Some(props) = values.get(&entity) else { continue };
@@ -370,7 +357,10 @@ impl Entities {
             }
             let component = ComponentId(index as u8);
             match view {
-                View::Room => self.put_values(component, self.ids(), output),
+                View::Room => {
+                    let present = self.columns[index].present.ones();
+                    self.put_values(component, present.map(|id| EntityId(id as u32)), output);
+                }
                 View::Member(member) => {
                     let owned = self.ids().filter(|id| self.owners[id.index()] == member);
                     self.put_values(component, owned, output);
@@ -400,48 +390,38 @@ pub fn hash_of_snapshot(body: &[u8]) -> u32 {
     crc32fast::hash(body)
 }
 
-/// A component's bit in [`Entities::values`]; none for an id that no schema has.
-#[inline]
-const fn bit(component: ComponentId) -> u64 {
-    match 1_u64.checked_shl(component.0 as u32) {
-        Some(bit) => bit,
-        None => 0,
-    }
-}
-
 impl Column {
+    fn new(kind: &Kind) -> Self {
+        let values = match kind {
+            Kind::Packed(layout) => {
+                Values::Packed { row_bytes: layout.row_bytes(), rows: Vec::new() }
+            }
+            Kind::Opaque { .. } => Values::Opaque(BTreeMap::new()),
+            Kind::Props => Values::Props(BTreeMap::new()),
+        };
+        Self { present: FixedBitSet::new(), values }
+    }
+
     fn clear(&mut self) {
-        match self {
-            Self::Packed(_) => {}
-            Self::Opaque(values) => values.clear(),
-            Self::Props(values) => values.clear(),
+        self.present.clear();
+        match &mut self.values {
+            Values::Packed { .. } => {}
+            Values::Opaque(values) => values.clear(),
+            Values::Props(values) => values.clear(),
         }
     }
 
-    fn remove(&mut self, entity: EntityId) {
-        match self {
-            Self::Packed(_) => {}
-            Self::Opaque(values) => drop(values.remove(&entity)),
-            Self::Props(values) => drop(values.remove(&entity)),
+    fn remove(&mut self, entity: EntityId) -> bool {
+        let present = self.present.contains(entity.index());
+        if present {
+            self.present.remove(entity.index());
+            match &mut self.values {
+                Values::Packed { .. } => {}
+                Values::Opaque(values) => drop(values.remove(&entity)),
+                Values::Props(values) => drop(values.remove(&entity)),
+            }
         }
-    }
-}
-
-impl PackedColumn {
-    #[inline]
-    fn overwrite(&mut self, entity: EntityId, row: &[u8]) {
-        let start = entity.index() * self.row_bytes;
-        let end = start + self.row_bytes;
-        if self.rows.len() < end {
-            self.rows.resize(end, 0);
-        }
-        self.rows[start..end].copy_from_slice(row);
-    }
-
-    #[inline]
-    fn row(&self, entity: EntityId) -> &[u8] {
-        let start = entity.index() * self.row_bytes;
-        &self.rows[start..start + self.row_bytes]
+        present
     }
 }
 

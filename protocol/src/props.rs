@@ -23,6 +23,8 @@ impl Props {
                 true
             }
             Err(at) => {
+                // Most entities have one or two keys and a room has thousands of entities.
+                self.entries.reserve_exact(1);
                 self.entries.insert(at, (key.into(), value));
                 true
             }

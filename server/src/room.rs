@@ -33,6 +33,10 @@ use crate::session::{PendingJoin, SessionId};
 use crate::session_table::Outboxes;
 use crate::ticker::Ticker;
 
+/// How often members are told the hash of what they must have. A client pays for it with a walk
+/// over its whole replica, which is most of what a large room costs it.
+const HASH_EVERY_SECONDS: u32 = 2;
+
 /// A room of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RoomId {
@@ -188,8 +192,8 @@ impl Room {
         if self.ticker.is_send_tick() {
             let with_hash = self.state.building() >= self.hash_due;
             if with_hash {
-                self.hash_due =
-                    Tick(self.state.building().0.saturating_add(self.spec.tick_rate_hz));
+                let ticks = HASH_EVERY_SECONDS * self.spec.tick_rate_hz;
+                self.hash_due = Tick(self.state.building().0.saturating_add(ticks));
             }
             let occasion = Occasion { previous: self.sent, with_hash };
             broadcast.send(&mut self.state, &mut self.members, occasion, outboxes);
