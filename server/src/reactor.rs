@@ -81,6 +81,8 @@ pub struct Reactor {
 struct Socket {
     id: SessionId,
     stream: TcpStream,
+    /// The client's port, if writes are stamped with it.
+    peer_port: u16,
     /// The kernel took less than it was offered; a writable event will follow.
     is_blocked: bool,
 }
@@ -301,7 +303,9 @@ impl Reactor {
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);
         }
-        self.sockets[index] = Some(Socket { id, stream, is_blocked: false });
+        let peer = self.writes.as_ref().and_then(|_| stream.peer_addr().ok());
+        let peer_port = peer.map_or(0, |peer| peer.port());
+        self.sockets[index] = Some(Socket { id, stream, peer_port, is_blocked: false });
     }
 
     fn take_mail(&mut self, now: Timestamp) {
@@ -351,8 +355,7 @@ impl Reactor {
             match socket.stream.write(&self.write_buffer[..length]) {
                 Ok(sent) => {
                     if let Some(stamps) = &mut self.writes {
-                        let peer_port = socket.stream.peer_addr().map_or(0, |peer| peer.port());
-                        let written = monotonic_now();
+                        let (peer_port, written) = (socket.peer_port, monotonic_now());
                         stamps.push(WriteStamp { peer_port, queued: now, written });
                     }
                     self.shard.handle_sent(now, id, sent);
