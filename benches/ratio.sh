@@ -22,7 +22,7 @@ cargo bench --quiet -p tickloom-benches --bench floor --no-run 2>/dev/null
 printf '%-6s%12s%16s%16s   %s\n' pair server floor:paced floor:batched verdicts
 for pair in $(seq "$pairs"); do
   cargo run --quiet --release -p tickloom-loadtest -- run --clients "$clients" --room-size 20 \
-    --duration 10s --json "$work/server.json" >/dev/null || true
+    --duration 10s --json "$work/server.json" >/dev/null 2>&1 || true
   cargo bench --quiet -p tickloom-benches --bench floor -- --json --connections "$clients" \
     --payload "$frame_bytes" --rounds 3 2>/dev/null | grep '^{' >"$work/floor.json"
   server=$(number "$work/server.json" cpu_ns_per_client_tick)
