@@ -103,8 +103,8 @@ pub struct Session {
     pub(crate) heard_at: Timestamp,
     /// A ping is out, and nothing came since.
     pub(crate) pinged: bool,
-    /// When the queue was last empty, or last got shorter.
-    pub(crate) progress_at: Timestamp,
+    /// When a look at the queue found bytes of which none has left since.
+    pub(crate) stuck_since: Option<Timestamp>,
     pub(crate) refusals: u32,
     /// Set while the session travels to the shard that owns the room.
     pub(crate) pending_join: Option<PendingJoin>,
@@ -124,7 +124,7 @@ impl Session {
             deadline: now + patience.head,
             heard_at: now,
             pinged: false,
-            progress_at: now,
+            stuck_since: None,
             refusals: 0,
             pending_join: None,
             unread: Vec::new(),

@@ -6,6 +6,7 @@
 //! the simulation.
 
 mod messages;
+mod timeouts;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::handshake::{Head, Offer, Refusal};
 use tickloom_protocol::link::{End, Link, Received};
-use tickloom_protocol::server_message::{ServerEncoder, ServerMessage};
+use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
 use crate::directory::{Directory, ShardIndex};
@@ -24,11 +25,9 @@ use crate::metrics::Metrics;
 use crate::outbox::{Backpressure, Outbox, OutboxLimits};
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
-use crate::room::logic::Next;
 use crate::rooms::{RoomTable, RoomTypes};
 use crate::session::{Patience, Phase, Session, SessionId};
 use crate::session_table::SessionTable;
-use crate::ticker::{CATCH_UP_STEPS_MAX, LATENESS_MAX};
 
 /// What a shard must know before it starts.
 #[derive(Clone, Debug)]
@@ -200,7 +199,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.outbox.advance(sent);
         if sent > 0 {
-            session.progress_at = now;
+            session.stuck_since = None;
         }
         self.settle(now, id);
     }
@@ -508,85 +507,6 @@ impl Shard {
         } else if !*shut_down {
             *shut_down = true;
             self.effects.push_back(Effect::ShutDown(id));
-        }
-    }
-
-    fn handle_deadline(&mut self, now: Timestamp, id: SessionId) {
-        let patience = self.config.patience;
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        match &mut session.phase {
-            Phase::Head(_) => {
-                self.metrics.heads_refused += 1;
-                self.answer(now, id, Refusal::TIMEOUT.response());
-            }
-            Phase::Joining(_) => self.close(now, id, &CloseReason::JOIN_TIMEOUT),
-            Phase::Draining { .. } => {
-                self.remove(id);
-                self.effects.push_back(Effect::Close(id));
-            }
-            Phase::Echo(link) | Phase::Active(link, _) => {
-                let stalled = now.saturating_since(session.progress_at) > self.config.stall_max;
-                if stalled && !session.outbox.is_empty() {
-                    self.close(now, id, &CloseReason::SLOW_CONSUMER);
-                } else if session.pinged {
-                    self.close(now, id, &CloseReason::PING_TIMEOUT);
-                } else if now.saturating_since(session.heard_at) >= patience.ping {
-                    let mut ping = Vec::new();
-                    link.send_ping(&mut ping);
-                    session.outbox.push(Bytes::from(ping));
-                    session.pinged = true;
-                    self.set_deadline(id, now + patience.pong);
-                    self.settle(now, id);
-                } else {
-                    let next = session.heard_at + patience.ping;
-                    self.set_deadline(id, next);
-                }
-            }
-        }
-    }
-
-    // ---- rooms ---------------------------------------------------------------------------------
-
-    fn run_room(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.get_mut(id) else { return };
-        if room.members().is_empty() {
-            self.rooms.remove(id);
-            return;
-        }
-        for _ in 0..CATCH_UP_STEPS_MAX {
-            if room.next_due() > now {
-                break;
-            }
-            let report = room.tick(now, &mut self.broadcast, &mut self.sessions);
-            self.metrics.ticks += 1;
-            let step = Duration::from_micros(u64::from(room.clock().tick_us));
-            self.metrics.ticks_overrun += u64::from(report.lateness > step);
-            Metrics::record(&mut self.metrics.tick_lateness_us, report.lateness);
-            if report.next == Next::Close {
-                self.end_room(now, id);
-                return;
-            }
-        }
-        if now.saturating_since(room.next_due()) > LATENESS_MAX {
-            room.slip(now, &mut self.encoder, &mut self.sessions);
-            self.metrics.slips += 1;
-        }
-        let next_due = room.next_due();
-        self.rooms.schedule(id, next_due);
-    }
-
-    /// Ends a room: its members are told, keep their connections and may join another.
-    fn end_room(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.remove(id) else { return };
-        for member in room.members().values() {
-            let session_id = member.session();
-            let Some(session) = self.sessions.get_mut(session_id) else { continue };
-            if let Some(link) = session.take_link() {
-                session.phase = Phase::Joining(link);
-                session.send(&mut self.encoder, &ServerMessage::Left);
-                self.set_deadline(session_id, now + self.config.patience.join);
-                self.settle(now, session_id);
-            }
         }
     }
 

@@ -1,0 +1,100 @@
+//! What a shard does when time passes: deadlines of sessions, ticks of rooms.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::handshake::Refusal;
+use tickloom_protocol::server_message::ServerMessage;
+use tickloom_protocol::time::Timestamp;
+
+use crate::metrics::Metrics;
+use crate::room::RoomId;
+use crate::room::logic::Next;
+use crate::session::{Phase, SessionId};
+use crate::shard::{Effect, Shard};
+use crate::ticker::{CATCH_UP_STEPS_MAX, LATENESS_MAX};
+
+impl Shard {
+    /// A session's present phase has lasted as long as it may.
+    pub(super) fn handle_deadline(&mut self, now: Timestamp, id: SessionId) {
+        let patience = self.config.patience;
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        match &mut session.phase {
+            Phase::Head(_) => {
+                self.metrics.heads_refused += 1;
+                self.answer(now, id, Refusal::TIMEOUT.response());
+            }
+            Phase::Joining(_) => self.close(now, id, &CloseReason::JOIN_TIMEOUT),
+            Phase::Draining { .. } => {
+                self.remove(id);
+                self.effects.push_back(Effect::Close(id));
+            }
+            Phase::Echo(link) | Phase::Active(link, _) => {
+                let is_stuck = !session.outbox.is_empty();
+                let since = is_stuck.then(|| *session.stuck_since.get_or_insert(now));
+                let stuck_for = since.map_or(Duration::ZERO, |since| now.saturating_since(since));
+                if stuck_for >= self.config.stall_max {
+                    self.close(now, id, &CloseReason::SLOW_CONSUMER);
+                } else if session.pinged {
+                    self.close(now, id, &CloseReason::PING_TIMEOUT);
+                } else if now.saturating_since(session.heard_at) >= patience.ping {
+                    let mut ping = Vec::new();
+                    link.send_ping(&mut ping);
+                    session.outbox.push(Bytes::from(ping));
+                    session.pinged = true;
+                    self.set_deadline(id, now + patience.pong);
+                    self.settle(now, id);
+                } else {
+                    let next = session.heard_at + patience.ping;
+                    let gives_up = since.map(|since| since + self.config.stall_max);
+                    self.set_deadline(id, gives_up.map_or(next, |at| at.min(next)));
+                }
+            }
+        }
+    }
+
+    /// Ticks a room that is due, or drops one that nobody came back to.
+    pub(super) fn run_room(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        if room.members().is_empty() {
+            self.rooms.remove(id);
+            return;
+        }
+        for _ in 0..CATCH_UP_STEPS_MAX {
+            if room.next_due() > now {
+                break;
+            }
+            let report = room.tick(now, &mut self.broadcast, &mut self.sessions);
+            self.metrics.ticks += 1;
+            let step = Duration::from_micros(u64::from(room.clock().tick_us));
+            self.metrics.ticks_overrun += u64::from(report.lateness > step);
+            Metrics::record(&mut self.metrics.tick_lateness_us, report.lateness);
+            if report.next == Next::Close {
+                self.end_room(now, id);
+                return;
+            }
+        }
+        if now.saturating_since(room.next_due()) > LATENESS_MAX {
+            room.slip(now, &mut self.encoder, &mut self.sessions);
+            self.metrics.slips += 1;
+        }
+        let next_due = room.next_due();
+        self.rooms.schedule(id, next_due);
+    }
+
+    /// Ends a room: its members are told, keep their connections and may join another.
+    fn end_room(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.remove(id) else { return };
+        for member in room.members().values() {
+            let session_id = member.session();
+            let Some(session) = self.sessions.get_mut(session_id) else { continue };
+            if let Some(link) = session.take_link() {
+                session.phase = Phase::Joining(link);
+                session.send(&mut self.encoder, &ServerMessage::Left);
+                self.set_deadline(session_id, now + self.config.patience.join);
+                self.settle(now, session_id);
+            }
+        }
+    }
+}

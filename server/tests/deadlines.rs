@@ -1,0 +1,207 @@
+//! What time does to sessions, on a shard alone: no socket, and a clock that is a number.
+
+use std::time::Duration;
+
+use tickloom_protocol::client::{Client, ClientEvent};
+use tickloom_protocol::client_message::Join;
+use tickloom_protocol::handshake::ClientKey;
+use tickloom_protocol::link::{End, Link};
+use tickloom_protocol::time::Timestamp;
+use tickloom_server::config::Config;
+use tickloom_server::directory::{Directory, ShardIndex};
+use tickloom_server::outbox::OutboxLimits;
+use tickloom_server::room::arena::Arena;
+use tickloom_server::rooms::RoomTypes;
+use tickloom_server::session::SessionId;
+use tickloom_server::shard::{Effect, Shard, ShardConfig};
+
+/// A shard, its time, and what the one connection's socket does.
+struct World {
+    shard: Shard,
+    now: Timestamp,
+    id: SessionId,
+    /// Bytes the socket still takes.
+    window: usize,
+    /// What it took.
+    taken: Vec<u8>,
+    is_closed: bool,
+}
+
+impl World {
+    fn new(outbox: OutboxLimits) -> Self {
+        let config = Config::loopback();
+        let mut shard = Shard::new(ShardConfig {
+            index: ShardIndex(0),
+            directory: Directory::new(1, 0),
+            room_types: RoomTypes::default().with(Arena::new(20)),
+            echo: config.echo,
+            patience: config.patience,
+            outbox,
+            sessions_max: 10,
+            rooms_max: 10,
+            room_linger: config.room_linger,
+            stall_max: config.stall_max,
+            seed: 0,
+        });
+        let now = Timestamp(1_000_000);
+        let id = shard.handle_accept(now);
+        Self { shard, now, id, window: usize::MAX, taken: Vec::new(), is_closed: false }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.shard.handle_bytes(self.now, self.id, bytes);
+        self.obey();
+    }
+
+    /// Time passes in the steps the shard asks for.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.shard.next_due().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.shard.handle_timeout(self.now);
+            self.obey();
+        }
+        self.now = end;
+    }
+
+    fn obey(&mut self) {
+        loop {
+            while let Some(id) = self.shard.poll_flush() {
+                let Some(outbox) = self.shard.outbox(id) else { continue };
+                let mut buffer = vec![0; outbox.bytes().min(self.window)];
+                let sent = outbox.copy_front(&mut buffer);
+                if sent == 0 {
+                    continue;
+                }
+                self.window -= sent;
+                self.taken.extend_from_slice(&buffer);
+                self.shard.handle_sent(self.now, id, sent);
+            }
+            match self.shard.poll_effect() {
+                None => return,
+                Some(Effect::Close(_)) => self.is_closed = true,
+                Some(Effect::ShutDown(id)) => self.shard.handle_disconnect(self.now, id),
+                Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
+            }
+        }
+    }
+
+    /// A client that has joined an arena and read nothing of it yet.
+    fn join(&mut self) -> Client {
+        let mut client = Client::connect("test", "/ws", [0; 16]);
+        self.send(&client.take_output());
+        client.handle_bytes(&std::mem::take(&mut self.taken));
+        assert_eq!(client.poll_event(), Some(ClientEvent::Upgraded));
+        client.join(Join { room_type: "arena", room: "a", name: "x", options: &[] });
+        self.send(&client.take_output());
+        client
+    }
+
+    /// Bytes queued for the connection.
+    fn queued(&self) -> usize {
+        self.shard.outbox(self.id).map_or(0, |outbox| outbox.bytes())
+    }
+}
+
+const WIDE: OutboxLimits = OutboxLimits { soft_bytes_max: 256 << 10, hard_bytes_max: 1 << 20 };
+
+fn close_code(client: &mut Client, bytes: &[u8]) -> Option<u16> {
+    client.handle_bytes(bytes);
+    let events = std::iter::from_fn(|| client.poll_event());
+    let closed = events.filter_map(|event| match event {
+        ClientEvent::Closed(reason) => Some(reason.code()),
+        ClientEvent::Broken(error) => panic!("{error}"),
+        _ => None,
+    });
+    closed.last()
+}
+
+#[test]
+fn a_member_that_never_reads_holds_a_bounded_queue_and_is_closed() {
+    let limits = OutboxLimits { soft_bytes_max: 8 << 10, hard_bytes_max: 64 << 10 };
+    let mut world = World::new(limits);
+    let mut client = world.join();
+    world.window = 0;
+    let row = [127, 127, 0, 0];
+    for second in 0..60 {
+        // It talks all the time, so silence is not what ends it.
+        let read = std::mem::take(&mut world.taken);
+        client.handle_bytes(&read);
+        client.input(&row);
+        world.send(&client.take_output());
+        world.pass(Duration::from_secs(1));
+        assert!(world.queued() < 10 << 10, "{} bytes after {second} s", world.queued());
+        if world.is_closed {
+            assert!(second > 20, "it had {second} s");
+            return;
+        }
+    }
+    panic!("it is never closed");
+}
+
+#[test]
+fn a_member_that_reads_late_catches_up_and_stays() {
+    let limits = OutboxLimits { soft_bytes_max: 8 << 10, hard_bytes_max: 64 << 10 };
+    let mut world = World::new(limits);
+    let mut client = world.join();
+    for round in 0..10 {
+        world.window = 0;
+        world.pass(Duration::from_secs(5));
+        world.window = usize::MAX;
+        world.shard.list_for_flush(world.id);
+        world.pass(Duration::from_millis(100));
+        let bytes = std::mem::take(&mut world.taken);
+        assert_eq!(close_code(&mut client, &bytes), None, "round {round}");
+        world.send(&client.take_output());
+        let seat = client.seat().expect("joined");
+        let (_, room) = world.shard.rooms().iter().next().expect("one room");
+        assert_eq!(seat.replica.tick(), room.sent(), "round {round}: it has the newest tick");
+        // It answers, or silence would end it.
+        client.input(&[127, 127, 0, 0]);
+        world.send(&client.take_output());
+    }
+    let counts = world.shard.broadcast_counts();
+    assert!(counts.catch_ups >= 10, "{counts:?}");
+    assert_eq!(counts.snapshots, 1, "{counts:?}");
+}
+
+#[test]
+fn a_long_silence_does_not_make_the_next_answer_a_stall() {
+    let mut world = World::new(WIDE);
+    world.send(&ClientKey::new([0; 16]).request("test", "/echo"));
+    let (mut link, mut frames) = (Link::new(End::Client), Vec::new());
+    // Nothing is said for longer than a stall may last, but pings are answered.
+    for _ in 0..3 {
+        world.pass(Duration::from_secs(24));
+        link.send_ping(&mut frames);
+        world.send(&std::mem::take(&mut frames));
+    }
+    world.window = 0;
+    link.send_binary(vec![1; 1000].into(), &mut frames);
+    world.send(&frames);
+    world.pass(Duration::from_secs(2));
+    assert!(!world.is_closed, "two seconds are no stall");
+    world.pass(Duration::from_secs(60));
+    assert!(world.is_closed, "a minute is");
+}
+
+#[test]
+fn whoever_gets_a_hard_limit_full_of_bytes_is_closed_at_once() {
+    let mut world = World::new(WIDE);
+    world.send(&ClientKey::new([0; 16]).request("test", "/echo"));
+    world.window = 0;
+    let (mut link, mut frames) = (Link::new(End::Client), Vec::new());
+    link.send_binary(vec![1; 60_000].into(), &mut frames);
+    let mut messages = 0;
+    while !world.is_closed && messages < 100 {
+        world.send(&frames);
+        frames.clear();
+        link.send_binary(vec![1; 60_000].into(), &mut frames);
+        messages += 1;
+        if world.queued() > WIDE.hard_bytes_max {
+            world.pass(Duration::from_secs(3));
+        }
+    }
+    assert!((17..20).contains(&messages), "{messages} messages");
+    assert_eq!(world.shard.metrics().closes.get(&1013), Some(&1));
+}
