@@ -10,12 +10,12 @@ use tickloom_protocol::schema::{FieldId, RowLayout};
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::config::Config;
 use tickloom_server::outbox::Outbox;
-use tickloom_server::room::Room;
 use tickloom_server::room::arena::{Arena, BUTTON_FIRE};
 use tickloom_server::room::broadcast::{Broadcast, Occasion};
-use tickloom_server::room::logic::{Next, RoomType};
+use tickloom_server::room::logic::RoomType;
 use tickloom_server::room::member::Member;
 use tickloom_server::room::state::State;
+use tickloom_server::room::{Fate, Room};
 use tickloom_server::session::{PendingJoin, SessionId};
 use tickloom_server::session_table::Outboxes;
 
@@ -161,7 +161,7 @@ impl ArenaRoom {
         }
         let now = self.room.next_due();
         let report = self.room.tick(now, &mut self.broadcast, &mut self.outboxes);
-        assert_eq!((report.lateness, report.next), (Duration::ZERO, Next::Tick));
+        assert_eq!((report.lateness, report.fate), (Duration::ZERO, Fate::Continues));
         self.outboxes.drain()
     }
 }
@@ -279,7 +279,8 @@ impl MovingCrowd {
     pub fn send(&mut self) {
         let occasion = Occasion { previous: self.sent, with_hash: false };
         let state = &mut self.moved.state;
-        self.broadcast.send(state, &mut self.members, occasion, &mut self.outboxes);
+        let sent = self.broadcast.send(state, &mut self.members, occasion, &mut self.outboxes);
+        sent.expect("the crowd fits a message");
         self.sent = state.building();
     }
 }

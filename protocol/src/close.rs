@@ -68,8 +68,6 @@ close_reasons! {
     OVERLOADED = 1013, "overloaded: try again later";
     /// Nothing came from the client for too long, not even a pong.
     PING_TIMEOUT = 4001, "ping-timeout: no pong in time";
-    /// The room ended.
-    ROOM_CLOSED = 4505, "room-closed: the room ended";
 }
 
 impl CloseReason {
@@ -141,7 +139,7 @@ mod tests {
             (1012, Advice::Reconnect),
             (1013, Advice::Reconnect),
             (4001, Advice::Reconnect),
-            (4505, Advice::Stop),
+            (4500, Advice::Stop),
         ] {
             assert_eq!(CloseReason::new(code, "x").advice(), advice, "{code}");
         }

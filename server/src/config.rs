@@ -170,7 +170,7 @@ impl Config {
         };
         let limit = machine.descriptors_max;
         let available = limit.saturating_sub(DESCRIPTORS_RESERVED);
-        let connections_max = args.connections_max.unwrap_or(available);
+        let connections_max = args.connections_max.unwrap_or(available.max(1));
         if connections_max > available {
             return Err(ConfigError::TooFewDescriptors { wanted: connections_max, limit });
         }

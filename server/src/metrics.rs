@@ -39,6 +39,8 @@ pub struct Metrics {
     pub ticks_overrun: u64,
     /// Times a room's clock slipped.
     pub slips: u64,
+    /// Rooms that could not go on.
+    pub rooms_failed: u64,
     /// How late ticks began, in microseconds.
     pub tick_lateness_us: Histogram<u32>,
     /// How long one room's tick took, encoding included, in microseconds. Filled by the edge,
@@ -70,6 +72,7 @@ impl Default for Metrics {
             ticks: 0,
             ticks_overrun: 0,
             slips: 0,
+            rooms_failed: 0,
             tick_lateness_us: histogram(),
             tick_duration_us: histogram(),
         }

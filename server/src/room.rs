@@ -25,7 +25,7 @@ use tickloom_protocol::server_message::{
 };
 use tickloom_protocol::time::Timestamp;
 
-use crate::room::broadcast::{Broadcast, Occasion};
+use crate::room::broadcast::{Broadcast, Occasion, Oversized};
 use crate::room::logic::{Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType};
 use crate::room::member::Member;
 use crate::room::state::State;
@@ -76,8 +76,19 @@ pub struct JoinRefusal {
 pub struct TickReport {
     /// How late the tick began.
     pub lateness: Duration,
-    /// What the room wants next.
-    pub next: Next,
+    /// What becomes of the room.
+    pub fate: Fate,
+}
+
+/// What becomes of a room after a tick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It goes on.
+    Continues,
+    /// It ends, because its logic says so or its ticks are counted out.
+    Ends,
+    /// It cannot go on: its members cannot be told its state.
+    Fails(Oversized),
 }
 
 impl Room {
@@ -185,10 +196,10 @@ impl Room {
         debug_assert_eq!(self.ticker.tick(), self.state.building(), "{}: one count", self.key);
         self.take_inputs(broadcast.member_scratch());
         let (logic, mut context) = self.inside();
-        let mut next = logic.on_tick(&mut context);
-        if self.ticker.tick() >= Tick::MAX {
-            next = Next::Close;
-        }
+        let mut fate = match logic.on_tick(&mut context) {
+            Next::Tick if self.ticker.tick() < Tick::MAX => Fate::Continues,
+            Next::Tick | Next::Close => Fate::Ends,
+        };
         if self.ticker.is_send_tick() {
             let with_hash = self.state.building() >= self.hash_due;
             if with_hash {
@@ -196,14 +207,17 @@ impl Room {
                 self.hash_due = Tick(self.state.building().0.saturating_add(ticks));
             }
             let occasion = Occasion { previous: self.sent, with_hash };
-            broadcast.send(&mut self.state, &mut self.members, occasion, outboxes);
+            let sent = broadcast.send(&mut self.state, &mut self.members, occasion, outboxes);
+            if let Err(oversized) = sent {
+                fate = Fate::Fails(oversized);
+            }
             self.sent = self.state.building();
             self.state.mark_sent();
         }
         self.state.advance();
         #[cfg(debug_assertions)]
         self.state.check_invariants();
-        TickReport { lateness, next }
+        TickReport { lateness, fate }
     }
 
     /// Lets the room's clock slip after a stall, and tells its members.

@@ -15,6 +15,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use tickloom_protocol::delta_prefix::DeltaPrefix;
 use tickloom_protocol::ids::{MemberId, Tick};
+use tickloom_protocol::limits;
 use tickloom_protocol::link::put_binary_header;
 use tickloom_protocol::server_message::DeltaHead;
 
@@ -57,6 +58,14 @@ pub struct Occasion {
     pub with_hash: bool,
 }
 
+/// A room's state outgrew the largest message a client takes, so nobody can be told about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a message of {bytes} bytes is more than clients take")]
+pub struct Oversized {
+    /// The size of the message.
+    pub bytes: usize,
+}
+
 /// What went out, by kind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BroadcastCounts {
@@ -74,13 +83,16 @@ pub struct BroadcastCounts {
 
 impl Broadcast {
     /// Queues the state of the tick under construction for every member that takes it.
+    ///
+    /// # Errors
+    /// [`Oversized`], when a member's message would be; nobody gets anything then.
     pub fn send(
         &mut self,
         state: &mut State,
         members: &mut BTreeMap<MemberId, Member>,
         occasion: Occasion,
         outboxes: &mut impl Outboxes,
-    ) {
+    ) -> Result<(), Oversized> {
         self.shared.clear();
         self.parcels.clear();
         let mut own = std::mem::take(&mut self.own);
@@ -91,7 +103,7 @@ impl Broadcast {
                 self.counts.skipped += 1;
                 continue;
             }
-            self.put_member(state, *id, member, occasion, &mut own);
+            self.put_member(state, *id, member, occasion, &mut own)?;
         }
         let sent = Bytes::copy_from_slice(&own);
         self.own = own;
@@ -101,6 +113,7 @@ impl Broadcast {
             outbox.push(self.shared[parcel.shared].1.clone());
             outbox.push(sent.slice(parcel.tail.clone()));
         }
+        Ok(())
     }
 
     /// What went out so far.
@@ -121,7 +134,7 @@ impl Broadcast {
         member: &mut Member,
         occasion: Occasion,
         own: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), Oversized> {
         let reachable = state.reaches_back_to(member.baseline);
         let since = if reachable { member.baseline } else { Tick::ZERO };
         match since {
@@ -142,8 +155,12 @@ impl Broadcast {
             margin: member.inputs.margin(),
         };
         let chunks_bytes = self.shared[shared].1.len() + self.private.len();
+        let bytes = self.prefix.bytes() + chunks_bytes;
+        if bytes > limits::SERVER_MESSAGE_BYTES_MAX {
+            return Err(Oversized { bytes });
+        }
         let start = own.len();
-        put_binary_header(self.prefix.bytes() + chunks_bytes, own);
+        put_binary_header(bytes, own);
         self.prefix.put(&head, chunks_bytes, own);
         let middle = own.len();
         own.extend_from_slice(&self.private);
@@ -151,6 +168,7 @@ impl Broadcast {
         let tail = middle..own.len();
         self.parcels.push(Parcel { session, head: start..middle, shared, tail });
         member.baseline = state.building();
+        Ok(())
     }
 
     /// The position of the chunks since `since` in `shared`; encodes them when they are new.

@@ -9,8 +9,8 @@ use tickloom_protocol::server_message::ServerMessage;
 use tickloom_protocol::time::Timestamp;
 
 use crate::metrics::Metrics;
-use crate::room::RoomId;
-use crate::room::logic::Next;
+use crate::room::broadcast::Oversized;
+use crate::room::{Fate, RoomId};
 use crate::session::{Phase, SessionId};
 use crate::shard::{Effect, Shard};
 use crate::ticker::{CATCH_UP_STEPS_MAX, LATENESS_MAX};
@@ -70,9 +70,10 @@ impl Shard {
             let step = Duration::from_micros(u64::from(room.clock().tick_us));
             self.metrics.ticks_overrun += u64::from(report.lateness > step);
             Metrics::record(&mut self.metrics.tick_lateness_us, report.lateness);
-            if report.next == Next::Close {
-                self.end_room(now, id);
-                return;
+            match report.fate {
+                Fate::Continues => {}
+                Fate::Ends => return self.end_room(now, id),
+                Fate::Fails(error) => return self.fail_room(now, id, error),
             }
         }
         if now.saturating_since(room.next_due()) > LATENESS_MAX {
@@ -95,6 +96,16 @@ impl Shard {
                 self.set_deadline(session_id, now + self.config.patience.join);
                 self.settle(now, session_id);
             }
+        }
+    }
+
+    /// Ends a room that cannot go on: its connections close, and may come back to a new one.
+    fn fail_room(&mut self, now: Timestamp, id: RoomId, error: Oversized) {
+        let Some(room) = self.rooms.remove(id) else { return };
+        self.metrics.rooms_failed += 1;
+        tracing::error!(event = "room.failed", room = %room.key(), %error, "a room was closed");
+        for member in room.members().values() {
+            self.close(now, member.session(), &CloseReason::ROOM_FAILED);
         }
     }
 }

@@ -1,16 +1,23 @@
-//! What time does to sessions, on a shard alone: no socket, and a clock that is a number.
+//! A shard alone: no socket, and a clock that is a number.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::client::{Client, ClientEvent};
-use tickloom_protocol::client_message::Join;
+use tickloom_protocol::client_message::{ClientMessage, Join, ResyncReason};
 use tickloom_protocol::handshake::ClientKey;
+use tickloom_protocol::ids::{ComponentId, MemberId, Tick};
+use tickloom_protocol::limits::OPAQUE_BYTES_MAX;
 use tickloom_protocol::link::{End, Link};
+use tickloom_protocol::schema::{ComponentDesc, RoomSchema};
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::config::Config;
 use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::arena::Arena;
+use tickloom_server::room::logic::{
+    Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
+};
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::session::SessionId;
 use tickloom_server::shard::{Effect, Shard, ShardConfig};
@@ -33,7 +40,7 @@ impl World {
         let mut shard = Shard::new(ShardConfig {
             index: ShardIndex(0),
             directory: Directory::new(1, 0),
-            room_types: RoomTypes::default().with(Arena::new(20)),
+            room_types: RoomTypes::default().with(Arena::new(20)).with(Hoard),
             echo: config.echo,
             patience: config.patience,
             outbox,
@@ -86,13 +93,13 @@ impl World {
         }
     }
 
-    /// A client that has joined an arena and read nothing of it yet.
-    fn join(&mut self) -> Client {
+    /// A client that has joined a room and read nothing of it yet.
+    fn join(&mut self, room_type: &str) -> Client {
         let mut client = Client::connect("test", "/ws", [0; 16]);
         self.send(&client.take_output());
         client.handle_bytes(&std::mem::take(&mut self.taken));
         assert_eq!(client.poll_event(), Some(ClientEvent::Upgraded));
-        client.join(Join { room_type: "arena", room: "a", name: "x", options: &[] });
+        client.join(Join { room_type, room: "a", name: "x", options: &[] });
         self.send(&client.take_output());
         client
     }
@@ -100,6 +107,47 @@ impl World {
     /// Bytes queued for the connection.
     fn queued(&self) -> usize {
         self.shard.outbox(self.id).map_or(0, |outbox| outbox.bytes())
+    }
+}
+
+/// A room whose state grows without end.
+struct Hoard;
+
+impl RoomType for Hoard {
+    fn name(&self) -> &str {
+        "hoard"
+    }
+
+    fn spec(&self) -> RoomSpec {
+        let things = ComponentDesc::opaque("thing", "x/y", OPAQUE_BYTES_MAX);
+        let schema = RoomSchema::new(vec![things], vec![]).expect("schema");
+        RoomSpec {
+            tick_rate_hz: 20,
+            send_every: 1,
+            members_max: 4,
+            entities_max: 1_000,
+            schema: Arc::new(schema),
+        }
+    }
+
+    fn create(&self) -> Box<dyn RoomLogic> {
+        Box::new(Self)
+    }
+}
+
+impl RoomLogic for Hoard {
+    fn on_join(&mut self, _: &mut Context<'_>, _: &Joiner<'_>) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    fn on_input(&mut self, _: &mut Context<'_>, _: MemberId, _: &[u8], _: Freshness) {}
+
+    fn on_tick(&mut self, room: &mut Context<'_>) -> Next {
+        for _ in 0..30 {
+            let thing = room.state_mut().spawn(MemberId::SERVER).expect("a place");
+            room.state_mut().set_opaque(ComponentId(0), thing, &[7; OPAQUE_BYTES_MAX]);
+        }
+        Next::Tick
     }
 }
 
@@ -120,7 +168,7 @@ fn close_code(client: &mut Client, bytes: &[u8]) -> Option<u16> {
 fn a_member_that_never_reads_holds_a_bounded_queue_and_is_closed() {
     let limits = OutboxLimits { soft_bytes_max: 8 << 10, hard_bytes_max: 64 << 10 };
     let mut world = World::new(limits);
-    let mut client = world.join();
+    let mut client = world.join("arena");
     world.window = 0;
     let row = [127, 127, 0, 0];
     for second in 0..60 {
@@ -143,7 +191,7 @@ fn a_member_that_never_reads_holds_a_bounded_queue_and_is_closed() {
 fn a_member_that_reads_late_catches_up_and_stays() {
     let limits = OutboxLimits { soft_bytes_max: 8 << 10, hard_bytes_max: 64 << 10 };
     let mut world = World::new(limits);
-    let mut client = world.join();
+    let mut client = world.join("arena");
     for round in 0..10 {
         world.window = 0;
         world.pass(Duration::from_secs(5));
@@ -183,6 +231,23 @@ fn a_long_silence_does_not_make_the_next_answer_a_stall() {
     assert!(!world.is_closed, "two seconds are no stall");
     world.pass(Duration::from_secs(60));
     assert!(world.is_closed, "a minute is");
+}
+
+#[test]
+fn a_room_that_outgrows_a_message_fails_alone() {
+    let mut world = World::new(OutboxLimits { soft_bytes_max: 16 << 20, hard_bytes_max: 32 << 20 });
+    let mut client = world.join("hoard");
+    // Two megabytes a tick are fine as deltas. Who needs a snapshot of six is out of luck.
+    world.pass(Duration::from_millis(160));
+    let bytes = std::mem::take(&mut world.taken);
+    assert_eq!(close_code(&mut client, &bytes), None);
+    client.send(ClientMessage::Resync { have_tick: Tick(3), reason: ResyncReason::Gap });
+    world.send(&client.take_output());
+    world.pass(Duration::from_millis(100));
+    let bytes = std::mem::take(&mut world.taken);
+    assert_eq!(close_code(&mut client, &bytes), Some(1011));
+    assert_eq!(world.shard.rooms().count(), 0);
+    assert_eq!(world.shard.metrics().rooms_failed, 1);
 }
 
 #[test]
