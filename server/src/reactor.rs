@@ -250,6 +250,12 @@ impl Reactor {
 
     /// Reads once; says whether there may be more.
     fn read(&mut self, now: Timestamp, id: SessionId) -> bool {
+        let more = self.read_once(now, id);
+        self.obey_all(now);
+        more
+    }
+
+    fn read_once(&mut self, now: Timestamp, id: SessionId) -> bool {
         let Some(socket) = socket_mut(&mut self.sockets, id) else { return false };
         match socket.stream.read(&mut self.read_buffer) {
             Ok(0) => {
@@ -288,6 +294,7 @@ impl Reactor {
         for stream in streams {
             let id = self.shard.handle_accept(now);
             self.add_socket(now, id, stream);
+            self.obey_all(now);
         }
     }
 
@@ -305,6 +312,7 @@ impl Reactor {
         }
         let peer = self.writes.as_ref().and_then(|_| stream.peer_addr().ok());
         let peer_port = peer.map_or(0, |peer| peer.port());
+        debug_assert!(self.sockets[index].is_none(), "{id:?} takes the place of a socket");
         self.sockets[index] = Some(Socket { id, stream, peer_port, is_blocked: false });
     }
 
@@ -314,6 +322,7 @@ impl Reactor {
             if let (Some(id), Some(stream)) = (self.shard.handle_mail(now, mail), socket) {
                 self.add_socket(now, id, stream);
             }
+            self.obey_all(now);
         }
     }
 
@@ -339,9 +348,22 @@ impl Reactor {
             while let Some(id) = self.shard.poll_flush() {
                 self.flush(now, id);
             }
-            let Some(effect) = self.shard.poll_effect() else { return };
-            self.obey(now, effect);
+            if !self.obey_all(now) {
+                return;
+            }
         }
+    }
+
+    /// Does what the shard asks for; says whether that was anything. A session that left the
+    /// shard's table has left its index to the next one, so its socket must go before another
+    /// comes: this follows everything that may end or move a session.
+    fn obey_all(&mut self, now: Timestamp) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.shard.poll_effect() {
+            self.obey(now, effect);
+            any = true;
+        }
+        any
     }
 
     /// Writes a session's queue until it is empty or the socket is full.

@@ -146,6 +146,30 @@ fn players_of_one_room_meet_whatever_shard_they_connect_to() {
     stop(server);
 }
 
+/// A session leaves its shard's table when its room is elsewhere, and its index is free at once; its
+/// socket must be out of the way before the next connection takes that index. When it was not,
+/// one in twenty of those that moved while others arrived lost its socket.
+#[test]
+fn nobody_is_lost_between_shards_while_others_arrive() {
+    let core = allowed_cores()[0];
+    let config = Config { cores: vec![core; 3], ..Config::loopback() };
+    let server = start(&config);
+    let address = server.address();
+    let arrive = move |thread: usize| {
+        let room = |number: usize| format!("room-{}", (thread * 7 + number) % 11);
+        let players: Vec<Player> =
+            (0..60).map(|number| Player::join(address, &room(number))).collect();
+        for mut player in players {
+            player.until(|event| matches!(event, ClientEvent::Applied { .. }));
+        }
+    };
+    let threads: Vec<_> = (0..4).map(|thread| std::thread::spawn(move || arrive(thread))).collect();
+    for thread in threads {
+        thread.join().expect("everybody stays connected");
+    }
+    stop(server);
+}
+
 #[test]
 fn those_who_never_finish_are_closed_at_their_deadline() {
     let mut config = Config::loopback();
