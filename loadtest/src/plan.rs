@@ -42,7 +42,7 @@ struct RunArgs {
     /// Server to drive, as ws://HOST:PORT/ws; without it a server is started for the run.
     #[arg(short, long, value_name = "URL", value_parser = parse_url)]
     url: Option<Url>,
-    /// Clients to connect; each takes a socket and, with its replica of a room of 20, 25 KiB.
+    /// Clients to connect; each takes a socket and, with its replica of a room of 20, 17 KiB.
     #[arg(short = 'n', long, value_name = "COUNT", default_value = "1k", value_parser = parse_count)]
     clients: NonZeroU32,
     /// Rooms to spread the clients over, instead of --room-size.

@@ -343,6 +343,8 @@ impl Shard {
     // ---- sessions ------------------------------------------------------------------------------
 
     fn insert(&mut self, session: Session) -> SessionId {
+        // A session that left has left its index; the edge must have let go of its socket.
+        debug_assert!(self.effects.is_empty(), "effects are drained before another session comes");
         let deadline = session.deadline;
         let id = self.sessions.insert(session);
         self.deadlines.insert((deadline, id));
