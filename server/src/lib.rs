@@ -20,6 +20,7 @@ pub mod http;
 pub mod mail;
 pub mod metrics;
 pub mod outbox;
+pub mod quarantine;
 pub mod session;
 pub mod session_table;
 pub mod shard;

@@ -9,6 +9,7 @@
 
 pub mod arena;
 pub mod broadcast;
+pub mod failure;
 pub mod logic;
 pub mod member;
 pub mod state;
@@ -25,7 +26,8 @@ use tickloom_protocol::server_message::{
 };
 use tickloom_protocol::time::Timestamp;
 
-use crate::room::broadcast::{Broadcast, Occasion, Oversized};
+use crate::room::broadcast::{Broadcast, Occasion};
+use crate::room::failure::{Failure, Panicked, guard};
 use crate::room::logic::{Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType};
 use crate::room::member::Member;
 use crate::room::state::State;
@@ -60,6 +62,8 @@ pub struct Room {
     sent: Tick,
     /// The first tick that owes its members a hash.
     hash_due: Tick,
+    /// Set by a panic of the logic, which is not called again.
+    panicked: Option<Panicked>,
 }
 
 /// Why a join did not succeed.
@@ -72,7 +76,7 @@ pub struct JoinRefusal {
 }
 
 /// What one tick did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TickReport {
     /// How late the tick began.
     pub lateness: Duration,
@@ -81,14 +85,14 @@ pub struct TickReport {
 }
 
 /// What becomes of a room after a tick.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fate {
     /// It goes on.
     Continues,
     /// It ends, because its logic says so or its ticks are counted out.
     Ends,
-    /// It cannot go on: its members cannot be told its state.
-    Fails(Oversized),
+    /// It cannot go on.
+    Fails(Failure),
 }
 
 impl Room {
@@ -112,10 +116,10 @@ impl Room {
             next_member: 1,
             sent: Tick::ZERO,
             hash_due: Tick::ZERO,
+            panicked: None,
             spec,
         };
-        let (logic, mut context) = room.inside();
-        logic.on_create(&mut context);
+        room.call(|logic, context| logic.on_create(context));
         room
     }
 
@@ -145,8 +149,9 @@ impl Room {
         }
         self.members.insert(member, Member::new(session, entity));
         let joiner = Joiner { member, entity, name: &join.name, options: &join.options };
-        let (logic, mut context) = self.inside();
-        if let Err(Denial { message }) = logic.on_join(&mut context, &joiner) {
+        let failed = || Err(Denial { message: "the room has failed".to_owned() });
+        let answer = self.call(|logic, context| logic.on_join(context, &joiner));
+        if let Err(Denial { message }) = answer.unwrap_or_else(failed) {
             self.members.remove(&member);
             self.state.despawn_owned(member);
             return Err(JoinRefusal { code: RefusalCode::Denied, message });
@@ -165,8 +170,7 @@ impl Room {
         if !self.members.contains_key(&member) {
             return;
         }
-        let (logic, mut context) = self.inside();
-        logic.on_leave(&mut context, member);
+        self.call(|logic, context| logic.on_leave(context, member));
         self.members.remove(&member);
         self.state.despawn_owned(member);
     }
@@ -195,10 +199,13 @@ impl Room {
         let lateness = self.ticker.begin(now);
         debug_assert_eq!(self.ticker.tick(), self.state.building(), "{}: one count", self.key);
         self.take_inputs(broadcast.member_scratch());
-        let (logic, mut context) = self.inside();
-        let mut fate = match logic.on_tick(&mut context) {
-            Next::Tick if self.ticker.tick() < Tick::MAX => Fate::Continues,
-            Next::Tick | Next::Close => Fate::Ends,
+        let next = self.call(|logic, context| logic.on_tick(context));
+        if let Some(panicked) = &self.panicked {
+            return TickReport { lateness, fate: Fate::Fails(panicked.clone().into()) };
+        }
+        let mut fate = match next {
+            Some(Next::Tick) if self.ticker.tick() < Tick::MAX => Fate::Continues,
+            Some(Next::Tick | Next::Close) | None => Fate::Ends,
         };
         if self.ticker.is_send_tick() {
             let with_hash = self.state.building() >= self.hash_due;
@@ -209,7 +216,7 @@ impl Room {
             let occasion = Occasion { previous: self.sent, with_hash };
             let sent = broadcast.send(&mut self.state, &mut self.members, occasion, outboxes);
             if let Err(oversized) = sent {
-                fate = Fate::Fails(oversized);
+                fate = Fate::Fails(oversized.into());
             }
             self.sent = self.state.building();
             self.state.mark_sent();
@@ -278,6 +285,12 @@ impl Room {
         &self.state
     }
 
+    /// The panic of the logic, if it had one. The room cannot go on.
+    #[must_use]
+    pub fn panicked(&self) -> Option<&Panicked> {
+        self.panicked.as_ref()
+    }
+
     /// The last tick whose state was broadcast.
     #[must_use]
     pub fn sent(&self) -> Tick {
@@ -291,14 +304,22 @@ impl Room {
         self.state.entities().hash(view, &mut Vec::new())
     }
 
-    fn inside(&mut self) -> (&mut dyn RoomLogic, Context<'_>) {
-        let context = Context {
+    /// Calls the logic, unless it panicked before. `None` when it did, now or then.
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&mut dyn RoomLogic, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        if self.panicked.is_some() {
+            return None;
+        }
+        let mut context = Context {
             state: &mut self.state,
             rng: &mut self.rng,
             members: &self.members,
             tick_us: self.ticker.clock().tick_us,
         };
-        (&mut *self.logic, context)
+        let logic = &mut *self.logic;
+        guard(|| call(logic, &mut context)).map_err(|panicked| self.panicked = Some(panicked)).ok()
     }
 
     fn take_inputs(&mut self, scratch: &mut Vec<MemberId>) {
@@ -307,9 +328,13 @@ impl Room {
         for id in scratch.iter() {
             let Some(member) = self.members.get_mut(id) else { continue };
             let inputs = member.inputs.take_tick();
-            let (logic, mut context) = self.inside();
             for (row, freshness) in inputs.iter().flatten() {
-                logic.on_input(&mut context, *id, row.bytes(), *freshness);
+                let row = row.bytes();
+                let acted = self.call(|logic, room| logic.on_input(room, *id, row, *freshness));
+                if let (None, Some(panicked)) = (acted, &mut self.panicked) {
+                    panicked.input.get_or_insert_with(|| (*id, row.into()));
+                    return;
+                }
             }
         }
     }

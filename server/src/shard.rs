@@ -23,6 +23,7 @@ use crate::http;
 use crate::mail::Mail;
 use crate::metrics::Metrics;
 use crate::outbox::{Backpressure, Outbox, OutboxLimits};
+use crate::quarantine::Quarantine;
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
 use crate::rooms::{RoomTable, RoomTypes};
@@ -114,6 +115,7 @@ pub struct Shard {
     encoder: ServerEncoder,
     broadcast: Broadcast,
     metrics: Metrics,
+    quarantine: Quarantine,
     rooms_made: u64,
     stopping: bool,
     arrivals: Arrivals,
@@ -134,6 +136,7 @@ impl Shard {
             encoder: ServerEncoder::default(),
             broadcast: Broadcast::default(),
             metrics: Metrics::default(),
+            quarantine: Quarantine::default(),
             rooms_made: 0,
             stopping: false,
             arrivals: Arrivals::Nothing,

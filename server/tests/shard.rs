@@ -9,7 +9,7 @@ use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::ids::{ComponentId, MemberId, Tick};
 use tickloom_protocol::limits::OPAQUE_BYTES_MAX;
 use tickloom_protocol::link::{End, Link};
-use tickloom_protocol::schema::{ComponentDesc, RoomSchema};
+use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::config::Config;
 use tickloom_server::directory::{Directory, ShardIndex};
@@ -40,7 +40,7 @@ impl World {
         let mut shard = Shard::new(ShardConfig {
             index: ShardIndex(0),
             directory: Directory::new(1, 0),
-            room_types: RoomTypes::default().with(Arena::new(20)).with(Hoard),
+            room_types: RoomTypes::default().with(Arena::new(20)).with(Hoard).with(Landmine),
             echo: config.echo,
             patience: config.patience,
             outbox,
@@ -80,8 +80,10 @@ impl World {
                 if sent == 0 {
                     continue;
                 }
-                self.window -= sent;
-                self.taken.extend_from_slice(&buffer);
+                if id == self.id {
+                    self.window -= sent;
+                    self.taken.extend_from_slice(&buffer);
+                }
                 self.shard.handle_sent(self.now, id, sent);
             }
             match self.shard.poll_effect() {
@@ -147,6 +149,46 @@ impl RoomLogic for Hoard {
             let thing = room.state_mut().spawn(MemberId::SERVER).expect("a place");
             room.state_mut().set_opaque(ComponentId(0), thing, &[7; OPAQUE_BYTES_MAX]);
         }
+        Next::Tick
+    }
+}
+
+/// A room that panics when told to.
+struct Landmine;
+
+impl RoomType for Landmine {
+    fn name(&self) -> &str {
+        "landmine"
+    }
+
+    fn spec(&self) -> RoomSpec {
+        let input = vec![FieldDesc::new("step", FieldType::U8)];
+        let schema = RoomSchema::new(vec![], input).expect("schema");
+        RoomSpec {
+            tick_rate_hz: 20,
+            send_every: 1,
+            members_max: 4,
+            entities_max: 10,
+            schema: Arc::new(schema),
+        }
+    }
+
+    fn create(&self) -> Box<dyn RoomLogic> {
+        Box::new(Self)
+    }
+}
+
+impl RoomLogic for Landmine {
+    fn on_join(&mut self, _: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial> {
+        assert_ne!(joiner.options, b"boom", "told to");
+        Ok(())
+    }
+
+    fn on_input(&mut self, _: &mut Context<'_>, _: MemberId, row: &[u8], _: Freshness) {
+        assert_ne!(row, [66], "stepped on");
+    }
+
+    fn on_tick(&mut self, _: &mut Context<'_>) -> Next {
         Next::Tick
     }
 }
@@ -248,6 +290,64 @@ fn a_room_that_outgrows_a_message_fails_alone() {
     assert_eq!(close_code(&mut client, &bytes), Some(1011));
     assert_eq!(world.shard.rooms().count(), 0);
     assert_eq!(world.shard.metrics().rooms_failed, 1);
+}
+
+#[test]
+fn a_panic_in_one_room_ends_that_room_and_three_hold_its_type_back() {
+    let mut world = World::new(WIDE);
+    // Somebody plays elsewhere all along.
+    let bystander = world.shard.handle_accept(world.now);
+    let mut other = Client::connect("test", "/ws", [1; 16]);
+    world.shard.handle_bytes(world.now, bystander, &other.take_output());
+    for round in 0..3 {
+        world.id = world.shard.handle_accept(world.now);
+        world.taken.clear();
+        let mut client = world.join("landmine");
+        world.pass(Duration::from_millis(100));
+        let bytes = std::mem::take(&mut world.taken);
+        assert_eq!(close_code(&mut client, &bytes), None, "round {round}");
+        client.input(&[66]);
+        world.send(&client.take_output());
+        world.pass(Duration::from_millis(100));
+        let bytes = std::mem::take(&mut world.taken);
+        assert_eq!(close_code(&mut client, &bytes), Some(1011), "round {round}");
+        assert_eq!(world.shard.rooms().count(), 0, "round {round}");
+    }
+    assert!(world.shard.sessions().get(bystander).is_some(), "nobody else noticed");
+    assert_eq!(world.shard.metrics().rooms_failed, 3);
+
+    world.id = world.shard.handle_accept(world.now);
+    world.taken.clear();
+    let mut client = world.join("landmine");
+    client.handle_bytes(&std::mem::take(&mut world.taken));
+    let refused = client.poll_event();
+    assert!(matches!(refused, Some(ClientEvent::Refused { .. })), "{refused:?}");
+    client.join(Join { room_type: "arena", room: "a", name: "x", options: &[] });
+    world.send(&client.take_output());
+    client.handle_bytes(&std::mem::take(&mut world.taken));
+    assert_eq!(client.poll_event(), Some(ClientEvent::Joined), "other types are not held back");
+}
+
+#[test]
+fn a_panic_while_somebody_joins_refuses_them_and_ends_the_room() {
+    let mut world = World::new(WIDE);
+    let mut seated = world.join("landmine");
+    let first = world.id;
+    seated.handle_bytes(&std::mem::take(&mut world.taken));
+    assert_eq!(seated.poll_event(), Some(ClientEvent::Joined));
+
+    world.id = world.shard.handle_accept(world.now);
+    let mut client = Client::connect("test", "/ws", [2; 16]);
+    world.send(&client.take_output());
+    client.handle_bytes(&std::mem::take(&mut world.taken));
+    assert_eq!(client.poll_event(), Some(ClientEvent::Upgraded));
+    client.join(Join { room_type: "landmine", room: "a", name: "x", options: b"boom" });
+    world.send(&client.take_output());
+    assert_eq!(world.shard.rooms().count(), 0);
+    assert_eq!(world.shard.metrics().rooms_failed, 1);
+    assert_eq!(world.shard.metrics().closes.get(&1011), Some(&1), "{first:?} is told");
+    assert!(world.shard.sessions().get(world.id).is_some(), "the joiner may join elsewhere");
+    world.shard.check_invariants();
 }
 
 #[test]

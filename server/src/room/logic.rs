@@ -55,6 +55,9 @@ impl RoomSpec {
 }
 
 /// The behaviour of one room.
+///
+/// A panic ends the room and no other: its members' connections close with 1011, and the logic is
+/// not called again.
 pub trait RoomLogic {
     /// The room was made for its first joiner.
     fn on_create(&mut self, _room: &mut Context<'_>) {}

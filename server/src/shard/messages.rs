@@ -121,7 +121,7 @@ impl Shard {
     /// Gives a session a seat in a room of this shard, making the room when it is not there.
     pub(super) fn seat(&mut self, now: Timestamp, id: SessionId, join: &PendingJoin) {
         let Some(room_id) = self.find_or_make_room(now, &join.key) else {
-            let message = "the server has no place for another room";
+            let message = "the server has no place for another room, or rooms of this type fail";
             return self.refuse(now, id, RefusalCode::ServerFull, message);
         };
         let Some(room) = self.rooms.get_mut(room_id) else { return };
@@ -141,7 +141,13 @@ impl Shard {
                 self.metrics.joins += 1;
                 self.set_deadline(id, now + self.config.patience.ping);
             }
-            Err(JoinRefusal { code, message }) => self.refuse(now, id, code, &message),
+            Err(JoinRefusal { code, message }) => {
+                let panicked = room.panicked().cloned();
+                self.refuse(now, id, code, &message);
+                if let Some(panicked) = panicked {
+                    self.fail_room(now, room_id, &panicked.into());
+                }
+            }
         }
     }
 
@@ -150,7 +156,8 @@ impl Shard {
             return Some(id);
         }
         let room_type = self.config.room_types.get(&key.room_type)?;
-        if self.rooms.count() >= self.config.rooms_max {
+        let is_held = self.quarantine.holds(now, &key.room_type);
+        if is_held || self.rooms.count() >= self.config.rooms_max {
             return None;
         }
         self.rooms_made += 1;

@@ -9,7 +9,7 @@ use tickloom_protocol::server_message::ServerMessage;
 use tickloom_protocol::time::Timestamp;
 
 use crate::metrics::Metrics;
-use crate::room::broadcast::Oversized;
+use crate::room::failure::Failure;
 use crate::room::{Fate, RoomId};
 use crate::session::{Phase, SessionId};
 use crate::shard::{Effect, Shard};
@@ -73,7 +73,7 @@ impl Shard {
             match report.fate {
                 Fate::Continues => {}
                 Fate::Ends => return self.end_room(now, id),
-                Fate::Fails(error) => return self.fail_room(now, id, error),
+                Fate::Fails(failure) => return self.fail_room(now, id, &failure),
             }
         }
         if now.saturating_since(room.next_due()) > LATENESS_MAX {
@@ -99,13 +99,18 @@ impl Shard {
         }
     }
 
-    /// Ends a room that cannot go on: its connections close, and may come back to a new one.
-    fn fail_room(&mut self, now: Timestamp, id: RoomId, error: Oversized) {
+    /// Ends a room that cannot go on: its connections close, and may come back to a new one. When
+    /// rooms of one type keep failing, that type gets no new rooms for a while.
+    pub(super) fn fail_room(&mut self, now: Timestamp, id: RoomId, failure: &Failure) {
         let Some(room) = self.rooms.remove(id) else { return };
         self.metrics.rooms_failed += 1;
-        tracing::error!(event = "room.failed", room = %room.key(), %error, "a room was closed");
+        tracing::error!(event = "room.failed", room = %room.key(), error = %failure, "room closed");
         for member in room.members().values() {
             self.close(now, member.session(), &CloseReason::ROOM_FAILED);
+        }
+        if self.quarantine.count_failure(now, &room.key().room_type) {
+            let room_type = &*room.key().room_type;
+            tracing::error!(event = "room_type.quarantined", room_type, "no new rooms of it");
         }
     }
 }
