@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::client::{Client, ClientEvent};
-use tickloom_protocol::client_message::{ClientMessage, Join, ResyncReason};
+use tickloom_protocol::client_message::{ClientMessage, Input, Join, ResyncReason};
 use tickloom_protocol::handshake::ClientKey;
-use tickloom_protocol::ids::{ComponentId, MemberId, Tick};
+use tickloom_protocol::ids::{ComponentId, InputSeq, MemberId, Tick};
 use tickloom_protocol::limits::OPAQUE_BYTES_MAX;
 use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
@@ -290,6 +290,55 @@ fn a_room_that_outgrows_a_message_fails_alone() {
     assert_eq!(close_code(&mut client, &bytes), Some(1011));
     assert_eq!(world.shard.rooms().count(), 0);
     assert_eq!(world.shard.metrics().rooms_failed, 1);
+}
+
+#[test]
+fn bad_messages_are_closed_with_the_code_of_their_fault_and_unknown_ones_are_counted() {
+    let long = "x".repeat(100);
+    let join = Join { room_type: "arena", room: "a", name: &long, options: &[] };
+    let input = |row: &'static [u8]| {
+        ClientMessage::Input(Input { seq: InputSeq(1), applied_tick: Tick(0), row })
+    };
+    let rows = [
+        ("a kind of the future", ClientMessage::Unknown(200), None),
+        ("a ping", ClientMessage::Ping { client_us: 1 }, None),
+        ("a name that is too long", ClientMessage::Join(join), Some((1008, "too-long"))),
+        ("a short row", input(&[127, 127, 0]), Some((1008, "bad-input"))),
+        ("a long row", input(&[127, 127, 0, 0, 0]), Some((1008, "bad-input"))),
+        ("a row beyond its range", input(&[255, 127, 0, 0]), Some((1007, "out-of-range"))),
+        ("a good row", input(&[127, 127, 0, 0]), None),
+    ];
+    for (name, message, expected) in rows {
+        let mut world = World::new(WIDE);
+        let mut client = world.join("arena");
+        client.send(message);
+        world.send(&client.take_output());
+        client.handle_bytes(&std::mem::take(&mut world.taken));
+        let closed = std::iter::from_fn(|| client.poll_event()).find_map(|event| match event {
+            ClientEvent::Closed(reason) => Some(reason),
+            _ => None,
+        });
+        match (closed, expected) {
+            (None, None) => {}
+            (Some(reason), Some((code, slug))) => {
+                assert_eq!(reason.code(), code, "{name}: {reason}");
+                assert!(reason.reason().starts_with(slug), "{name}: {reason}");
+            }
+            (closed, expected) => panic!("{name}: {closed:?}, expected {expected:?}"),
+        }
+        let unknown = u64::from(matches!(message, ClientMessage::Unknown(_)));
+        assert_eq!(world.shard.metrics().messages_unknown, unknown, "{name}");
+    }
+    // Not FlatBuffers at all, and text.
+    for (frame, code) in
+        [(&[0x82, 0x84, 0, 0, 0, 0, 1, 2, 3, 4][..], 1007), (&[0x81, 0x80, 0, 0, 0, 0], 1003)]
+    {
+        let mut world = World::new(WIDE);
+        let mut client = world.join("arena");
+        world.send(frame);
+        let bytes = std::mem::take(&mut world.taken);
+        assert_eq!(close_code(&mut client, &bytes), Some(code), "{frame:?}");
+    }
 }
 
 #[test]
