@@ -93,13 +93,6 @@ impl Outbox {
         }
     }
 
-    /// Drops everything, because nobody will read it.
-    pub fn clear(&mut self) {
-        self.queue.clear();
-        self.bytes = 0;
-        self.congested = false;
-    }
-
     /// Whether the session takes more.
     #[must_use]
     pub fn backpressure(&self) -> Backpressure {

@@ -18,8 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickloom_protocol::entities::View;
-use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, RoomKey, Tick};
+use tickloom_protocol::ids::{InputSeq, MemberId, RoomKey, Tick};
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{
     Joined, RefusalCode, RoomClock, ServerEncoder, ServerMessage, TimeSync,
@@ -297,13 +296,6 @@ impl Room {
         self.sent
     }
 
-    /// The hash every member that keeps up must come to, once nothing has changed since the last
-    /// broadcast.
-    #[must_use]
-    pub fn hash(&self, view: View) -> u32 {
-        self.state.entities().hash(view, &mut Vec::new())
-    }
-
     /// Calls the logic, unless it panicked before. `None` when it did, now or then.
     fn call<T>(
         &mut self,
@@ -348,12 +340,6 @@ impl Room {
                 return id;
             }
         }
-    }
-
-    /// The entity of a member.
-    #[must_use]
-    pub fn entity_of(&self, member: MemberId) -> Option<EntityId> {
-        self.members.get(&member).map(Member::entity)
     }
 }
 
