@@ -269,9 +269,9 @@ impl Reactor {
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => false,
                 io::ErrorKind::Interrupted => true,
-                // The connection broke; the reason is the network's business.
+                // Why it broke is the network's business.
                 _ => {
-                    self.shard.handle_disconnect(now, id);
+                    self.shard.handle_broken(now, id);
                     false
                 }
             },
@@ -303,7 +303,7 @@ impl Reactor {
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(error) = self.poll.registry().register(&mut stream, token_of(id), interest) {
             tracing::warn!(event = "socket.register", %error, "a connection was dropped");
-            self.shard.handle_disconnect(now, id);
+            self.shard.handle_broken(now, id);
             return;
         }
         let index = id.index as usize;
@@ -385,7 +385,7 @@ impl Reactor {
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => socket.is_blocked = true,
                     io::ErrorKind::Interrupted => {}
-                    _ => return self.shard.handle_disconnect(now, id),
+                    _ => return self.shard.handle_broken(now, id),
                 },
             }
         }

@@ -184,7 +184,7 @@ impl Shard {
         self.settle(now, id);
     }
 
-    /// The other end will send nothing more, or the connection broke.
+    /// The other end will send nothing more. What is queued while closing may still leave.
     pub fn handle_disconnect(&mut self, now: Timestamp, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         if let Phase::Draining { peer_done, .. } = &mut session.phase {
@@ -192,9 +192,15 @@ impl Shard {
             self.settle(now, id);
             return;
         }
+        self.handle_broken(now, id);
+    }
+
+    /// The connection is no more: nothing arrives and nothing can leave.
+    pub fn handle_broken(&mut self, now: Timestamp, id: SessionId) {
         self.give_back_seat(now, id);
-        self.remove(id);
-        self.effects.push_back(Effect::Close(id));
+        if self.remove(id).is_some() {
+            self.effects.push_back(Effect::Close(id));
+        }
     }
 
     /// The socket took the first `sent` bytes of the session's queue.

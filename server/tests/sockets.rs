@@ -316,6 +316,40 @@ fn a_reader_with_tiny_buffers_gets_every_byte_in_order() {
     stop(server);
 }
 
+/// A closing connection that broke with bytes still queued was written to for ever: each failed
+/// write put it back on the list of those to write to, and its shard did nothing else.
+#[test]
+fn a_connection_that_breaks_while_it_closes_does_not_hold_its_shard() {
+    let server = start(&Config::loopback());
+    for _ in 0..5 {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.set_recv_buffer_size(2048).expect("a small buffer");
+        socket.connect(&server.address().into()).expect("the server listens");
+        // Dropping it sends a reset.
+        socket.set_linger(Some(Duration::ZERO)).expect("an option");
+        let mut stream = TcpStream::from(socket);
+        stream.write_all(&ClientKey::new([1; 16]).request("a", "/echo")).expect("sent");
+        let (mut link, mut frames) = (Link::new(End::Client), Vec::new());
+        // More is echoed than the kernel and a session's queue take together, to a client that
+        // does not read: the server closes behind what is queued.
+        for _ in 0..120 {
+            link.send_binary(vec![1; 60_000].into(), &mut frames);
+        }
+        stream.write_all(&frames).expect("sent");
+        std::thread::yield_now();
+        let mut head = [0; 32];
+        stream.read_exact(&mut head).expect("the upgrade was answered");
+        let response = ask(server.address(), b"GET /healthz HTTP/1.1\r\n\r\n");
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        drop(stream);
+        for _ in 0..3 {
+            let response = ask(server.address(), b"GET /healthz HTTP/1.1\r\n\r\n");
+            assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        }
+    }
+    stop(server);
+}
+
 /// The binary as a process of its own. It ends with the test, also when that fails.
 struct Process {
     child: Child,

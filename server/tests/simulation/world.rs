@@ -388,10 +388,12 @@ impl World {
             let Some((shard, id)) = connection.socket else { return };
             let piece = if connection.was_reset { None } else { connection.up.receive(self.now) };
             let Some(piece) = piece else {
-                if connection.was_reset || connection.up.ended && connection.up.is_empty() {
+                if connection.was_reset {
+                    self.shards[shard.0].handle_broken(self.now, id);
+                } else if connection.up.ended && connection.up.is_empty() {
                     self.shards[shard.0].handle_disconnect(self.now, id);
-                    self.obey(shard);
                 }
+                self.obey(shard);
                 return;
             };
             self.shards[shard.0].handle_bytes(self.now, id, &piece);
