@@ -153,6 +153,15 @@ pub fn put_binary_header(payload_bytes: usize, output: &mut impl Write) {
     let _ = header.format(payload_bytes as u64, output);
 }
 
+/// A whole unmasked frame around one payload, for messages that one client or all of a room get.
+#[must_use]
+pub fn binary_frame(payload: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(payload.len() + 10);
+    put_binary_header(payload.len(), &mut frame);
+    frame.extend_from_slice(payload);
+    Bytes::from(frame)
+}
+
 /// tungstenite's view of the world: bytes that arrived, and a buffer that takes everything.
 struct Pipe<'a, 'b> {
     input: &'a mut &'b [u8],

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::ids::{InputSeq, MemberId, RoomKey, Tick};
+use tickloom_protocol::link::binary_frame;
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{
     Joined, RefusalCode, RoomClock, ServerEncoder, ServerMessage, TimeSync,
@@ -234,12 +235,8 @@ impl Room {
         outboxes: &mut impl Outboxes,
     ) {
         self.ticker.slip(now);
-        let sync = TimeSync { server: now, ..self.time_sync(now) };
-        let payload = encoder.encode(&ServerMessage::TimeSync(sync));
-        let mut frame = Vec::with_capacity(payload.len() + 4);
-        tickloom_protocol::link::put_binary_header(payload.len(), &mut frame);
-        frame.extend_from_slice(payload);
-        let frame = bytes::Bytes::from(frame);
+        let sync = self.time_sync(now);
+        let frame = binary_frame(encoder.encode(&ServerMessage::TimeSync(sync)));
         for member in self.members.values() {
             if let Some(outbox) = outboxes.outbox(member.session()) {
                 outbox.push(frame.clone());

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::{MemberId, RoomKey};
-use tickloom_protocol::link::Link;
+use tickloom_protocol::link::{Link, binary_frame};
 use tickloom_protocol::server_message::{RefusalCode, Refused, ServerEncoder, ServerMessage};
 use tickloom_protocol::time::Timestamp;
 
@@ -151,11 +151,7 @@ impl Session {
 
     /// Queues one message as a frame of its own.
     pub(crate) fn send(&mut self, encoder: &mut ServerEncoder, message: &ServerMessage<'_>) {
-        let payload = encoder.encode(message);
-        let mut frame = Vec::with_capacity(payload.len() + 10);
-        tickloom_protocol::link::put_binary_header(payload.len(), &mut frame);
-        frame.extend_from_slice(payload);
-        self.outbox.push(Bytes::from(frame));
+        self.outbox.push(binary_frame(encoder.encode(message)));
     }
 
     /// Says no; the connection stays usable for another try.

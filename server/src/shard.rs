@@ -436,42 +436,22 @@ impl Shard {
             output.clear();
             let received = link.poll(&mut input, &mut output);
             let is_echo = matches!(session.phase, Phase::Echo(_));
+            if is_echo && let (Ok(Some(message)), Some(link)) = (&received, session.link_mut()) {
+                echo(link, message, &mut output);
+            }
+            session.outbox.push(Bytes::copy_from_slice(&output));
             match received {
-                Ok(None) => {
-                    push_copy(session, &output);
-                    break;
-                }
-                Ok(Some(Received::Alive)) => push_copy(session, &output),
-                Ok(Some(Received::Binary(payload))) if is_echo => {
+                Ok(None) => break,
+                Ok(Some(Received::Alive)) => {}
+                Ok(Some(Received::Binary(_) | Received::Text(_))) if is_echo => {
                     self.metrics.messages += 1;
-                    if let Some(link) = session.link_mut() {
-                        link.send_binary(payload, &mut output);
-                    }
-                    push_copy(session, &output);
-                }
-                Ok(Some(Received::Text(text))) if is_echo => {
-                    self.metrics.messages += 1;
-                    if let Some(link) = session.link_mut() {
-                        link.send_text(text, &mut output);
-                    }
-                    push_copy(session, &output);
                 }
                 Ok(Some(Received::Binary(payload))) => {
-                    push_copy(session, &output);
                     self.handle_message(now, id, &payload, input);
                 }
-                Ok(Some(Received::Text(_))) => {
-                    push_copy(session, &output);
-                    self.close(now, id, &CloseReason::TEXT);
-                }
-                Ok(Some(Received::Closed(_))) => {
-                    push_copy(session, &output);
-                    self.close(now, id, &CloseReason::NORMAL);
-                }
-                Err(reason) => {
-                    push_copy(session, &output);
-                    self.close(now, id, &reason);
-                }
+                Ok(Some(Received::Text(_))) => self.close(now, id, &CloseReason::TEXT),
+                Ok(Some(Received::Closed(_))) => self.close(now, id, &CloseReason::NORMAL),
+                Err(reason) => self.close(now, id, &reason),
             }
         }
         self.scratch = output;
@@ -545,6 +525,11 @@ impl Shard {
     }
 }
 
-fn push_copy(session: &mut Session, output: &[u8]) {
-    session.outbox.push(Bytes::copy_from_slice(output));
+/// Appends a message of the other end to what it gets back.
+fn echo(link: &mut Link, message: &Received, output: &mut Vec<u8>) {
+    match message {
+        Received::Binary(payload) => link.send_binary(payload.clone(), output),
+        Received::Text(text) => link.send_text(text.clone(), output),
+        Received::Alive | Received::Closed(_) => {}
+    }
 }
