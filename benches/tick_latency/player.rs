@@ -114,6 +114,8 @@ impl Player {
                 ClientEvent::Joined | ClientEvent::TimeSync(_) => {}
                 ClientEvent::Broken(_)
                 | ClientEvent::Refused { .. }
+                | ClientEvent::Accepted(_)
+                | ClientEvent::GoAway { .. }
                 | ClientEvent::Left
                 | ClientEvent::Unknown(_)
                 | ClientEvent::UpgradeFailed(_)

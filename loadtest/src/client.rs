@@ -326,6 +326,8 @@ impl Client {
                     self.end(turn);
                 }
             }
+            // Nobody here writes; when the server closes, the close counts.
+            ClientEvent::Accepted(_) | ClientEvent::GoAway { .. } => {}
             ClientEvent::Left => {
                 turn.tally.closes.count("left", "the seat was given back unasked");
                 self.end(turn);

@@ -6,12 +6,14 @@
 //! chunk   := stream:v kind:u8 len:v body[len]
 //! body    := leaves enters section*                kind 1 snapshot (no leaves), kind 2 delta
 //!          | crc32:u32                             kind 3 hash of the stream after this message
+//!          | first:v64 event* 0                    kind 4 events; `first` numbers the first of them
 //! leaves  := (gap)* 0
 //! enters  := (gap owner:v)* 0
 //! section := 1 component:u8 (gap row)* 0           packed rows, whole
 //!          | 2 component:u8 (gap)* 0               component removed
 //!          | 3 component:u8 (gap len:v bytes)* 0   opaque values
 //!          | 4 component:u8 (gap (klen:v key value)* 0)* 0    properties; Nil removes a key
+//! event   := (topic + 1):v from:v len:v bytes
 //! gap     := v, difference to the previous id of the same list, which starts at -1; never 0
 //! value   := 0 nil | 1 false | 2 true | 3 zigzag:v64 | 4 f64 | 5 len:v utf8 | 6 len:v bytes
 //!          | 7 entity:v
@@ -20,7 +22,7 @@
 //! Lists are ascending and end with a zero, so both sides work in one pass. Reading is bounded
 //! by the input: nothing is allocated for a length before the bytes behind it were seen.
 
-use crate::ids::{ComponentId, EntityId, MemberId, StreamId};
+use crate::ids::{ComponentId, EntityId, MemberId, StreamId, TopicId};
 use crate::limits;
 
 /// What a chunk does to its stream.
@@ -33,6 +35,8 @@ pub enum ChunkKind {
     Delta = 2,
     /// States what the stream must hold now.
     Hash = 3,
+    /// Tells what happened: state is what is, events are what was said.
+    Events = 4,
 }
 
 /// What a section carries.
@@ -116,6 +120,12 @@ pub enum ChunkError {
     /// A second hash, or any other chunk, behind the hash of its stream.
     #[error("a chunk follows the hash of stream {0}")]
     AfterHash(u32),
+    /// A topic that the schema does not have, or an event over its limit.
+    #[error("an event's topic or body exceeds its limit")]
+    BadEvent,
+    /// Bytes behind the end of the events in their chunk.
+    #[error("bytes follow the events in their chunk")]
+    AfterEvents,
     /// More than four bytes in a hash chunk.
     #[error("bytes follow the hash in its chunk")]
     HashTooLong,
@@ -145,7 +155,8 @@ pub fn put_varint(output: &mut Vec<u8>, mut value: u32) {
     output.push(value as u8);
 }
 
-fn put_varint64(output: &mut Vec<u8>, mut value: u64) {
+/// Appends an unsigned LEB128 of up to 64 bits.
+pub fn put_varint64(output: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         output.push(value as u8 | 0x80);
         value >>= 7;
@@ -163,6 +174,13 @@ pub fn put_bytes(output: &mut Vec<u8>, bytes: &[u8]) {
 pub fn put_chunk(output: &mut Vec<u8>, stream: StreamId, kind: ChunkKind, body: &[u8]) {
     put_varint(output, stream.0);
     output.push(kind as u8);
+    put_bytes(output, body);
+}
+
+/// Appends one event to the body of an events chunk.
+pub fn put_event(output: &mut Vec<u8>, topic: TopicId, from: MemberId, body: &[u8]) {
+    put_varint(output, u32::from(topic.0) + 1);
+    put_varint(output, u32::from(from.0));
     put_bytes(output, body);
 }
 
@@ -256,6 +274,17 @@ pub struct Chunk<'a> {
     pub body: Reader<'a>,
 }
 
+/// One event in its chunk, which numbers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// On which topic.
+    pub topic: TopicId,
+    /// By whom.
+    pub from: MemberId,
+    /// What.
+    pub body: &'a [u8],
+}
+
 impl<'a> Reader<'a> {
     /// A reader over all of `bytes`.
     #[must_use]
@@ -282,6 +311,7 @@ impl<'a> Reader<'a> {
             1 => ChunkKind::Snapshot,
             2 => ChunkKind::Delta,
             3 => ChunkKind::Hash,
+            4 => ChunkKind::Events,
             other => return Err(ChunkError::UnknownChunk(other)),
         };
         let body = Reader::new(self.sized()?);
@@ -329,6 +359,12 @@ impl<'a> Reader<'a> {
         u32::try_from(value).map_err(|_| ChunkError::VarintTooLong)
     }
 
+    /// An unsigned LEB128 of at most 64 bits.
+    pub fn varint64(&mut self) -> Result<u64, ChunkError> {
+        let first = self.u8()?;
+        if first < 0x80 { Ok(u64::from(first)) } else { self.varint64_rest(first) }
+    }
+
     fn varint64_rest(&mut self, first: u8) -> Result<u64, ChunkError> {
         let mut value = u64::from(first & 0x7f);
         for shift in (7..64).step_by(7) {
@@ -359,6 +395,21 @@ impl<'a> Reader<'a> {
         self.take(length as usize)
     }
 
+    /// The next event, or `None` at the list's end.
+    pub fn event(&mut self) -> Result<Option<Said<'a>>, ChunkError> {
+        let topic = self.varint()?;
+        if topic == 0 {
+            return Ok(None);
+        }
+        let topic = u16::try_from(topic - 1).map_err(|_| ChunkError::BadEvent)?;
+        let from = self.member()?;
+        let body = self.sized()?;
+        if body.len() > limits::EVENT_BYTES_MAX {
+            return Err(ChunkError::BadEvent);
+        }
+        Ok(Some(Said { topic: TopicId(topic), from, body }))
+    }
+
     /// A member id.
     pub fn member(&mut self) -> Result<MemberId, ChunkError> {
         u16::try_from(self.varint()?).map(MemberId).map_err(|_| ChunkError::MemberOutOfRange)
@@ -366,6 +417,11 @@ impl<'a> Reader<'a> {
 
     /// A key and its value in a list of properties, or `None` at the list's end.
     pub fn prop(&mut self) -> Result<Option<(&'a str, Value)>, ChunkError> {
+        self.prop_below(limits::ENTITY_ID_MAX)
+    }
+
+    /// A key and its value where ids up to `ids_max`, exclusive, have a meaning.
+    pub fn prop_below(&mut self, ids_max: u32) -> Result<Option<(&'a str, Value)>, ChunkError> {
         let key = self.sized()?;
         if key.is_empty() {
             return Ok(None);
@@ -374,18 +430,16 @@ impl<'a> Reader<'a> {
             return Err(ChunkError::PropTooLong);
         }
         let key = str::from_utf8(key).map_err(|_| ChunkError::BadValue)?;
-        Ok(Some((key, self.value()?)))
+        Ok(Some((key, self.value(ids_max)?)))
     }
 
-    fn value(&mut self) -> Result<Value, ChunkError> {
+    fn value(&mut self, ids_max: u32) -> Result<Value, ChunkError> {
         Ok(match self.u8()? {
             0 => Value::Nil,
             1 => Value::Bool(false),
             2 => Value::Bool(true),
             3 => {
-                let first = self.u8()?;
-                let zigzag =
-                    if first < 0x80 { u64::from(first) } else { self.varint64_rest(first)? };
+                let zigzag = self.varint64()?;
                 Value::Int((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
             }
             4 => {
@@ -401,7 +455,13 @@ impl<'a> Reader<'a> {
                 Value::Str(text.map_err(|_| ChunkError::BadValue)?.into())
             }
             6 => Value::Bytes(self.prop_value_bytes()?.into()),
-            7 => Value::Entity(checked_entity(u64::from(self.varint()?))?),
+            7 => {
+                let entity = self.varint()?;
+                if entity >= ids_max {
+                    return Err(ChunkError::EntityOutOfRange);
+                }
+                Value::Entity(EntityId(entity))
+            }
             _ => return Err(ChunkError::BadValue),
         })
     }
@@ -429,21 +489,30 @@ impl GapReader {
     /// [`ChunkError::EntityOutOfRange`] or what is wrong with the varint.
     #[inline]
     pub fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<EntityId>, ChunkError> {
+        self.next_below(limits::ENTITY_ID_MAX, reader)
+    }
+
+    /// The next id of a list in which ids up to `ids_max`, exclusive, have a meaning.
+    ///
+    /// # Errors
+    /// As [`GapReader::next`].
+    #[inline]
+    pub fn next_below(
+        &mut self,
+        ids_max: u32,
+        reader: &mut Reader<'_>,
+    ) -> Result<Option<EntityId>, ChunkError> {
         let gap = reader.varint()?;
         if gap == 0 {
             return Ok(None);
         }
-        let entity = checked_entity(u64::from(self.next) + u64::from(gap) - 1)?;
-        self.next = entity.0 + 1;
-        Ok(Some(entity))
-    }
-}
-
-#[inline]
-fn checked_entity(id: u64) -> Result<EntityId, ChunkError> {
-    match u32::try_from(id) {
-        Ok(id) if id < limits::ENTITY_ID_MAX => Ok(EntityId(id)),
-        _ => Err(ChunkError::EntityOutOfRange),
+        match u32::try_from(u64::from(self.next) + u64::from(gap) - 1) {
+            Ok(id) if id < ids_max => {
+                self.next = id + 1;
+                Ok(Some(EntityId(id)))
+            }
+            _ => Err(ChunkError::EntityOutOfRange),
+        }
     }
 }
 

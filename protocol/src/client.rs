@@ -13,14 +13,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::client_message::{ClientEncoder, ClientMessage, Input, Join};
+use crate::changes::ChangesBuilder;
+use crate::client_message::{
+    ClientEncoder, ClientMessage, Input, Join, Publish, Recipients, Write,
+};
 use crate::close::CloseReason;
 use crate::handshake::{ClientKey, UpgradeError};
-use crate::ids::{EntityId, InputSeq, MemberId};
+use crate::ids::{EntityId, InputSeq, MemberId, OpId, Tick, TopicId};
 use crate::link::{End, Link, Received};
 use crate::replica::{Applied, ApplyError, Replica};
 use crate::server_message::{
-    Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerMessage, TimeSync,
+    Accepted, Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerMessage, TimeSync,
 };
 
 /// A client of one server.
@@ -33,6 +36,7 @@ pub struct Client {
     encoder: ClientEncoder,
     events: VecDeque<ClientEvent>,
     output: Vec<u8>,
+    last_op: OpId,
 }
 
 enum Phase {
@@ -86,6 +90,15 @@ pub enum ClientEvent {
         message: Box<str>,
         /// When to try again, in milliseconds; 0 means that trying again will not help.
         retry_ms: u32,
+        /// Which write or publication; [`OpId::NONE`] when it was something else.
+        op: OpId,
+    },
+    /// A write or publication takes effect.
+    Accepted(Accepted),
+    /// The server stops: close, and come back after this many milliseconds.
+    GoAway {
+        /// Milliseconds from now.
+        retry_ms: u32,
     },
     /// The seat was given back.
     Left,
@@ -110,6 +123,7 @@ impl Client {
             encoder: ClientEncoder::default(),
             events: VecDeque::new(),
             output,
+            last_op: OpId::NONE,
         }
     }
 
@@ -152,6 +166,36 @@ impl Client {
         let (seq, applied_tick) = (seat.last_seq, seat.replica.tick());
         self.send(ClientMessage::Input(Input { seq, applied_tick, row }));
         Some(seq)
+    }
+
+    /// Changes the room's state: all of `changes` or nothing. Returns the number that the answer
+    /// will name.
+    pub fn write(&mut self, changes: &ChangesBuilder) -> OpId {
+        self.write_if(changes, Tick::ZERO)
+    }
+
+    /// Changes the room's state, unless something it touches changed after `if_tick`.
+    pub fn write_if(&mut self, changes: &ChangesBuilder, if_tick: Tick) -> OpId {
+        let op = self.next_op();
+        let mut bytes = Vec::new();
+        changes.put(&mut bytes);
+        self.send(ClientMessage::Write(Write { op, if_tick, changes: &bytes }));
+        op
+    }
+
+    /// Says something to everybody in the room, or to the members named. Returns the number that
+    /// the answer will name.
+    pub fn publish(&mut self, topic: TopicId, to: &[MemberId], body: &[u8]) -> OpId {
+        let op = self.next_op();
+        let mut buffer = Vec::new();
+        let to = Recipients::put(to, &mut buffer);
+        self.send(ClientMessage::Publish(Publish { op, topic, to, body }));
+        op
+    }
+
+    fn next_op(&mut self) -> OpId {
+        self.last_op = OpId(self.last_op.0.checked_add(1).unwrap_or(1));
+        self.last_op
     }
 
     /// Asks for the server's time; `client_us` comes back in the answer.
@@ -237,9 +281,11 @@ impl Client {
                 }
                 ClientEvent::TimeSync(sync)
             }
-            ServerMessage::Refused(Refused { code, message, retry_ms }) => {
-                ClientEvent::Refused { code, message: message.into(), retry_ms }
+            ServerMessage::Refused(Refused { code, message, retry_ms, op }) => {
+                ClientEvent::Refused { code, message: message.into(), retry_ms, op }
             }
+            ServerMessage::Accepted(accepted) => ClientEvent::Accepted(accepted),
+            ServerMessage::GoAway { retry_ms } => ClientEvent::GoAway { retry_ms },
             ServerMessage::Left => {
                 self.seat = None;
                 ClientEvent::Left
@@ -287,7 +333,6 @@ impl Seat {
 mod tests {
     use super::*;
     use crate::handshake::Head;
-    use crate::ids::Tick;
     use crate::link::put_binary_header;
     use crate::schema::RoomSchema;
     use crate::server_message::ServerEncoder;

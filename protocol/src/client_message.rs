@@ -8,7 +8,7 @@ use flatbuffers::{FlatBufferBuilder, Verifiable, VerifierOptions};
 
 use crate::close::CloseReason;
 use crate::generated::wire;
-use crate::ids::{InputSeq, Tick};
+use crate::ids::{InputSeq, MemberId, OpId, Tick, TopicId};
 use crate::limits;
 
 /// One message of a client.
@@ -32,6 +32,10 @@ pub enum ClientMessage<'a> {
         /// What broke it.
         reason: ResyncReason,
     },
+    /// Changes the room's state.
+    Write(Write<'a>),
+    /// Says something to the room's members.
+    Publish(Publish<'a>),
     /// A kind of message this version does not know: ignored and counted.
     Unknown(u8),
 }
@@ -58,6 +62,58 @@ pub struct Input<'a> {
     pub applied_tick: Tick,
     /// A packed row in the room's input layout.
     pub row: &'a [u8],
+}
+
+/// A change of the room's state: all of it happens, or nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Write<'a> {
+    /// What the answer will name; [`OpId::NONE`] for no answer but a refusal.
+    pub op: OpId,
+    /// Unless [`Tick::ZERO`]: refuse it when something it touches changed after this tick.
+    pub if_tick: Tick,
+    /// The changes, in the grammar of [`crate::changes`].
+    pub changes: &'a [u8],
+}
+
+/// Something said to the room's members.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Publish<'a> {
+    /// What the answer will name; [`OpId::NONE`] for no answer but a refusal.
+    pub op: OpId,
+    /// On which topic.
+    pub topic: TopicId,
+    /// To whom; to everybody when empty.
+    pub to: Recipients<'a>,
+    /// What, in bytes that only clients understand.
+    pub body: &'a [u8],
+}
+
+/// The members a publication is for, as they lie in the message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Recipients<'a> {
+    /// Little-endian ids, two bytes each.
+    bytes: &'a [u8],
+}
+
+impl<'a> Recipients<'a> {
+    /// Writes `members` into `buffer`, from which the list borrows.
+    pub fn put(members: &[MemberId], buffer: &'a mut Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.extend(members.iter().flat_map(|member| member.0.to_le_bytes()));
+        Self { bytes: buffer }
+    }
+
+    /// Whether it is for everybody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The members named.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = MemberId> + DoubleEndedIterator {
+        let ids = self.bytes.as_chunks::<2>().0;
+        ids.iter().map(|id| MemberId(u16::from_le_bytes(*id)))
+    }
 }
 
 /// Why a replica broke.
@@ -124,6 +180,16 @@ impl<'a> ClientMessage<'a> {
                 envelope.body_as_ping().map(|ping| Self::Ping { client_us: ping.client_us() })
             }
             wire::ClientBody::Resync => envelope.body_as_resync().map(decode_resync).transpose()?,
+            wire::ClientBody::Write => envelope.body_as_write().map(|write| {
+                Self::Write(Write {
+                    op: OpId(write.op()),
+                    if_tick: Tick(write.if_tick()),
+                    changes: write.changes().map(|changes| changes.bytes()).unwrap_or_default(),
+                })
+            }),
+            wire::ClientBody::Publish => {
+                envelope.body_as_publish().map(decode_publish).transpose()?
+            }
             // "No union": a kind that no version has, whatever the bytes behind it.
             wire::ClientBody::NONE => None,
             // A newer client's message; its bytes were not looked into.
@@ -170,6 +236,19 @@ fn decode_resync(resync: wire::Resync<'_>) -> Result<ClientMessage<'_>, DecodeEr
         _ => return Err(DecodeError::OutOfRange("reason")),
     };
     Ok(ClientMessage::Resync { have_tick: Tick(resync.have_tick()), reason })
+}
+
+fn decode_publish(publish: wire::Publish<'_>) -> Result<ClientMessage<'_>, DecodeError> {
+    let to = publish.to().map(|to| to.bytes()).unwrap_or_default();
+    let body = publish.body().map(|body| body.bytes()).unwrap_or_default();
+    if to.len() / 2 > limits::RECIPIENTS_MAX {
+        return Err(DecodeError::TooLong("to"));
+    }
+    if body.len() > limits::EVENT_BYTES_MAX {
+        return Err(DecodeError::TooLong("body"));
+    }
+    let (op, topic) = (OpId(publish.op()), TopicId(publish.topic()));
+    Ok(ClientMessage::Publish(Publish { op, topic, to: Recipients { bytes: to }, body }))
 }
 
 /// Verifies `bytes` as a buffer whose root is a `T`, within the bounds of `options`.
@@ -230,6 +309,25 @@ impl ClientEncoder {
                 let args = wire::ResyncArgs { have_tick: have_tick.0, reason };
                 (wire::ClientBody::Resync, wire::Resync::create(b, &args).as_union_value())
             }
+            ClientMessage::Write(write) => {
+                let args = wire::WriteArgs {
+                    op: write.op.0,
+                    if_tick: write.if_tick.0,
+                    changes: Some(b.create_vector(write.changes)),
+                };
+                (wire::ClientBody::Write, wire::Write::create(b, &args).as_union_value())
+            }
+            ClientMessage::Publish(publish) => {
+                let to = publish.to;
+                let args = wire::PublishArgs {
+                    op: publish.op.0,
+                    topic: publish.topic.0,
+                    to: (!to.is_empty())
+                        .then(|| b.create_vector_from_iter(to.iter().map(|member| member.0))),
+                    body: Some(b.create_vector(publish.body)),
+                };
+                (wire::ClientBody::Publish, wire::Publish::create(b, &args).as_union_value())
+            }
             ClientMessage::Unknown(tag) => {
                 let empty = wire::Leave::create(b, &wire::LeaveArgs {});
                 (wire::ClientBody(tag), empty.as_union_value())
@@ -248,6 +346,9 @@ mod tests {
 
     #[test]
     fn every_message_survives() {
+        let mut to = Vec::new();
+        let to = Recipients::put(&[MemberId(1), MemberId(u16::MAX)], &mut to);
+        let body = b"hi";
         let messages = [
             ClientMessage::Join(Join { room_type: "arena", room: "a", name: "né", options: &[1] }),
             ClientMessage::Leave,
@@ -258,6 +359,14 @@ mod tests {
             }),
             ClientMessage::Ping { client_us: u64::MAX },
             ClientMessage::Resync { have_tick: Tick(7), reason: ResyncReason::HashMismatch },
+            ClientMessage::Write(Write { op: OpId(4), if_tick: Tick(8), changes: &[0, 0] }),
+            ClientMessage::Publish(Publish { op: OpId(1), topic: TopicId(3), to, body }),
+            ClientMessage::Publish(Publish {
+                op: OpId::NONE,
+                topic: TopicId(0),
+                to: Recipients::default(),
+                body,
+            }),
             ClientMessage::Unknown(200),
         ];
         let mut encoder = ClientEncoder::default();
@@ -295,12 +404,25 @@ mod tests {
         let join = Join { room_type: "t", room: "r", name: "n", options: &[] };
         let row = [0; limits::INPUT_ROW_BYTES_MAX + 1];
         let input = Input { seq: InputSeq(1), applied_tick: Tick(1), row: &row };
+        let (op, topic, mut buffer) = (OpId::NONE, TopicId(0), Vec::new());
+        let to = Recipients::put(&[MemberId(1); limits::RECIPIENTS_MAX + 1], &mut buffer);
+        let body = vec![0; limits::EVENT_BYTES_MAX + 1];
         for (message, field) in [
             (ClientMessage::Join(Join { room_type: &long, ..join }), "room_type"),
             (ClientMessage::Join(Join { room: &long, ..join }), "room"),
             (ClientMessage::Join(Join { name: &long, ..join }), "name"),
             (ClientMessage::Join(Join { options: &options, ..join }), "options"),
             (ClientMessage::Input(input), "row"),
+            (ClientMessage::Publish(Publish { op, topic, to, body: &[] }), "to"),
+            (
+                ClientMessage::Publish(Publish {
+                    op,
+                    topic,
+                    to: Recipients::default(),
+                    body: &body,
+                }),
+                "body",
+            ),
         ] {
             let bytes = ClientEncoder::default().encode(message).to_vec();
             assert_eq!(ClientMessage::decode(&bytes), Err(DecodeError::TooLong(field)));

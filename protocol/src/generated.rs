@@ -481,6 +481,98 @@ impl<'a> ::flatbuffers::Verifiable for Scope {
 
 impl ::flatbuffers::SimpleToVerifyInSlice for Scope {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_WRITE_POLICY: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_WRITE_POLICY: u8 = 3;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_WRITE_POLICY: [WritePolicy; 4] = [
+  WritePolicy::Server,
+  WritePolicy::Owner,
+  WritePolicy::Members,
+  WritePolicy::Host,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct WritePolicy(pub u8);
+#[allow(non_upper_case_globals)]
+impl WritePolicy {
+  pub const Server: Self = Self(0);
+  pub const Owner: Self = Self(1);
+  pub const Members: Self = Self(2);
+  pub const Host: Self = Self(3);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 3;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Server,
+    Self::Owner,
+    Self::Members,
+    Self::Host,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Server => Some("Server"),
+      Self::Owner => Some("Owner"),
+      Self::Members => Some("Members"),
+      Self::Host => Some("Host"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for WritePolicy {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for WritePolicy {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for WritePolicy {
+    type Output = WritePolicy;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for WritePolicy {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for WritePolicy {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for WritePolicy {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_RESYNC_REASON: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MAX_RESYNC_REASON: u8 = 2;
@@ -571,16 +663,18 @@ impl ::flatbuffers::SimpleToVerifyInSlice for ResyncReason {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_CLIENT_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_CLIENT_BODY: u8 = 5;
+pub const ENUM_MAX_CLIENT_BODY: u8 = 7;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_CLIENT_BODY: [ClientBody; 6] = [
+pub const ENUM_VALUES_CLIENT_BODY: [ClientBody; 8] = [
   ClientBody::NONE,
   ClientBody::Join,
   ClientBody::Leave,
   ClientBody::Input,
   ClientBody::Ping,
   ClientBody::Resync,
+  ClientBody::Write,
+  ClientBody::Publish,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -594,9 +688,11 @@ impl ClientBody {
   pub const Input: Self = Self(3);
   pub const Ping: Self = Self(4);
   pub const Resync: Self = Self(5);
+  pub const Write: Self = Self(6);
+  pub const Publish: Self = Self(7);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 5;
+  pub const ENUM_MAX: u8 = 7;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Join,
@@ -604,6 +700,8 @@ impl ClientBody {
     Self::Input,
     Self::Ping,
     Self::Resync,
+    Self::Write,
+    Self::Publish,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -614,6 +712,8 @@ impl ClientBody {
       Self::Input => Some("Input"),
       Self::Ping => Some("Ping"),
       Self::Resync => Some("Resync"),
+      Self::Write => Some("Write"),
+      Self::Publish => Some("Publish"),
       _ => None,
     }
   }
@@ -673,10 +773,10 @@ pub struct ClientBodyUnionTableOffset {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_REFUSAL_CODE: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_REFUSAL_CODE: u8 = 7;
+pub const ENUM_MAX_REFUSAL_CODE: u8 = 11;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 8] = [
+pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 12] = [
   RefusalCode::UnknownRoomType,
   RefusalCode::BadRoomName,
   RefusalCode::BadOptions,
@@ -685,6 +785,10 @@ pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 8] = [
   RefusalCode::AlreadyJoined,
   RefusalCode::NotJoined,
   RefusalCode::Denied,
+  RefusalCode::NotAllowed,
+  RefusalCode::Conflict,
+  RefusalCode::Invalid,
+  RefusalCode::Busy,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -700,9 +804,13 @@ impl RefusalCode {
   pub const AlreadyJoined: Self = Self(5);
   pub const NotJoined: Self = Self(6);
   pub const Denied: Self = Self(7);
+  pub const NotAllowed: Self = Self(8);
+  pub const Conflict: Self = Self(9);
+  pub const Invalid: Self = Self(10);
+  pub const Busy: Self = Self(11);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 7;
+  pub const ENUM_MAX: u8 = 11;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::UnknownRoomType,
     Self::BadRoomName,
@@ -712,6 +820,10 @@ impl RefusalCode {
     Self::AlreadyJoined,
     Self::NotJoined,
     Self::Denied,
+    Self::NotAllowed,
+    Self::Conflict,
+    Self::Invalid,
+    Self::Busy,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -724,6 +836,10 @@ impl RefusalCode {
       Self::AlreadyJoined => Some("AlreadyJoined"),
       Self::NotJoined => Some("NotJoined"),
       Self::Denied => Some("Denied"),
+      Self::NotAllowed => Some("NotAllowed"),
+      Self::Conflict => Some("Conflict"),
+      Self::Invalid => Some("Invalid"),
+      Self::Busy => Some("Busy"),
       _ => None,
     }
   }
@@ -781,16 +897,18 @@ impl ::flatbuffers::SimpleToVerifyInSlice for RefusalCode {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_SERVER_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_SERVER_BODY: u8 = 5;
+pub const ENUM_MAX_SERVER_BODY: u8 = 7;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_SERVER_BODY: [ServerBody; 6] = [
+pub const ENUM_VALUES_SERVER_BODY: [ServerBody; 8] = [
   ServerBody::NONE,
   ServerBody::Joined,
   ServerBody::Delta,
   ServerBody::TimeSync,
   ServerBody::Refused,
   ServerBody::Left,
+  ServerBody::Accepted,
+  ServerBody::GoAway,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -804,9 +922,11 @@ impl ServerBody {
   pub const TimeSync: Self = Self(3);
   pub const Refused: Self = Self(4);
   pub const Left: Self = Self(5);
+  pub const Accepted: Self = Self(6);
+  pub const GoAway: Self = Self(7);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 5;
+  pub const ENUM_MAX: u8 = 7;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Joined,
@@ -814,6 +934,8 @@ impl ServerBody {
     Self::TimeSync,
     Self::Refused,
     Self::Left,
+    Self::Accepted,
+    Self::GoAway,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -824,6 +946,8 @@ impl ServerBody {
       Self::TimeSync => Some("TimeSync"),
       Self::Refused => Some("Refused"),
       Self::Left => Some("Left"),
+      Self::Accepted => Some("Accepted"),
+      Self::GoAway => Some("GoAway"),
       _ => None,
     }
   }
@@ -1084,6 +1208,8 @@ impl<'a> ComponentDesc<'a> {
   pub const VT_FIELDS: ::flatbuffers::VOffsetT = 10;
   pub const VT_CONTENT_TYPE: ::flatbuffers::VOffsetT = 12;
   pub const VT_VALUE_BYTES_MAX: ::flatbuffers::VOffsetT = 14;
+  pub const VT_WRITE: ::flatbuffers::VOffsetT = 16;
+  pub const VT_TREE: ::flatbuffers::VOffsetT = 18;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1099,6 +1225,8 @@ impl<'a> ComponentDesc<'a> {
     if let Some(x) = args.content_type { builder.add_content_type(x); }
     if let Some(x) = args.fields { builder.add_fields(x); }
     if let Some(x) = args.name { builder.add_name(x); }
+    builder.add_tree(args.tree);
+    builder.add_write(args.write);
     builder.add_scope(args.scope);
     builder.add_kind(args.kind);
     builder.finish()
@@ -1147,6 +1275,20 @@ impl<'a> ComponentDesc<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(ComponentDesc::VT_VALUE_BYTES_MAX, Some(4096)).unwrap()}
   }
+  #[inline]
+  pub fn write(&self) -> WritePolicy {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<WritePolicy>(ComponentDesc::VT_WRITE, Some(WritePolicy::Server)).unwrap()}
+  }
+  #[inline]
+  pub fn tree(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ComponentDesc::VT_TREE, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for ComponentDesc<'_> {
@@ -1161,6 +1303,8 @@ impl ::flatbuffers::Verifiable for ComponentDesc<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<FieldDesc>>>>("fields", Self::VT_FIELDS, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("content_type", Self::VT_CONTENT_TYPE, false)?
      .visit_field::<u32>("value_bytes_max", Self::VT_VALUE_BYTES_MAX, false)?
+     .visit_field::<WritePolicy>("write", Self::VT_WRITE, false)?
+     .visit_field::<bool>("tree", Self::VT_TREE, false)?
      .finish();
     Ok(())
   }
@@ -1172,6 +1316,8 @@ pub struct ComponentDescArgs<'a> {
     pub fields: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<FieldDesc<'a>>>>>,
     pub content_type: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub value_bytes_max: u32,
+    pub write: WritePolicy,
+    pub tree: bool,
 }
 impl<'a> Default for ComponentDescArgs<'a> {
   #[inline]
@@ -1183,6 +1329,8 @@ impl<'a> Default for ComponentDescArgs<'a> {
       fields: None,
       content_type: None,
       value_bytes_max: 4096,
+      write: WritePolicy::Server,
+      tree: false,
     }
   }
 }
@@ -1217,6 +1365,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ComponentDescBuilder<'a, 'b, 
     self.fbb_.push_slot::<u32>(ComponentDesc::VT_VALUE_BYTES_MAX, value_bytes_max, 4096);
   }
   #[inline]
+  pub fn add_write(&mut self, write: WritePolicy) {
+    self.fbb_.push_slot::<WritePolicy>(ComponentDesc::VT_WRITE, write, WritePolicy::Server);
+  }
+  #[inline]
+  pub fn add_tree(&mut self, tree: bool) {
+    self.fbb_.push_slot::<bool>(ComponentDesc::VT_TREE, tree, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ComponentDescBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ComponentDescBuilder {
@@ -1241,6 +1397,139 @@ impl ::core::fmt::Debug for ComponentDesc<'_> {
       ds.field("fields", &self.fields());
       ds.field("content_type", &self.content_type());
       ds.field("value_bytes_max", &self.value_bytes_max());
+      ds.field("write", &self.write());
+      ds.field("tree", &self.tree());
+      ds.finish()
+  }
+}
+pub enum TopicDescOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct TopicDesc<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for TopicDesc<'a> {
+  type Inner = TopicDesc<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> TopicDesc<'a> {
+  pub const VT_NAME: ::flatbuffers::VOffsetT = 4;
+  pub const VT_PUBLISH: ::flatbuffers::VOffsetT = 6;
+  pub const VT_HISTORY: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    TopicDesc { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args TopicDescArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<TopicDesc<'bldr>> {
+    let mut builder = TopicDescBuilder::new(_fbb);
+    if let Some(x) = args.name { builder.add_name(x); }
+    builder.add_history(args.history);
+    builder.add_publish(args.publish);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn name(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(TopicDesc::VT_NAME, None).unwrap()}
+  }
+  #[inline]
+  pub fn publish(&self) -> WritePolicy {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<WritePolicy>(TopicDesc::VT_PUBLISH, Some(WritePolicy::Server)).unwrap()}
+  }
+  #[inline]
+  pub fn history(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(TopicDesc::VT_HISTORY, Some(false)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for TopicDesc<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("name", Self::VT_NAME, true)?
+     .visit_field::<WritePolicy>("publish", Self::VT_PUBLISH, false)?
+     .visit_field::<bool>("history", Self::VT_HISTORY, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct TopicDescArgs<'a> {
+    pub name: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub publish: WritePolicy,
+    pub history: bool,
+}
+impl<'a> Default for TopicDescArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    TopicDescArgs {
+      name: None, // required field
+      publish: WritePolicy::Server,
+      history: false,
+    }
+  }
+}
+
+pub struct TopicDescBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> TopicDescBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_name(&mut self, name: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(TopicDesc::VT_NAME, name);
+  }
+  #[inline]
+  pub fn add_publish(&mut self, publish: WritePolicy) {
+    self.fbb_.push_slot::<WritePolicy>(TopicDesc::VT_PUBLISH, publish, WritePolicy::Server);
+  }
+  #[inline]
+  pub fn add_history(&mut self, history: bool) {
+    self.fbb_.push_slot::<bool>(TopicDesc::VT_HISTORY, history, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> TopicDescBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    TopicDescBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<TopicDesc<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, TopicDesc::VT_NAME,"name");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for TopicDesc<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("TopicDesc");
+      ds.field("name", &self.name());
+      ds.field("publish", &self.publish());
+      ds.field("history", &self.history());
       ds.finish()
   }
 }
@@ -1262,6 +1551,8 @@ impl<'a> ::flatbuffers::Follow<'a> for RoomSchema<'a> {
 impl<'a> RoomSchema<'a> {
   pub const VT_COMPONENTS: ::flatbuffers::VOffsetT = 4;
   pub const VT_INPUT: ::flatbuffers::VOffsetT = 6;
+  pub const VT_TOPICS: ::flatbuffers::VOffsetT = 8;
+  pub const VT_ENTITIES: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1273,8 +1564,10 @@ impl<'a> RoomSchema<'a> {
     args: &'args RoomSchemaArgs<'args>
   ) -> ::flatbuffers::WIPOffset<RoomSchema<'bldr>> {
     let mut builder = RoomSchemaBuilder::new(_fbb);
+    if let Some(x) = args.topics { builder.add_topics(x); }
     if let Some(x) = args.input { builder.add_input(x); }
     if let Some(x) = args.components { builder.add_components(x); }
+    builder.add_entities(args.entities);
     builder.finish()
   }
 
@@ -1293,6 +1586,20 @@ impl<'a> RoomSchema<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<FieldDesc>>>>(RoomSchema::VT_INPUT, None).unwrap()}
   }
+  #[inline]
+  pub fn topics(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<TopicDesc<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<TopicDesc>>>>(RoomSchema::VT_TOPICS, None)}
+  }
+  #[inline]
+  pub fn entities(&self) -> WritePolicy {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<WritePolicy>(RoomSchema::VT_ENTITIES, Some(WritePolicy::Server)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for RoomSchema<'_> {
@@ -1303,6 +1610,8 @@ impl ::flatbuffers::Verifiable for RoomSchema<'_> {
     v.visit_table(pos)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<ComponentDesc>>>>("components", Self::VT_COMPONENTS, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<FieldDesc>>>>("input", Self::VT_INPUT, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<TopicDesc>>>>("topics", Self::VT_TOPICS, false)?
+     .visit_field::<WritePolicy>("entities", Self::VT_ENTITIES, false)?
      .finish();
     Ok(())
   }
@@ -1310,6 +1619,8 @@ impl ::flatbuffers::Verifiable for RoomSchema<'_> {
 pub struct RoomSchemaArgs<'a> {
     pub components: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ComponentDesc<'a>>>>>,
     pub input: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<FieldDesc<'a>>>>>,
+    pub topics: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<TopicDesc<'a>>>>>,
+    pub entities: WritePolicy,
 }
 impl<'a> Default for RoomSchemaArgs<'a> {
   #[inline]
@@ -1317,6 +1628,8 @@ impl<'a> Default for RoomSchemaArgs<'a> {
     RoomSchemaArgs {
       components: None, // required field
       input: None, // required field
+      topics: None,
+      entities: WritePolicy::Server,
     }
   }
 }
@@ -1333,6 +1646,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RoomSchemaBuilder<'a, 'b, A> 
   #[inline]
   pub fn add_input(&mut self, input: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<FieldDesc<'b >>>>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(RoomSchema::VT_INPUT, input);
+  }
+  #[inline]
+  pub fn add_topics(&mut self, topics: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<TopicDesc<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(RoomSchema::VT_TOPICS, topics);
+  }
+  #[inline]
+  pub fn add_entities(&mut self, entities: WritePolicy) {
+    self.fbb_.push_slot::<WritePolicy>(RoomSchema::VT_ENTITIES, entities, WritePolicy::Server);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RoomSchemaBuilder<'a, 'b, A> {
@@ -1356,6 +1677,8 @@ impl ::core::fmt::Debug for RoomSchema<'_> {
     let mut ds = f.debug_struct("RoomSchema");
       ds.field("components", &self.components());
       ds.field("input", &self.input());
+      ds.field("topics", &self.topics());
+      ds.field("entities", &self.entities());
       ds.finish()
   }
 }
@@ -1925,6 +2248,283 @@ impl ::core::fmt::Debug for Resync<'_> {
       ds.finish()
   }
 }
+pub enum WriteOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Write<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Write<'a> {
+  type Inner = Write<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Write<'a> {
+  pub const VT_OP: ::flatbuffers::VOffsetT = 4;
+  pub const VT_IF_TICK: ::flatbuffers::VOffsetT = 6;
+  pub const VT_CHANGES: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Write { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args WriteArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Write<'bldr>> {
+    let mut builder = WriteBuilder::new(_fbb);
+    if let Some(x) = args.changes { builder.add_changes(x); }
+    builder.add_if_tick(args.if_tick);
+    builder.add_op(args.op);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn op(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Write::VT_OP, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn if_tick(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Write::VT_IF_TICK, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn changes(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Write::VT_CHANGES, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Write<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u32>("op", Self::VT_OP, false)?
+     .visit_field::<u32>("if_tick", Self::VT_IF_TICK, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("changes", Self::VT_CHANGES, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct WriteArgs<'a> {
+    pub op: u32,
+    pub if_tick: u32,
+    pub changes: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+}
+impl<'a> Default for WriteArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    WriteArgs {
+      op: 0,
+      if_tick: 0,
+      changes: None,
+    }
+  }
+}
+
+pub struct WriteBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> WriteBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_op(&mut self, op: u32) {
+    self.fbb_.push_slot::<u32>(Write::VT_OP, op, 0);
+  }
+  #[inline]
+  pub fn add_if_tick(&mut self, if_tick: u32) {
+    self.fbb_.push_slot::<u32>(Write::VT_IF_TICK, if_tick, 0);
+  }
+  #[inline]
+  pub fn add_changes(&mut self, changes: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Write::VT_CHANGES, changes);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> WriteBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    WriteBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Write<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Write<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Write");
+      ds.field("op", &self.op());
+      ds.field("if_tick", &self.if_tick());
+      ds.field("changes", &self.changes());
+      ds.finish()
+  }
+}
+pub enum PublishOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Publish<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Publish<'a> {
+  type Inner = Publish<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Publish<'a> {
+  pub const VT_OP: ::flatbuffers::VOffsetT = 4;
+  pub const VT_TOPIC: ::flatbuffers::VOffsetT = 6;
+  pub const VT_TO: ::flatbuffers::VOffsetT = 8;
+  pub const VT_BODY: ::flatbuffers::VOffsetT = 10;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Publish { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args PublishArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Publish<'bldr>> {
+    let mut builder = PublishBuilder::new(_fbb);
+    if let Some(x) = args.body { builder.add_body(x); }
+    if let Some(x) = args.to { builder.add_to(x); }
+    builder.add_op(args.op);
+    builder.add_topic(args.topic);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn op(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Publish::VT_OP, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn topic(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(Publish::VT_TOPIC, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn to(&self) -> Option<::flatbuffers::Vector<'a, u16>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u16>>>(Publish::VT_TO, None)}
+  }
+  #[inline]
+  pub fn body(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Publish::VT_BODY, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Publish<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u32>("op", Self::VT_OP, false)?
+     .visit_field::<u16>("topic", Self::VT_TOPIC, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u16>>>("to", Self::VT_TO, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("body", Self::VT_BODY, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct PublishArgs<'a> {
+    pub op: u32,
+    pub topic: u16,
+    pub to: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u16>>>,
+    pub body: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+}
+impl<'a> Default for PublishArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    PublishArgs {
+      op: 0,
+      topic: 0,
+      to: None,
+      body: None,
+    }
+  }
+}
+
+pub struct PublishBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PublishBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_op(&mut self, op: u32) {
+    self.fbb_.push_slot::<u32>(Publish::VT_OP, op, 0);
+  }
+  #[inline]
+  pub fn add_topic(&mut self, topic: u16) {
+    self.fbb_.push_slot::<u16>(Publish::VT_TOPIC, topic, 0);
+  }
+  #[inline]
+  pub fn add_to(&mut self, to: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u16>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Publish::VT_TO, to);
+  }
+  #[inline]
+  pub fn add_body(&mut self, body: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Publish::VT_BODY, body);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PublishBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    PublishBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Publish<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Publish<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Publish");
+      ds.field("op", &self.op());
+      ds.field("topic", &self.topic());
+      ds.field("to", &self.to());
+      ds.field("body", &self.body());
+      ds.finish()
+  }
+}
 pub enum ClientEnvelopeOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -2044,6 +2644,34 @@ impl<'a> ClientEnvelope<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_write(&self) -> Option<Write<'a>> {
+    if self.body_type() == ClientBody::Write {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Write::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_publish(&self) -> Option<Publish<'a>> {
+    if self.body_type() == ClientBody::Publish {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Publish::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for ClientEnvelope<'_> {
@@ -2059,6 +2687,8 @@ impl ::flatbuffers::Verifiable for ClientEnvelope<'_> {
           ClientBody::Input => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Input>>("ClientBody::Input", pos),
           ClientBody::Ping => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Ping>>("ClientBody::Ping", pos),
           ClientBody::Resync => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Resync>>("ClientBody::Resync", pos),
+          ClientBody::Write => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Write>>("ClientBody::Write", pos),
+          ClientBody::Publish => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Publish>>("ClientBody::Publish", pos),
           _ => Ok(()),
         }
      })?
@@ -2144,6 +2774,20 @@ impl ::core::fmt::Debug for ClientEnvelope<'_> {
         },
         ClientBody::Resync => {
           if let Some(x) = self.body_as_resync() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        ClientBody::Write => {
+          if let Some(x) = self.body_as_write() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        ClientBody::Publish => {
+          if let Some(x) = self.body_as_publish() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
@@ -2686,6 +3330,7 @@ impl<'a> Refused<'a> {
   pub const VT_CODE: ::flatbuffers::VOffsetT = 4;
   pub const VT_MESSAGE: ::flatbuffers::VOffsetT = 6;
   pub const VT_RETRY_MS: ::flatbuffers::VOffsetT = 8;
+  pub const VT_OP: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2697,6 +3342,7 @@ impl<'a> Refused<'a> {
     args: &'args RefusedArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Refused<'bldr>> {
     let mut builder = RefusedBuilder::new(_fbb);
+    builder.add_op(args.op);
     builder.add_retry_ms(args.retry_ms);
     if let Some(x) = args.message { builder.add_message(x); }
     builder.add_code(args.code);
@@ -2725,6 +3371,13 @@ impl<'a> Refused<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(Refused::VT_RETRY_MS, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn op(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Refused::VT_OP, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Refused<'_> {
@@ -2736,6 +3389,7 @@ impl ::flatbuffers::Verifiable for Refused<'_> {
      .visit_field::<RefusalCode>("code", Self::VT_CODE, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("message", Self::VT_MESSAGE, true)?
      .visit_field::<u32>("retry_ms", Self::VT_RETRY_MS, false)?
+     .visit_field::<u32>("op", Self::VT_OP, false)?
      .finish();
     Ok(())
   }
@@ -2744,6 +3398,7 @@ pub struct RefusedArgs<'a> {
     pub code: RefusalCode,
     pub message: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub retry_ms: u32,
+    pub op: u32,
 }
 impl<'a> Default for RefusedArgs<'a> {
   #[inline]
@@ -2752,6 +3407,7 @@ impl<'a> Default for RefusedArgs<'a> {
       code: RefusalCode::UnknownRoomType,
       message: None, // required field
       retry_ms: 0,
+      op: 0,
     }
   }
 }
@@ -2772,6 +3428,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RefusedBuilder<'a, 'b, A> {
   #[inline]
   pub fn add_retry_ms(&mut self, retry_ms: u32) {
     self.fbb_.push_slot::<u32>(Refused::VT_RETRY_MS, retry_ms, 0);
+  }
+  #[inline]
+  pub fn add_op(&mut self, op: u32) {
+    self.fbb_.push_slot::<u32>(Refused::VT_OP, op, 0);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RefusedBuilder<'a, 'b, A> {
@@ -2795,6 +3455,7 @@ impl ::core::fmt::Debug for Refused<'_> {
       ds.field("code", &self.code());
       ds.field("message", &self.message());
       ds.field("retry_ms", &self.retry_ms());
+      ds.field("op", &self.op());
       ds.finish()
   }
 }
@@ -2873,6 +3534,232 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> LeftBuilder<'a, 'b, A> {
 impl ::core::fmt::Debug for Left<'_> {
   fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
     let mut ds = f.debug_struct("Left");
+      ds.finish()
+  }
+}
+pub enum AcceptedOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Accepted<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Accepted<'a> {
+  type Inner = Accepted<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Accepted<'a> {
+  pub const VT_OP: ::flatbuffers::VOffsetT = 4;
+  pub const VT_TICK: ::flatbuffers::VOffsetT = 6;
+  pub const VT_ENTITIES: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Accepted { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args AcceptedArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Accepted<'bldr>> {
+    let mut builder = AcceptedBuilder::new(_fbb);
+    if let Some(x) = args.entities { builder.add_entities(x); }
+    builder.add_tick(args.tick);
+    builder.add_op(args.op);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn op(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Accepted::VT_OP, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn tick(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Accepted::VT_TICK, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn entities(&self) -> Option<::flatbuffers::Vector<'a, u32>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u32>>>(Accepted::VT_ENTITIES, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Accepted<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u32>("op", Self::VT_OP, false)?
+     .visit_field::<u32>("tick", Self::VT_TICK, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u32>>>("entities", Self::VT_ENTITIES, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct AcceptedArgs<'a> {
+    pub op: u32,
+    pub tick: u32,
+    pub entities: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u32>>>,
+}
+impl<'a> Default for AcceptedArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    AcceptedArgs {
+      op: 0,
+      tick: 0,
+      entities: None,
+    }
+  }
+}
+
+pub struct AcceptedBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> AcceptedBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_op(&mut self, op: u32) {
+    self.fbb_.push_slot::<u32>(Accepted::VT_OP, op, 0);
+  }
+  #[inline]
+  pub fn add_tick(&mut self, tick: u32) {
+    self.fbb_.push_slot::<u32>(Accepted::VT_TICK, tick, 0);
+  }
+  #[inline]
+  pub fn add_entities(&mut self, entities: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u32>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Accepted::VT_ENTITIES, entities);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> AcceptedBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    AcceptedBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Accepted<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Accepted<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Accepted");
+      ds.field("op", &self.op());
+      ds.field("tick", &self.tick());
+      ds.field("entities", &self.entities());
+      ds.finish()
+  }
+}
+pub enum GoAwayOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct GoAway<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for GoAway<'a> {
+  type Inner = GoAway<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> GoAway<'a> {
+  pub const VT_RETRY_MS: ::flatbuffers::VOffsetT = 4;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    GoAway { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args GoAwayArgs
+  ) -> ::flatbuffers::WIPOffset<GoAway<'bldr>> {
+    let mut builder = GoAwayBuilder::new(_fbb);
+    builder.add_retry_ms(args.retry_ms);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn retry_ms(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(GoAway::VT_RETRY_MS, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for GoAway<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u32>("retry_ms", Self::VT_RETRY_MS, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct GoAwayArgs {
+    pub retry_ms: u32,
+}
+impl<'a> Default for GoAwayArgs {
+  #[inline]
+  fn default() -> Self {
+    GoAwayArgs {
+      retry_ms: 0,
+    }
+  }
+}
+
+pub struct GoAwayBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> GoAwayBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_retry_ms(&mut self, retry_ms: u32) {
+    self.fbb_.push_slot::<u32>(GoAway::VT_RETRY_MS, retry_ms, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> GoAwayBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    GoAwayBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<GoAway<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for GoAway<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("GoAway");
+      ds.field("retry_ms", &self.retry_ms());
       ds.finish()
   }
 }
@@ -2995,6 +3882,34 @@ impl<'a> ServerEnvelope<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_accepted(&self) -> Option<Accepted<'a>> {
+    if self.body_type() == ServerBody::Accepted {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Accepted::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_go_away(&self) -> Option<GoAway<'a>> {
+    if self.body_type() == ServerBody::GoAway {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { GoAway::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for ServerEnvelope<'_> {
@@ -3010,6 +3925,8 @@ impl ::flatbuffers::Verifiable for ServerEnvelope<'_> {
           ServerBody::TimeSync => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<TimeSync>>("ServerBody::TimeSync", pos),
           ServerBody::Refused => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Refused>>("ServerBody::Refused", pos),
           ServerBody::Left => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Left>>("ServerBody::Left", pos),
+          ServerBody::Accepted => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Accepted>>("ServerBody::Accepted", pos),
+          ServerBody::GoAway => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<GoAway>>("ServerBody::GoAway", pos),
           _ => Ok(()),
         }
      })?
@@ -3095,6 +4012,20 @@ impl ::core::fmt::Debug for ServerEnvelope<'_> {
         },
         ServerBody::Left => {
           if let Some(x) = self.body_as_left() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        ServerBody::Accepted => {
+          if let Some(x) = self.body_as_accepted() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        ServerBody::GoAway => {
+          if let Some(x) = self.body_as_go_away() {
             ds.field("body", &x)
           } else {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")

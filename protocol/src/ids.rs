@@ -70,6 +70,32 @@ impl fmt::Display for Tick {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct InputSeq(pub u32);
 
+/// A topic's position in the room's schema.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct TopicId(pub u16);
+
+impl TopicId {
+    /// The id as an index into the schema's topics.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The number of an event on its stream. The first is 1; none is left out and none comes twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct EventSeq(pub u64);
+
+/// The number a client gives a write or a publication, to know the answer by. 0 asks for no
+/// answer but a refusal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct OpId(pub u32);
+
+impl OpId {
+    /// Nobody waits for an answer.
+    pub const NONE: Self = Self(0);
+}
+
 /// A stream of chunks: the unit of sharing. Everyone subscribed to a stream gets the same bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct StreamId(pub u32);

@@ -6,7 +6,9 @@
 //!   |  link        WebSocket frames <-> binary messages, either role
 //!   |  client_message / server_message    FlatBuffers envelopes, verified once
 //!   |  chunks      the packed grammar inside `Delta.chunks`
+//!   |  changes     what a client's write asks for, in the same grammar
 //!   v  entities    entities x components, values only
+//!      events      what was said, in order
 //!      replica     what a client knows of its room
 //!      client      handshake + link + replica as one sans-I/O client
 //! ```
@@ -31,8 +33,10 @@ pub mod client_message;
 pub mod delta_prefix;
 pub mod server_message;
 
+pub mod changes;
 pub mod chunks;
 pub mod entities;
+pub mod events;
 pub mod props;
 pub mod replica;
 

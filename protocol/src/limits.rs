@@ -25,8 +25,9 @@ pub const TABLE_DEPTH_MAX: usize = 8;
 pub const CLIENT_TABLES_MAX: usize = 16;
 
 /// Tables the verifier visits in one server message: every field of every component, every field
-/// of an input row, and the few tables around them.
-pub const SERVER_TABLES_MAX: usize = COMPONENTS_MAX * (FIELDS_MAX + 1) + FIELDS_MAX + 16;
+/// of an input row, every topic, and the few tables around them.
+pub const SERVER_TABLES_MAX: usize =
+    COMPONENTS_MAX * (FIELDS_MAX + 1) + FIELDS_MAX + TOPICS_MAX + 16;
 
 /// What the verifier may count beyond a message's limit: it counts a vtable twice, as a whole and
 /// entry by entry, so without this a message of exactly its limit would be refused. One `Delta`
@@ -65,8 +66,23 @@ pub const PROP_VALUE_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a room type's or room's name: they travel in logs and in URLs.
 pub const NAME_BYTES_MAX: usize = 64;
 
-/// Bytes of the options in `Join`.
-pub const JOIN_OPTIONS_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of the options in `Join`: the description of a room fits.
+pub const JOIN_OPTIONS_BYTES_MAX: usize = 16 * 1024;
+
+/// Topics in a room's schema.
+pub const TOPICS_MAX: usize = 64;
+
+/// Bytes of one event's body: a chat message or a session description (signalling) fits.
+pub const EVENT_BYTES_MAX: usize = 16 * 1024;
+
+/// Recipients one publication may name. Whoever wants to reach more uses a topic.
+pub const RECIPIENTS_MAX: usize = 64;
+
+/// Entities one write may add: their ids are those behind [`ENTITY_ID_MAX`].
+pub const SPAWNS_PER_WRITE_MAX: usize = 256;
+
+/// Steps from an entity to the root of its tree. It bounds the walk that looks for cycles.
+pub const TREE_DEPTH_MAX: usize = 64;
 
 /// Bytes of the reason in a close frame: a control frame holds 125, two are the code (RFC 6455
 /// section 5.5).

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::chunks::{Chunk, ChunkError, ChunkKind, GapReader, Reader, SectionKind, Value};
 use crate::client_message::ResyncReason;
 use crate::entities::{Entities, View};
+use crate::events::Heard;
 use crate::ids::{ComponentId, EntityId, MemberId, StreamId, Tick};
 use crate::limits;
 use crate::schema::{Kind, RoomSchema, Scope};
@@ -21,6 +22,7 @@ pub struct Replica {
     entities: Entities,
     /// The tick the entities are at; [`Tick::ZERO`] while a snapshot is awaited.
     tick: Tick,
+    heard: Heard,
 }
 
 /// What a delta did.
@@ -90,7 +92,7 @@ impl Replica {
     /// An empty replica that waits for its first snapshot.
     #[must_use]
     pub fn new(member: MemberId, schema: Arc<RoomSchema>) -> Self {
-        Self { member, entities: Entities::new(schema), tick: Tick::ZERO }
+        Self { member, entities: Entities::new(schema), tick: Tick::ZERO, heard: Heard::default() }
     }
 
     /// Applies one delta.
@@ -111,6 +113,7 @@ impl Replica {
                 return Err(ApplyError::Gap { have, base });
             }
         };
+        self.heard.clear();
         if matches!(outcome, Outcome::Awaiting | Outcome::Duplicate) {
             return Ok(Applied { outcome, hashes_checked: 0 });
         }
@@ -141,6 +144,12 @@ impl Replica {
     #[must_use]
     pub fn entities(&self) -> &Entities {
         &self.entities
+    }
+
+    /// The events of the delta applied last, and how many were missed so far.
+    #[must_use]
+    pub fn heard(&self) -> &Heard {
+        &self.heard
     }
 
     fn view(&self, stream: StreamId) -> Result<View, ChunkError> {
@@ -189,6 +198,10 @@ impl Replica {
     }
 
     fn apply_chunk(&mut self, view: View, chunk: Chunk<'_>) -> Result<(), ChunkError> {
+        if chunk.kind == ChunkKind::Events {
+            let topics_count = self.entities.schema().topics().len();
+            return self.heard.read(chunk.stream, topics_count, &mut { chunk.body });
+        }
         if chunk.kind == ChunkKind::Snapshot {
             match view {
                 View::Room => self.entities.clear(),

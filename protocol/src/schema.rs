@@ -3,7 +3,7 @@
 //! The description travels in `Joined`. A client reads the server's layout by field name, so a
 //! server that adds, drops or reorders fields does not corrupt anybody.
 
-use crate::ids::ComponentId;
+use crate::ids::{ComponentId, TopicId};
 use crate::limits;
 use crate::quantise::{Mode, Quantiser};
 
@@ -130,6 +130,20 @@ pub enum Scope {
     Owner,
 }
 
+/// Which clients may write something. The server's own logic always may.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum WritePolicy {
+    /// None.
+    #[default]
+    Server,
+    /// The member that owns the entity.
+    Owner,
+    /// Every member.
+    Members,
+    /// The room's host.
+    Host,
+}
+
 /// One component of a room. Its id is its position in the schema.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ComponentDesc {
@@ -139,6 +153,11 @@ pub struct ComponentDesc {
     pub kind: Kind,
     /// Who receives them.
     pub scope: Scope,
+    /// Who may write them.
+    pub write: WritePolicy,
+    /// Whether the key `parent` of these props, an entity, makes a tree of the entities. The
+    /// server refuses what would close a cycle; the key `order` sorts children.
+    pub tree: bool,
 }
 
 impl ComponentDesc {
@@ -148,26 +167,62 @@ impl ComponentDesc {
     /// See [`RowLayout::new`].
     pub fn packed(name: &str, fields: Vec<FieldDesc>) -> Result<Self, SchemaError> {
         let kind = Kind::Packed(RowLayout::new(fields)?);
-        Ok(Self { name: name.into(), kind, scope: Scope::Room })
+        Ok(Self::new(name, kind))
     }
 
     /// An opaque component for everyone in the room.
     #[must_use]
     pub fn opaque(name: &str, content_type: &str, value_bytes_max: usize) -> Self {
         let kind = Kind::Opaque { content_type: content_type.into(), value_bytes_max };
-        Self { name: name.into(), kind, scope: Scope::Room }
+        Self::new(name, kind)
     }
 
     /// A props component for everyone in the room.
     #[must_use]
     pub fn props(name: &str) -> Self {
-        Self { name: name.into(), kind: Kind::Props, scope: Scope::Room }
+        Self::new(name, Kind::Props)
+    }
+
+    fn new(name: &str, kind: Kind) -> Self {
+        let (scope, write) = (Scope::default(), WritePolicy::default());
+        Self { name: name.into(), kind, scope, write, tree: false }
     }
 
     /// The same component, sent only to the member that owns the entity.
     #[must_use]
     pub fn for_owner(self) -> Self {
         Self { scope: Scope::Owner, ..self }
+    }
+
+    /// The same component, which those clients may write.
+    #[must_use]
+    pub fn writable_by(self, write: WritePolicy) -> Self {
+        Self { write, ..self }
+    }
+
+    /// The same props, as the places of entities in a tree.
+    #[must_use]
+    pub fn as_tree(self) -> Self {
+        Self { tree: true, ..self }
+    }
+}
+
+/// One topic of a room's events. Its id is its position in the schema.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicDesc {
+    /// What clients look the topic up by.
+    pub name: Box<str>,
+    /// Who may publish: [`WritePolicy::Owner`] has no meaning here and means nobody.
+    pub publish: WritePolicy,
+    /// Whether those who join later get the events that are still kept.
+    pub history: bool,
+}
+
+impl TopicDesc {
+    /// A topic on which every member may publish, without history.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into(), publish: WritePolicy::Members, history: false }
     }
 }
 
@@ -195,6 +250,12 @@ pub enum SchemaError {
     /// An opaque component whose values could be longer than [`limits::OPAQUE_BYTES_MAX`].
     #[error("an opaque value has at most {} bytes", limits::OPAQUE_BYTES_MAX)]
     OpaqueTooLong,
+    /// More topics than [`limits::TOPICS_MAX`].
+    #[error("a room has at most {} topics", limits::TOPICS_MAX)]
+    TooManyTopics,
+    /// A tree that is not made of props everybody sees.
+    #[error("a tree is a props component with the scope of the room")]
+    BadTree,
 }
 
 /// Everything a client must know to read a room's state and to write its inputs.
@@ -202,6 +263,8 @@ pub enum SchemaError {
 pub struct RoomSchema {
     components: Vec<ComponentDesc>,
     input: RowLayout,
+    topics: Vec<TopicDesc>,
+    entities: WritePolicy,
 }
 
 impl RoomSchema {
@@ -214,6 +277,9 @@ impl RoomSchema {
             return Err(SchemaError::TooManyComponents);
         }
         check_names(components.iter().map(|c| &*c.name))?;
+        if components.iter().any(|c| c.tree && (c.kind != Kind::Props || c.scope != Scope::Room)) {
+            return Err(SchemaError::BadTree);
+        }
         if components.iter().any(|c| {
             matches!(c.kind, Kind::Opaque { value_bytes_max, .. }
                 if value_bytes_max > limits::OPAQUE_BYTES_MAX)
@@ -231,7 +297,26 @@ impl RoomSchema {
         if input.row_bytes() > limits::INPUT_ROW_BYTES_MAX {
             return Err(SchemaError::InputTooLong);
         }
-        Ok(Self { components, input })
+        Ok(Self { components, input, topics: Vec::new(), entities: WritePolicy::Server })
+    }
+
+    /// The same room, with topics.
+    ///
+    /// # Errors
+    /// [`SchemaError::TooManyTopics`] or [`SchemaError::BadName`].
+    pub fn with_topics(self, topics: Vec<TopicDesc>) -> Result<Self, SchemaError> {
+        if topics.len() > limits::TOPICS_MAX {
+            return Err(SchemaError::TooManyTopics);
+        }
+        check_names(topics.iter().map(|topic| &*topic.name))?;
+        Ok(Self { topics, ..self })
+    }
+
+    /// The same room, in which those clients may add and remove entities that belong to the
+    /// room. Unless it is [`WritePolicy::Server`], every member may add entities of its own.
+    #[must_use]
+    pub fn with_entities_by(self, entities: WritePolicy) -> Self {
+        Self { entities, ..self }
     }
 
     /// All components; a component's id is its position.
@@ -244,6 +329,25 @@ impl RoomSchema {
     #[must_use]
     pub fn input(&self) -> &RowLayout {
         &self.input
+    }
+
+    /// All topics; a topic's id is its position.
+    #[must_use]
+    pub fn topics(&self) -> &[TopicDesc] {
+        &self.topics
+    }
+
+    /// Looks a topic up by name.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<TopicId> {
+        let position = self.topics.iter().position(|topic| &*topic.name == name)?;
+        u16::try_from(position).ok().map(TopicId)
+    }
+
+    /// Which clients may add and remove entities that belong to the room.
+    #[must_use]
+    pub fn entities_by(&self) -> WritePolicy {
+        self.entities
     }
 
     /// Looks a component up by name.

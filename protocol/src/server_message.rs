@@ -3,17 +3,15 @@
 //! Rooms do not encode a `Delta` here, but with [`crate::delta_prefix`], which shares nearly all
 //! of it between members.
 
-use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, Vector, VerifierOptions, WIPOffset};
+mod schema_table;
+
+use flatbuffers::{FlatBufferBuilder, Vector, VerifierOptions, WIPOffset};
 
 use crate::client_message::{DecodeError, verified};
 use crate::generated::wire;
-use crate::ids::{EntityId, InputSeq, MemberId, Tick};
+use crate::ids::{EntityId, InputSeq, MemberId, OpId, Tick};
 use crate::limits;
-use crate::quantise::Mode;
-use crate::schema::{
-    ComponentDesc, FieldDesc, FieldType, Interpolation, Kind, RoomSchema, RowLayout, SchemaError,
-    Scope,
-};
+use crate::schema::RoomSchema;
 use crate::time::Timestamp;
 
 /// One message of the server.
@@ -29,6 +27,13 @@ pub enum ServerMessage<'a> {
     Refused(Refused<'a>),
     /// The seat was given back as asked.
     Left,
+    /// What the client wrote or published takes effect.
+    Accepted(Accepted),
+    /// The server stops: close, and come back later.
+    GoAway {
+        /// When to come back, in milliseconds from now. Each client is told another moment.
+        retry_ms: u32,
+    },
     /// A kind of message this version does not know: ignored and counted.
     Unknown(u8),
 }
@@ -53,7 +58,8 @@ pub struct Joined {
 pub struct RoomClock {
     /// When tick 0 would have been due, on the server's clock.
     pub epoch: Timestamp,
-    /// Microseconds from one tick to the next.
+    /// Microseconds from one tick to the next; 0 in a room that has no rate and ticks when
+    /// something changed.
     pub tick_us: u32,
     /// State is sent every this many ticks.
     pub send_every: u8,
@@ -112,6 +118,19 @@ pub struct Refused<'a> {
     pub message: &'a str,
     /// When to try again, in milliseconds; 0 means that trying again will not help.
     pub retry_ms: u32,
+    /// Which write or publication; [`OpId::NONE`] when it was something else or had no number.
+    pub op: OpId,
+}
+
+/// A write or publication that takes effect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Accepted {
+    /// Which one.
+    pub op: OpId,
+    /// The tick whose state shows it.
+    pub tick: Tick,
+    /// The entities it added, in the order of its enters.
+    pub entities: Vec<EntityId>,
 }
 
 /// Why a client does not get what it asked for.
@@ -133,9 +152,17 @@ pub enum RefusalCode {
     NotJoined,
     /// The room's logic said no.
     Denied,
+    /// The policy of a component, a topic or of entities does not let this member.
+    NotAllowed,
+    /// Something a conditional write touches changed since.
+    Conflict,
+    /// The write does not fit the room: an entity that is gone, a value over a limit, a cycle.
+    Invalid,
+    /// Too much happened in this tick; try again after the next.
+    Busy,
 }
 
-const REFUSAL_CODES: [(RefusalCode, wire::RefusalCode); 8] = [
+const REFUSAL_CODES: [(RefusalCode, wire::RefusalCode); 12] = [
     (RefusalCode::UnknownRoomType, wire::RefusalCode::UnknownRoomType),
     (RefusalCode::BadRoomName, wire::RefusalCode::BadRoomName),
     (RefusalCode::BadOptions, wire::RefusalCode::BadOptions),
@@ -144,35 +171,11 @@ const REFUSAL_CODES: [(RefusalCode, wire::RefusalCode); 8] = [
     (RefusalCode::AlreadyJoined, wire::RefusalCode::AlreadyJoined),
     (RefusalCode::NotJoined, wire::RefusalCode::NotJoined),
     (RefusalCode::Denied, wire::RefusalCode::Denied),
+    (RefusalCode::NotAllowed, wire::RefusalCode::NotAllowed),
+    (RefusalCode::Conflict, wire::RefusalCode::Conflict),
+    (RefusalCode::Invalid, wire::RefusalCode::Invalid),
+    (RefusalCode::Busy, wire::RefusalCode::Busy),
 ];
-
-const FIELD_TYPES: [(FieldType, wire::FieldType); 13] = [
-    (FieldType::U8, wire::FieldType::U8),
-    (FieldType::I8, wire::FieldType::I8),
-    (FieldType::U16, wire::FieldType::U16),
-    (FieldType::I16, wire::FieldType::I16),
-    (FieldType::U32, wire::FieldType::U32),
-    (FieldType::I32, wire::FieldType::I32),
-    (FieldType::F32, wire::FieldType::F32),
-    (FieldType::Bool, wire::FieldType::Bool),
-    (FieldType::Quant8, wire::FieldType::Quant8),
-    (FieldType::Quant16, wire::FieldType::Quant16),
-    (FieldType::Quant24, wire::FieldType::Quant24),
-    (FieldType::Quant32, wire::FieldType::Quant32),
-    (FieldType::EntityRef, wire::FieldType::EntityRef),
-];
-
-const MODES: [(Mode, wire::QuantMode); 2] =
-    [(Mode::Clamp, wire::QuantMode::Clamp), (Mode::Wrap, wire::QuantMode::Wrap)];
-
-const INTERPOLATIONS: [(Interpolation, wire::Interpolation); 3] = [
-    (Interpolation::Step, wire::Interpolation::Step),
-    (Interpolation::Linear, wire::Interpolation::Linear),
-    (Interpolation::Angle, wire::Interpolation::Angle),
-];
-
-const SCOPES: [(Scope, wire::Scope); 2] =
-    [(Scope::Room, wire::Scope::Room), (Scope::Owner, wire::Scope::Owner)];
 
 fn to_wire<A: Copy + PartialEq, B: Copy>(table: &[(A, B)], value: A) -> B {
     table.iter().find(|(ours, _)| *ours == value).expect("the table lists every variant").1
@@ -225,12 +228,20 @@ impl ServerEncoder {
                     code: to_wire(&REFUSAL_CODES, refused.code),
                     message: Some(b.create_string(refused.message)),
                     retry_ms: refused.retry_ms,
+                    op: refused.op.0,
                 };
                 (wire::ServerBody::Refused, wire::Refused::create(b, &args).as_union_value())
             }
             ServerMessage::Left => {
                 let left = wire::Left::create(b, &wire::LeftArgs {});
                 (wire::ServerBody::Left, left.as_union_value())
+            }
+            ServerMessage::Accepted(accepted) => {
+                (wire::ServerBody::Accepted, put_accepted(b, accepted).as_union_value())
+            }
+            ServerMessage::GoAway { retry_ms } => {
+                let args = wire::GoAwayArgs { retry_ms: *retry_ms };
+                (wire::ServerBody::GoAway, wire::GoAway::create(b, &args).as_union_value())
             }
             ServerMessage::Unknown(tag) => {
                 let empty = wire::Left::create(b, &wire::LeftArgs {});
@@ -261,13 +272,15 @@ fn put_delta<'a>(
     wire::Delta::create(b, &args)
 }
 
+fn put_accepted(b: &mut Builder, accepted: &Accepted) -> WIPOffset<wire::Accepted<'static>> {
+    let entities = accepted.entities.iter().map(|entity| entity.0);
+    let entities = (!accepted.entities.is_empty()).then(|| b.create_vector_from_iter(entities));
+    let args = wire::AcceptedArgs { op: accepted.op.0, tick: accepted.tick.0, entities };
+    wire::Accepted::create(b, &args)
+}
+
 fn put_joined(b: &mut Builder, joined: &Joined) -> WIPOffset<wire::Joined<'static>> {
-    let components: Vec<_> =
-        joined.schema.components().iter().map(|desc| put_component(b, desc)).collect();
-    let components = b.create_vector(&components);
-    let input = put_fields(b, joined.schema.input());
-    let schema = wire::RoomSchemaArgs { components: Some(components), input: Some(input) };
-    let schema = wire::RoomSchema::create(b, &schema);
+    let schema = schema_table::put_schema(b, &joined.schema);
     let args = wire::JoinedArgs {
         member: joined.member.0,
         entity: joined.entity.0,
@@ -278,47 +291,6 @@ fn put_joined(b: &mut Builder, joined: &Joined) -> WIPOffset<wire::Joined<'stati
         schema: Some(schema),
     };
     wire::Joined::create(b, &args)
-}
-
-fn put_component(b: &mut Builder, desc: &ComponentDesc) -> WIPOffset<wire::ComponentDesc<'static>> {
-    let mut args = wire::ComponentDescArgs {
-        name: Some(b.create_string(&desc.name)),
-        scope: to_wire(&SCOPES, desc.scope),
-        ..wire::ComponentDescArgs::default()
-    };
-    match &desc.kind {
-        Kind::Packed(layout) => {
-            args.kind = wire::ComponentKind::Packed;
-            args.fields = Some(put_fields(b, layout));
-        }
-        Kind::Opaque { content_type, value_bytes_max } => {
-            args.kind = wire::ComponentKind::Opaque;
-            args.content_type = Some(b.create_string(content_type));
-            args.value_bytes_max = *value_bytes_max as u32;
-        }
-        Kind::Props => args.kind = wire::ComponentKind::Props,
-    }
-    wire::ComponentDesc::create(b, &args)
-}
-
-type FieldVector<'a> = Vector<'a, ForwardsUOffset<wire::FieldDesc<'a>>>;
-
-fn put_fields(b: &mut Builder, layout: &RowLayout) -> WIPOffset<FieldVector<'static>> {
-    let fields: Vec<_> = layout
-        .fields()
-        .map(|field| {
-            let args = wire::FieldDescArgs {
-                name: Some(b.create_string(&field.name)),
-                type_: to_wire(&FIELD_TYPES, field.field_type),
-                mode: to_wire(&MODES, field.mode),
-                min: field.min,
-                max: field.max,
-                interpolation: to_wire(&INTERPOLATIONS, field.interpolation),
-            };
-            wire::FieldDesc::create(b, &args)
-        })
-        .collect();
-    b.create_vector(&fields)
 }
 
 // ---- decoding ----------------------------------------------------------------------------------
@@ -354,6 +326,12 @@ impl<'a> ServerMessage<'a> {
                 envelope.body_as_refused().map(decode_refused).transpose()?
             }
             wire::ServerBody::Left => Some(Self::Left),
+            wire::ServerBody::Accepted => {
+                envelope.body_as_accepted().map(decode_accepted).transpose()?
+            }
+            wire::ServerBody::GoAway => envelope
+                .body_as_go_away()
+                .map(|go_away| Self::GoAway { retry_ms: go_away.retry_ms() }),
             // "No union": a kind that no version has, whatever the bytes behind it.
             wire::ServerBody::NONE => None,
             // A newer server's message; its bytes were not looked into.
@@ -380,13 +358,21 @@ fn decode_refused(refused: wire::Refused<'_>) -> Result<ServerMessage<'_>, Decod
         code: from_wire(&REFUSAL_CODES, refused.code(), "code")?,
         message: refused.message(),
         retry_ms: refused.retry_ms(),
+        op: OpId(refused.op()),
     }))
 }
 
+fn decode_accepted(accepted: wire::Accepted<'_>) -> Result<ServerMessage<'_>, DecodeError> {
+    let entities = accepted.entities().map(|ids| ids.iter().map(EntityId).collect());
+    let entities: Vec<EntityId> = entities.unwrap_or_default();
+    if entities.iter().any(|entity| entity.0 >= limits::ENTITY_ID_MAX) {
+        return Err(DecodeError::OutOfRange("entities"));
+    }
+    let (op, tick) = (OpId(accepted.op()), Tick(accepted.tick()));
+    Ok(ServerMessage::Accepted(Accepted { op, tick, entities }))
+}
+
 fn decode_joined(joined: wire::Joined<'_>) -> Result<Joined, DecodeError> {
-    let schema = joined.schema();
-    let components = schema.components().iter().map(decode_component).collect::<Result<_, _>>()?;
-    let input = decode_fields(schema.input())?;
     if joined.entity() >= limits::ENTITY_ID_MAX {
         return Err(DecodeError::OutOfRange("entity"));
     }
@@ -395,7 +381,7 @@ fn decode_joined(joined: wire::Joined<'_>) -> Result<Joined, DecodeError> {
         tick_us: joined.tick_us(),
         send_every: joined.send_every(),
     };
-    if clock.tick_us == 0 || clock.send_every == 0 {
+    if clock.send_every == 0 {
         return Err(DecodeError::OutOfRange("clock"));
     }
     Ok(Joined {
@@ -403,50 +389,14 @@ fn decode_joined(joined: wire::Joined<'_>) -> Result<Joined, DecodeError> {
         entity: EntityId(joined.entity()),
         clock,
         tick: Tick(joined.tick()),
-        schema: RoomSchema::new(components, input).map_err(bad_schema)?,
+        schema: schema_table::decode_schema(joined.schema())?,
     })
-}
-
-fn bad_schema(_: SchemaError) -> DecodeError {
-    DecodeError::OutOfRange("schema")
-}
-
-fn decode_component(desc: wire::ComponentDesc<'_>) -> Result<ComponentDesc, DecodeError> {
-    let kind = match desc.kind() {
-        wire::ComponentKind::Packed => {
-            let fields = desc.fields().map(decode_fields).transpose()?.unwrap_or_default();
-            Kind::Packed(RowLayout::new(fields).map_err(bad_schema)?)
-        }
-        wire::ComponentKind::Opaque => Kind::Opaque {
-            content_type: desc.content_type().unwrap_or_default().into(),
-            value_bytes_max: desc.value_bytes_max() as usize,
-        },
-        wire::ComponentKind::Props => Kind::Props,
-        _ => return Err(DecodeError::OutOfRange("kind")),
-    };
-    let scope = from_wire(&SCOPES, desc.scope(), "scope")?;
-    Ok(ComponentDesc { name: desc.name().into(), kind, scope })
-}
-
-fn decode_fields(fields: FieldVector<'_>) -> Result<Vec<FieldDesc>, DecodeError> {
-    fields
-        .iter()
-        .map(|field| {
-            Ok(FieldDesc {
-                name: field.name().into(),
-                field_type: from_wire(&FIELD_TYPES, field.type_(), "type")?,
-                mode: from_wire(&MODES, field.mode(), "mode")?,
-                min: field.min(),
-                max: field.max(),
-                interpolation: from_wire(&INTERPOLATIONS, field.interpolation(), "interpolation")?,
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::{ComponentDesc, FieldDesc, FieldType, TopicDesc, WritePolicy};
 
     fn joined() -> Joined {
         let body = vec![
@@ -456,15 +406,24 @@ mod tests {
         let components = vec![
             ComponentDesc::packed("body", body).expect("layout"),
             ComponentDesc::opaque("map", "application/json", 1000),
-            ComponentDesc::props("profile").for_owner(),
+            ComponentDesc::props("profile").for_owner().writable_by(WritePolicy::Owner),
+            ComponentDesc::props("layer").as_tree().writable_by(WritePolicy::Host),
+        ];
+        let topics = vec![
+            TopicDesc::new("chat"),
+            TopicDesc { publish: WritePolicy::Host, history: true, ..TopicDesc::new("news") },
         ];
         let input = vec![FieldDesc::new("buttons", FieldType::U8)];
+        let schema = RoomSchema::new(components, input).expect("schema");
         Joined {
             member: MemberId(7),
             entity: EntityId(12),
             clock: RoomClock { epoch: Timestamp(1 << 40), tick_us: 50_000, send_every: 2 },
             tick: Tick(3),
-            schema: RoomSchema::new(components, input).expect("schema"),
+            schema: schema
+                .with_topics(topics)
+                .expect("topics")
+                .with_entities_by(WritePolicy::Members),
         }
     }
 
@@ -484,8 +443,15 @@ mod tests {
                 code: RefusalCode::RoomFull,
                 message: "full",
                 retry_ms: 1000,
+                op: OpId(4),
             }),
             ServerMessage::Left,
+            ServerMessage::Accepted(Accepted {
+                op: OpId(9),
+                tick: Tick(7),
+                entities: vec![EntityId(1), EntityId(limits::ENTITY_ID_MAX - 1)],
+            }),
+            ServerMessage::GoAway { retry_ms: 1234 },
             ServerMessage::Unknown(99),
         ];
         let mut encoder = ServerEncoder::default();
@@ -510,7 +476,6 @@ mod tests {
         for (field, joined) in [
             ("entity", Joined { entity: entity_max, ..joined.clone() }),
             ("entity", Joined { entity: EntityId(u32::MAX), ..joined.clone() }),
-            ("clock", Joined { clock: RoomClock { tick_us: 0, ..clock }, ..joined.clone() }),
             ("clock", Joined { clock: RoomClock { send_every: 0, ..clock }, ..joined.clone() }),
         ] {
             let message = ServerMessage::Joined(joined);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::{MemberId, RoomKey};
+use tickloom_protocol::ids::{MemberId, OpId, RoomKey};
 use tickloom_protocol::link::{Link, binary_frame};
 use tickloom_protocol::server_message::{RefusalCode, Refused, ServerEncoder, ServerMessage};
 use tickloom_protocol::time::Timestamp;
@@ -154,19 +154,34 @@ impl Session {
         self.outbox.push(binary_frame(encoder.encode(message)));
     }
 
-    /// Says no; the connection stays usable for another try.
+    /// Says no to a join; the connection stays usable for another try.
     pub(crate) fn refuse(&mut self, encoder: &mut ServerEncoder, code: RefusalCode, message: &str) {
+        self.refusals += 1;
+        self.refuse_op(encoder, OpId::NONE, code, message);
+    }
+
+    /// Says no to a write or a publication.
+    pub(crate) fn refuse_op(
+        &mut self,
+        encoder: &mut ServerEncoder,
+        op: OpId,
+        code: RefusalCode,
+        message: &str,
+    ) {
         let retry_ms = match code {
             RefusalCode::RoomFull | RefusalCode::ServerFull => 1_000,
+            RefusalCode::Busy => 100,
             RefusalCode::UnknownRoomType
             | RefusalCode::BadRoomName
             | RefusalCode::BadOptions
             | RefusalCode::AlreadyJoined
             | RefusalCode::NotJoined
-            | RefusalCode::Denied => 0,
+            | RefusalCode::Denied
+            | RefusalCode::NotAllowed
+            | RefusalCode::Conflict
+            | RefusalCode::Invalid => 0,
         };
-        self.refusals += 1;
-        self.send(encoder, &ServerMessage::Refused(Refused { code, message, retry_ms }));
+        self.send(encoder, &ServerMessage::Refused(Refused { code, message, retry_ms, op }));
     }
 
     /// Sends a close frame if that still has a meaning, and stops listening.

@@ -165,7 +165,10 @@ impl Double {
                 let sync = TimeSync { client_us, server: now, tick, epoch };
                 self.send(member, &ServerMessage::TimeSync(sync));
             }
-            ClientMessage::Leave | ClientMessage::Unknown(_) => {}
+            ClientMessage::Leave
+            | ClientMessage::Write(_)
+            | ClientMessage::Publish(_)
+            | ClientMessage::Unknown(_) => {}
         }
     }
 

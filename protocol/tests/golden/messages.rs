@@ -3,7 +3,7 @@
 use flatbuffers::FlatBufferBuilder;
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
 use tickloom_protocol::delta_prefix::DeltaPrefix;
-use tickloom_protocol::ids::{EntityId, InputSeq, Tick};
+use tickloom_protocol::ids::{EntityId, InputSeq, OpId, Tick};
 use tickloom_protocol::server_message::{
     Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerEncoder, ServerMessage,
     TimeSync,
@@ -63,8 +63,12 @@ fn messages_of_a_server_are_frozen() {
         tick: Tick(10),
         epoch: Timestamp(1 << 40),
     };
-    let refused =
-        Refused { code: RefusalCode::RoomFull, message: "the room is full", retry_ms: 2000 };
+    let refused = Refused {
+        code: RefusalCode::RoomFull,
+        message: "the room is full",
+        retry_ms: 2000,
+        op: OpId::NONE,
+    };
     let head = DeltaHead { tick: Tick(9), base: Tick(8), ack: InputSeq(1001), margin: -3 };
     let rows = [
         ("server-joined.bin", ServerMessage::Joined(joined)),

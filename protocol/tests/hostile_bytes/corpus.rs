@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tickloom_protocol::chunks::{ChunkKind, Value, put_chunk};
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
 use tickloom_protocol::entities::{Entities, View};
-use tickloom_protocol::ids::{ComponentId, EntityId, InputSeq, MemberId, StreamId, Tick};
+use tickloom_protocol::ids::{ComponentId, EntityId, InputSeq, MemberId, OpId, StreamId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::{End, put_binary_header};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
@@ -141,7 +141,8 @@ pub fn server_messages() -> Vec<Vec<u8>> {
         messages.push(encoder.encode(&message).to_vec());
     }
     let sync = TimeSync { client_us: 1, server: Timestamp(2), tick: Tick(3), epoch: Timestamp(4) };
-    let refused = Refused { code: RefusalCode::RoomFull, message: "full", retry_ms: 1 };
+    let refused =
+        Refused { code: RefusalCode::RoomFull, message: "full", retry_ms: 1, op: OpId(2) };
     for message in [
         ServerMessage::TimeSync(sync),
         ServerMessage::Refused(refused),

@@ -1,8 +1,8 @@
 //! What a shard does with each message of a client.
 
-use tickloom_protocol::client_message::{ClientMessage, Input, Join};
+use tickloom_protocol::client_message::{ClientMessage, Input, Join, Publish, Write};
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::{RoomKey, Tick};
+use tickloom_protocol::ids::{OpId, RoomKey, Tick};
 use tickloom_protocol::server_message::{RefusalCode, ServerMessage, TimeSync};
 use tickloom_protocol::time::Timestamp;
 
@@ -40,6 +40,12 @@ impl Shard {
                     room.handle_resync(seat.member);
                     self.metrics.resyncs += 1;
                 }
+            }
+            Ok(ClientMessage::Write(Write { op, .. })) => {
+                self.refuse_op(id, op, RefusalCode::NotAllowed, "members write nothing here");
+            }
+            Ok(ClientMessage::Publish(Publish { op, .. })) => {
+                self.refuse_op(id, op, RefusalCode::NotAllowed, "this room has no topics");
             }
             Ok(ClientMessage::Unknown(_)) => self.metrics.messages_unknown += 1,
             Err(error) => self.close(now, id, &CloseReason::from(error)),
@@ -173,6 +179,13 @@ impl Shard {
         session.refuse(&mut self.encoder, code, message);
         if session.refusals > REFUSALS_MAX {
             self.close(now, id, &CloseReason::TOO_MANY_JOINS);
+        }
+    }
+
+    fn refuse_op(&mut self, id: SessionId, op: OpId, code: RefusalCode, message: &str) {
+        self.metrics.refusals += 1;
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.refuse_op(&mut self.encoder, op, code, message);
         }
     }
 }

@@ -100,7 +100,9 @@ impl Honest {
                     }
                 }
                 ClientEvent::Left => self.asked_to_leave = false,
-                ClientEvent::TimeSync(_) => {}
+                ClientEvent::TimeSync(_)
+                | ClientEvent::Accepted(_)
+                | ClientEvent::GoAway { .. } => {}
                 ClientEvent::Closed(reason) => {
                     assert!(self.leaving, "an honest client was closed: {reason}");
                     return false;

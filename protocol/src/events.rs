@@ -1,0 +1,173 @@
+//! What was said in a room, as one member hears it: in order, without repeats, and with a count of
+//! what was missed.
+//!
+//! State is what is; a member that falls behind is brought to the newest and misses nothing. Events
+//! are what was said; a room keeps a bounded number of them, so a member that falls far behind
+//! misses some. The numbers of a stream's events have no holes, so a member counts by itself.
+
+use std::ops::Range;
+
+use crate::chunks::{ChunkError, Reader, Said};
+use crate::ids::{EventSeq, MemberId, StreamId, TopicId};
+
+/// One event. Those of [`StreamId::MEMBER`] were said to this member and not to everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Event<'a> {
+    /// To everybody or to this member.
+    pub stream: StreamId,
+    /// Its number on the stream.
+    pub seq: EventSeq,
+    /// On which topic.
+    pub topic: TopicId,
+    /// By whom; [`MemberId::SERVER`] when the room's logic said it.
+    pub from: MemberId,
+    /// What.
+    pub body: &'a [u8],
+}
+
+/// The events of the delta applied last.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    room: Position,
+    member: Position,
+    entries: Vec<Entry>,
+    bodies: Vec<u8>,
+}
+
+/// Where a member is on one stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    /// The number of the event it expects next; 0 before it has heard of any.
+    next: u64,
+    lost: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    stream: StreamId,
+    seq: EventSeq,
+    topic: TopicId,
+    from: MemberId,
+    body: Range<usize>,
+}
+
+impl Heard {
+    /// Forgets the events of the delta before.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.bodies.clear();
+    }
+
+    /// Takes in the body of an events chunk.
+    pub(crate) fn read(
+        &mut self,
+        stream: StreamId,
+        topics_count: usize,
+        body: &mut Reader<'_>,
+    ) -> Result<(), ChunkError> {
+        let mut seq = body.varint64()?;
+        let position = if stream == StreamId::ROOM { &mut self.room } else { &mut self.member };
+        if position.next == 0 {
+            // What was said before the member came is history and not lost.
+            position.next = seq;
+        }
+        position.lost += seq.saturating_sub(position.next);
+        position.next = position.next.max(seq);
+        while let Some(Said { topic, from, body: bytes }) = body.event()? {
+            if topic.index() >= topics_count {
+                return Err(ChunkError::BadEvent);
+            }
+            // Below it are events that a snapshot repeats for those who come new.
+            if seq == position.next {
+                let start = self.bodies.len();
+                self.bodies.extend_from_slice(bytes);
+                let body = start..self.bodies.len();
+                self.entries.push(Entry { stream, seq: EventSeq(seq), topic, from, body });
+                position.next = seq.saturating_add(1);
+            }
+            seq = seq.saturating_add(1);
+        }
+        if body.is_empty() { Ok(()) } else { Err(ChunkError::AfterEvents) }
+    }
+
+    /// The events of the delta applied last, each stream in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Event<'_>> {
+        self.entries.iter().map(|entry| Event {
+            stream: entry.stream,
+            seq: entry.seq,
+            topic: entry.topic,
+            from: entry.from,
+            body: &self.bodies[entry.body.clone()],
+        })
+    }
+
+    /// How many events the room no longer had when this member was ready for them, since it came.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.room.lost + self.member.lost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunks::{put_event, put_varint64};
+
+    fn chunk(first: u64, bodies: &[&str]) -> Vec<u8> {
+        let mut body = Vec::new();
+        put_varint64(&mut body, first);
+        for text in bodies {
+            put_event(&mut body, TopicId(1), MemberId(3), text.as_bytes());
+        }
+        body.push(0);
+        body
+    }
+
+    #[test]
+    fn events_come_once_and_in_order_and_holes_are_counted() {
+        let mut heard = Heard::default();
+        for (first, bodies, expected, lost) in [
+            (5, &["a", "b"][..], &[5, 6][..], 0),
+            (7, &["c"], &[7], 0),
+            // A snapshot repeats what is kept.
+            (6, &["b", "c", "d"], &[8], 0),
+            (9, &[], &[], 0),
+            (12, &["x"], &[12], 3),
+            (20, &[], &[], 10),
+        ] {
+            heard.clear();
+            let bytes = chunk(first, bodies);
+            heard.read(StreamId::ROOM, 2, &mut Reader::new(&bytes)).expect("a chunk");
+            let seqs: Vec<u64> = heard.iter().map(|event| event.seq.0).collect();
+            assert_eq!((seqs.as_slice(), heard.lost()), (expected, lost), "from {first}");
+        }
+    }
+
+    #[test]
+    fn events_of_the_two_streams_are_numbered_apart() {
+        let mut heard = Heard::default();
+        for (stream, first) in [(StreamId::ROOM, 9), (StreamId::MEMBER, 1), (StreamId::MEMBER, 2)] {
+            let bytes = chunk(first, &["x"]);
+            heard.read(stream, 2, &mut Reader::new(&bytes)).expect("a chunk");
+        }
+        assert_eq!((heard.iter().len(), heard.lost()), (3, 0));
+    }
+
+    #[test]
+    fn what_is_no_list_of_events_is_malformed() {
+        let long = vec![0; crate::limits::EVENT_BYTES_MAX + 1];
+        let mut too_long = vec![1];
+        put_event(&mut too_long, TopicId(0), MemberId(0), &long);
+        for (name, bytes, error) in [
+            ("nothing", vec![], ChunkError::Truncated),
+            ("no end", vec![1, 1, 0, 0], ChunkError::Truncated),
+            ("topic 2 of 2", vec![1, 3, 0, 0, 0], ChunkError::BadEvent),
+            ("bytes behind", vec![1, 0, 0], ChunkError::AfterEvents),
+            ("a body over the limit", too_long, ChunkError::BadEvent),
+        ] {
+            let mut heard = Heard::default();
+            let result = heard.read(StreamId::ROOM, 2, &mut Reader::new(&bytes));
+            assert_eq!(result, Err(error), "{name}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! A room's schema as the tables of `Joined`, and back.
+
+use flatbuffers::{ForwardsUOffset, Vector, WIPOffset};
+
+use super::{Builder, from_wire, to_wire};
+use crate::client_message::DecodeError;
+use crate::generated::wire;
+use crate::quantise::Mode;
+use crate::schema::{
+    ComponentDesc, FieldDesc, FieldType, Interpolation, Kind, RoomSchema, RowLayout, SchemaError,
+    Scope, TopicDesc, WritePolicy,
+};
+
+const FIELD_TYPES: [(FieldType, wire::FieldType); 13] = [
+    (FieldType::U8, wire::FieldType::U8),
+    (FieldType::I8, wire::FieldType::I8),
+    (FieldType::U16, wire::FieldType::U16),
+    (FieldType::I16, wire::FieldType::I16),
+    (FieldType::U32, wire::FieldType::U32),
+    (FieldType::I32, wire::FieldType::I32),
+    (FieldType::F32, wire::FieldType::F32),
+    (FieldType::Bool, wire::FieldType::Bool),
+    (FieldType::Quant8, wire::FieldType::Quant8),
+    (FieldType::Quant16, wire::FieldType::Quant16),
+    (FieldType::Quant24, wire::FieldType::Quant24),
+    (FieldType::Quant32, wire::FieldType::Quant32),
+    (FieldType::EntityRef, wire::FieldType::EntityRef),
+];
+
+const MODES: [(Mode, wire::QuantMode); 2] =
+    [(Mode::Clamp, wire::QuantMode::Clamp), (Mode::Wrap, wire::QuantMode::Wrap)];
+
+const INTERPOLATIONS: [(Interpolation, wire::Interpolation); 3] = [
+    (Interpolation::Step, wire::Interpolation::Step),
+    (Interpolation::Linear, wire::Interpolation::Linear),
+    (Interpolation::Angle, wire::Interpolation::Angle),
+];
+
+const SCOPES: [(Scope, wire::Scope); 2] =
+    [(Scope::Room, wire::Scope::Room), (Scope::Owner, wire::Scope::Owner)];
+
+const WRITE_POLICIES: [(WritePolicy, wire::WritePolicy); 4] = [
+    (WritePolicy::Server, wire::WritePolicy::Server),
+    (WritePolicy::Owner, wire::WritePolicy::Owner),
+    (WritePolicy::Members, wire::WritePolicy::Members),
+    (WritePolicy::Host, wire::WritePolicy::Host),
+];
+
+pub(super) fn put_schema(
+    b: &mut Builder,
+    schema: &RoomSchema,
+) -> WIPOffset<wire::RoomSchema<'static>> {
+    let components: Vec<_> =
+        schema.components().iter().map(|desc| put_component(b, desc)).collect();
+    let components = b.create_vector(&components);
+    let input = put_fields(b, schema.input());
+    let topics: Vec<_> = schema.topics().iter().map(|desc| put_topic(b, desc)).collect();
+    let topics = (!topics.is_empty()).then(|| b.create_vector(&topics));
+    let args = wire::RoomSchemaArgs {
+        components: Some(components),
+        input: Some(input),
+        topics,
+        entities: to_wire(&WRITE_POLICIES, schema.entities_by()),
+    };
+    wire::RoomSchema::create(b, &args)
+}
+
+fn put_topic(b: &mut Builder, desc: &TopicDesc) -> WIPOffset<wire::TopicDesc<'static>> {
+    let args = wire::TopicDescArgs {
+        name: Some(b.create_string(&desc.name)),
+        publish: to_wire(&WRITE_POLICIES, desc.publish),
+        history: desc.history,
+    };
+    wire::TopicDesc::create(b, &args)
+}
+
+fn put_component(b: &mut Builder, desc: &ComponentDesc) -> WIPOffset<wire::ComponentDesc<'static>> {
+    let mut args = wire::ComponentDescArgs {
+        name: Some(b.create_string(&desc.name)),
+        scope: to_wire(&SCOPES, desc.scope),
+        write: to_wire(&WRITE_POLICIES, desc.write),
+        tree: desc.tree,
+        ..wire::ComponentDescArgs::default()
+    };
+    match &desc.kind {
+        Kind::Packed(layout) => {
+            args.kind = wire::ComponentKind::Packed;
+            args.fields = Some(put_fields(b, layout));
+        }
+        Kind::Opaque { content_type, value_bytes_max } => {
+            args.kind = wire::ComponentKind::Opaque;
+            args.content_type = Some(b.create_string(content_type));
+            args.value_bytes_max = *value_bytes_max as u32;
+        }
+        Kind::Props => args.kind = wire::ComponentKind::Props,
+    }
+    wire::ComponentDesc::create(b, &args)
+}
+
+type FieldVector<'a> = Vector<'a, ForwardsUOffset<wire::FieldDesc<'a>>>;
+
+fn put_fields(b: &mut Builder, layout: &RowLayout) -> WIPOffset<FieldVector<'static>> {
+    let fields: Vec<_> = layout
+        .fields()
+        .map(|field| {
+            let args = wire::FieldDescArgs {
+                name: Some(b.create_string(&field.name)),
+                type_: to_wire(&FIELD_TYPES, field.field_type),
+                mode: to_wire(&MODES, field.mode),
+                min: field.min,
+                max: field.max,
+                interpolation: to_wire(&INTERPOLATIONS, field.interpolation),
+            };
+            wire::FieldDesc::create(b, &args)
+        })
+        .collect();
+    b.create_vector(&fields)
+}
+
+pub(super) fn decode_schema(schema: wire::RoomSchema<'_>) -> Result<RoomSchema, DecodeError> {
+    let components = schema.components().iter().map(decode_component).collect::<Result<_, _>>()?;
+    let input = decode_fields(schema.input())?;
+    let topics = schema.topics().map(|topics| topics.iter().map(decode_topic).collect());
+    let topics: Vec<TopicDesc> = topics.transpose()?.unwrap_or_default();
+    let entities = from_wire(&WRITE_POLICIES, schema.entities(), "entities")?;
+    let schema = RoomSchema::new(components, input).and_then(|schema| schema.with_topics(topics));
+    Ok(schema.map_err(bad_schema)?.with_entities_by(entities))
+}
+
+fn decode_topic(desc: wire::TopicDesc<'_>) -> Result<TopicDesc, DecodeError> {
+    let publish = from_wire(&WRITE_POLICIES, desc.publish(), "publish")?;
+    Ok(TopicDesc { name: desc.name().into(), publish, history: desc.history() })
+}
+
+fn bad_schema(_: SchemaError) -> DecodeError {
+    DecodeError::OutOfRange("schema")
+}
+
+fn decode_component(desc: wire::ComponentDesc<'_>) -> Result<ComponentDesc, DecodeError> {
+    let kind = match desc.kind() {
+        wire::ComponentKind::Packed => {
+            let fields = desc.fields().map(decode_fields).transpose()?.unwrap_or_default();
+            Kind::Packed(RowLayout::new(fields).map_err(bad_schema)?)
+        }
+        wire::ComponentKind::Opaque => Kind::Opaque {
+            content_type: desc.content_type().unwrap_or_default().into(),
+            value_bytes_max: desc.value_bytes_max() as usize,
+        },
+        wire::ComponentKind::Props => Kind::Props,
+        _ => return Err(DecodeError::OutOfRange("kind")),
+    };
+    let scope = from_wire(&SCOPES, desc.scope(), "scope")?;
+    let write = from_wire(&WRITE_POLICIES, desc.write(), "write")?;
+    Ok(ComponentDesc { name: desc.name().into(), kind, scope, write, tree: desc.tree() })
+}
+
+fn decode_fields(fields: FieldVector<'_>) -> Result<Vec<FieldDesc>, DecodeError> {
+    fields
+        .iter()
+        .map(|field| {
+            Ok(FieldDesc {
+                name: field.name().into(),
+                field_type: from_wire(&FIELD_TYPES, field.type_(), "type")?,
+                mode: from_wire(&MODES, field.mode(), "mode")?,
+                min: field.min(),
+                max: field.max(),
+                interpolation: from_wire(&INTERPOLATIONS, field.interpolation(), "interpolation")?,
+            })
+        })
+        .collect()
+}
