@@ -11,7 +11,8 @@ use tickloom_protocol::time::Timestamp;
 use tickloom_server::config::Config;
 use tickloom_server::outbox::Outbox;
 use tickloom_server::room::arena::{Arena, BUTTON_FIRE};
-use tickloom_server::room::broadcast::{Broadcast, Occasion};
+use tickloom_server::room::broadcast::{Broadcast, Content, Occasion};
+use tickloom_server::room::events::EventLog;
 use tickloom_server::room::logic::RoomType;
 use tickloom_server::room::member::Member;
 use tickloom_server::room::state::State;
@@ -120,7 +121,7 @@ impl ArenaRoom {
     pub fn new(members_count: usize) -> Self {
         let key = RoomKey::parse("arena", "bench").expect("both names are short");
         let arena = Arena::default();
-        let mut room = Room::new(key.clone(), &arena, Timestamp::ZERO, 1);
+        let mut room = Room::new(key.clone(), &arena, &[], Timestamp::ZERO, 1).expect("a room");
         let join = PendingJoin { key, name: "player".into(), options: [].into() };
         let members: Vec<MemberId> = (0..members_count)
             .map(|index| {
@@ -159,7 +160,7 @@ impl ArenaRoom {
         for (member, row) in self.members.iter().zip(&self.rows[first..]) {
             self.room.handle_input(*member, self.seq, row);
         }
-        let now = self.room.next_due();
+        let now = self.room.next_due().expect("an arena ticks at a rate");
         let report = self.room.tick(now, &mut self.broadcast, &mut self.outboxes);
         assert_eq!((report.lateness, report.fate), (Duration::ZERO, Fate::Continues));
         self.outboxes.drain()
@@ -238,6 +239,7 @@ impl MovedState {
 pub struct MovingCrowd {
     moved: MovedState,
     members: BTreeMap<MemberId, Member>,
+    events: EventLog,
     broadcast: Broadcast,
     outboxes: MemoryOutboxes,
     sent: Tick,
@@ -251,11 +253,13 @@ impl MovingCrowd {
         let members = (0..members_count).map(|index| {
             let id = MemberId(index + 1);
             let session = SessionId { index: index.into(), generation: 0 };
-            (id, Member::new(session, moved.spawn(id)))
+            let hearing = EventLog::new(1, 1).hearing_of_newcomer(false);
+            (id, Member::new(session, moved.spawn(id), hearing, id.0.into()))
         });
         let mut crowd = Self {
             members: members.collect(),
             moved,
+            events: EventLog::new(1, 1),
             broadcast: Broadcast::default(),
             outboxes: MemoryOutboxes::new(members_count.into()),
             sent: Tick::ZERO,
@@ -278,9 +282,9 @@ impl MovingCrowd {
     /// Queues the tick for every member: this is what is measured.
     pub fn send(&mut self) {
         let occasion = Occasion { previous: self.sent, with_hash: false };
-        let state = &mut self.moved.state;
-        let sent = self.broadcast.send(state, &mut self.members, occasion, &mut self.outboxes);
+        let content = Content { state: &mut self.moved.state, events: &mut self.events };
+        let sent = self.broadcast.send(content, &mut self.members, occasion, &mut self.outboxes);
         sent.expect("the crowd fits a message");
-        self.sent = state.building();
+        self.sent = self.moved.state.building();
     }
 }

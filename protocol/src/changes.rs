@@ -35,12 +35,18 @@ impl Target {
         Self(limits::ENTITY_ID_MAX + position as u32)
     }
 
+    /// Which of the write's enters adds it; `None` for an entity that is there.
+    #[must_use]
+    pub fn position(self) -> Option<usize> {
+        self.0.checked_sub(limits::ENTITY_ID_MAX).map(|position| position as usize)
+    }
+
     /// The entity, given those that the write has added. `None` when it adds no such entity.
     #[must_use]
     pub fn resolve(self, added: &[EntityId]) -> Option<EntityId> {
-        match self.0.checked_sub(limits::ENTITY_ID_MAX) {
+        match self.position() {
             None => Some(EntityId(self.0)),
-            Some(position) => added.get(position as usize).copied(),
+            Some(position) => added.get(position).copied(),
         }
     }
 }

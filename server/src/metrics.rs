@@ -25,6 +25,8 @@ pub struct Metrics {
     pub messages_unknown: u64,
     /// Inputs that reached a room.
     pub inputs: u64,
+    /// Writes and publications that took effect.
+    pub ops: u64,
     /// Seats given.
     pub joins: u64,
     /// Joins and other requests refused.
@@ -65,6 +67,7 @@ impl Default for Metrics {
             messages: 0,
             messages_unknown: 0,
             inputs: 0,
+            ops: 0,
             joins: 0,
             refusals: 0,
             resyncs: 0,

@@ -13,6 +13,10 @@ pub struct OutboxLimits {
     pub hard_bytes_max: usize,
 }
 
+/// A slice of at least this many bytes has memory of its own; a smaller one may be a piece of
+/// something larger, such as all frames of a tick.
+pub const LARGE_BYTES_MIN: usize = 16 * 1024;
+
 /// Whether a session takes more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Backpressure {
@@ -35,13 +39,24 @@ pub struct Outbox {
     bytes: usize,
     /// Set when `bytes` passes the soft limit, cleared when the queue is empty.
     congested: bool,
+    /// How many slices at the front hold no memory but their own.
+    unshared: usize,
+    /// Its member was passed over, and is owed the state once the queue is empty.
+    owes_state: bool,
 }
 
 impl Outbox {
     /// An empty queue.
     #[must_use]
     pub fn new(limits: OutboxLimits) -> Self {
-        Self { limits, queue: VecDeque::new(), bytes: 0, congested: false }
+        Self {
+            limits,
+            queue: VecDeque::new(),
+            bytes: 0,
+            congested: false,
+            unshared: 0,
+            owes_state: false,
+        }
     }
 
     /// Queues whole frames, or the next slice of a frame whose slices are queued back to back.
@@ -83,6 +98,7 @@ impl Outbox {
             }
             sent -= front.len();
             self.queue.pop_front();
+            self.unshared = self.unshared.saturating_sub(1);
         }
         if self.queue.is_empty() {
             self.congested = false;
@@ -93,6 +109,26 @@ impl Outbox {
         }
     }
 
+    /// Copies the small slices, so that what waits here holds no memory but its own. To be called
+    /// when the socket takes no more: what is shared would stay with the slowest member.
+    pub fn unshare(&mut self) {
+        let small_bytes: usize = self.queue.range(self.unshared..).map(Bytes::len).sum();
+        if small_bytes < LARGE_BYTES_MIN {
+            let copy: Vec<u8> = self.queue.range(self.unshared..).flatten().copied().collect();
+            self.queue.truncate(self.unshared);
+            if !copy.is_empty() {
+                self.queue.push_back(Bytes::from(copy));
+            }
+        } else {
+            for slice in self.queue.range_mut(self.unshared..) {
+                if slice.len() < LARGE_BYTES_MIN {
+                    *slice = Bytes::copy_from_slice(slice);
+                }
+            }
+        }
+        self.unshared = self.queue.len();
+    }
+
     /// Whether the session takes more.
     #[must_use]
     pub fn backpressure(&self) -> Backpressure {
@@ -100,6 +136,16 @@ impl Outbox {
             return Backpressure::Overflow;
         }
         if self.congested { Backpressure::Congested } else { Backpressure::Ready }
+    }
+
+    /// Notes that its member was passed over.
+    pub fn owe_state(&mut self) {
+        self.owes_state = true;
+    }
+
+    /// Whether the queue is empty again after its member was passed over. Says so once.
+    pub fn take_owed(&mut self) -> bool {
+        self.owes_state && self.is_empty() && std::mem::take(&mut self.owes_state)
     }
 
     /// Bytes queued.
@@ -122,6 +168,7 @@ impl Outbox {
         let sum: usize = self.queue.iter().map(Bytes::len).sum();
         assert_eq!(self.bytes, sum, "bytes is the sum of the slices");
         assert!(self.queue.iter().all(|slice| !slice.is_empty()), "no slice is empty");
+        assert!(self.unshared <= self.queue.len(), "what was copied is still here");
         assert!(!self.congested || self.bytes > 0, "an empty queue is not congested");
     }
 }

@@ -15,8 +15,6 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use rustix::io::Errno;
-use rustix::thread::clock_nanosleep_absolute;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec,
 };
@@ -26,7 +24,7 @@ use crate::mail::Mail;
 use crate::mailbox::{Inbox, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::room::broadcast::BroadcastCounts;
-use crate::session::SessionId;
+use crate::session::{Reads, SessionId};
 use crate::shard::{Effect, Shard};
 
 mod accept;
@@ -73,6 +71,8 @@ pub struct Reactor {
     mailboxes: Vec<Mailbox>,
     /// Connections whose last read filled the buffer.
     ready: VecDeque<SessionId>,
+    /// The sessions to read before the next room ticks.
+    on_turn: Vec<SessionId>,
     read_buffer: Box<[u8]>,
     write_buffer: Box<[u8]>,
     writes: Option<Vec<WriteStamp>>,
@@ -155,6 +155,7 @@ impl Reactor {
             inbox,
             mailboxes,
             ready: VecDeque::new(),
+            on_turn: Vec::new(),
             read_buffer: vec![0; READ_BYTES_MAX].into(),
             write_buffer: vec![0; WRITE_BYTES_MAX].into(),
             writes: (write_stamps == WriteStamps::Keep).then(Vec::new),
@@ -179,9 +180,10 @@ impl Reactor {
             }
             self.read_ready(now);
             self.accept(now);
-            self.tick();
             self.flush_and_obey();
-            self.nap()?;
+            self.run_rooms();
+            self.shard.handle_deadlines(monotonic_now());
+            self.flush_and_obey();
         }
         Ok(ShardReport {
             metrics: self.shard.metrics().clone(),
@@ -208,19 +210,6 @@ impl Reactor {
             self.timer_due = due;
         }
         Ok(None)
-    }
-
-    /// Looks away while the shard allows it, so that what arrives meanwhile is read together and
-    /// nobody pays for waking this thread.
-    fn nap(&mut self) -> io::Result<()> {
-        let Some(until) = self.shard.poll_nap(monotonic_now()) else { return Ok(()) };
-        if !self.ready.is_empty() || self.acceptor.is_ready() {
-            return Ok(());
-        }
-        match clock_nanosleep_absolute(ClockId::Monotonic, &timespec(until)) {
-            Ok(()) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     fn handle_event(&mut self, now: Timestamp, event: &mio::event::Event) {
@@ -326,18 +315,30 @@ impl Reactor {
         }
     }
 
-    /// Ticks what is due.
-    fn tick(&mut self) {
-        let before = monotonic_now();
-        let ticks_before = self.shard.metrics().ticks;
-        self.shard.handle_timeout(before);
-        let metrics = self.shard.metrics_mut();
-        let ticks = metrics.ticks - ticks_before;
-        if ticks > 0 {
-            let elapsed = monotonic_now().saturating_since(before) / ticks as u32;
-            for _ in 0..ticks {
+    /// Gives every room that is due its turn: reads its members, ticks it, writes to its members.
+    fn run_rooms(&mut self) {
+        self.shard.list_due_rooms(monotonic_now());
+        while let Some(room) = self.shard.poll_room() {
+            let mut on_turn = std::mem::take(&mut self.on_turn);
+            on_turn.clear();
+            self.shard.sessions_on_turn(room, &mut on_turn);
+            let now = monotonic_now();
+            for id in &on_turn {
+                if self.read(now, *id) {
+                    self.ready.push_back(*id);
+                }
+            }
+            self.on_turn = on_turn;
+            let begun = monotonic_now();
+            let ticks_before = self.shard.metrics().ticks;
+            self.shard.handle_room(begun, room);
+            let metrics = self.shard.metrics_mut();
+            let ticks = metrics.ticks - ticks_before;
+            if ticks > 0 {
+                let elapsed = monotonic_now().saturating_since(begun) / ticks as u32;
                 Metrics::record(&mut metrics.tick_duration_us, elapsed);
             }
+            self.flush_and_obey();
         }
     }
 
@@ -389,10 +390,26 @@ impl Reactor {
                 },
             }
         }
+        if socket.is_blocked {
+            self.shard.handle_blocked(id);
+        }
     }
 
     fn obey(&mut self, now: Timestamp, effect: Effect) {
         match effect {
+            Effect::Read(id, reads) => {
+                if let Some(socket) = socket_mut(&mut self.sockets, id) {
+                    let interest = match reads {
+                        Reads::OnArrival => Interest::READABLE | Interest::WRITABLE,
+                        // Its end and its errors are reported all the same.
+                        Reads::OnTurn => Interest::WRITABLE,
+                    };
+                    let registry = self.poll.registry();
+                    if registry.reregister(&mut socket.stream, token_of(id), interest).is_err() {
+                        self.shard.handle_broken(now, id);
+                    }
+                }
+            }
             Effect::ShutDown(id) => {
                 if let Some(socket) = socket_mut(&mut self.sockets, id) {
                     // Fails when the other end is gone, which its own event will tell.

@@ -9,35 +9,45 @@
 
 pub mod arena;
 pub mod broadcast;
+pub mod events;
 pub mod failure;
 pub mod logic;
 pub mod member;
 pub mod state;
+pub mod tree;
+pub mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tickloom_protocol::client_message::{Publish, Write};
 use tickloom_protocol::ids::{InputSeq, MemberId, RoomKey, Tick};
 use tickloom_protocol::link::binary_frame;
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{
-    Joined, RefusalCode, RoomClock, ServerEncoder, ServerMessage, TimeSync,
+    Accepted, Joined, RefusalCode, RoomClock, ServerEncoder, ServerMessage, TimeSync,
 };
 use tickloom_protocol::time::Timestamp;
 
-use crate::room::broadcast::{Broadcast, Occasion};
+use crate::room::broadcast::{Broadcast, Content, Occasion};
+use crate::room::events::EventLog;
 use crate::room::failure::{Failure, Panicked, guard};
-use crate::room::logic::{Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType};
+use crate::room::logic::{Cadence, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType};
 use crate::room::member::Member;
 use crate::room::state::State;
-use crate::session::{PendingJoin, SessionId};
+use crate::room::write::{Refusal, WriteError, Writer};
+use crate::session::{PendingJoin, Reads, SessionId};
 use crate::session_table::Outboxes;
 use crate::ticker::Ticker;
 
 /// How often members are told the hash of what they must have. A client pays for it with a walk
 /// over its whole replica, which is most of what a large room costs it.
-const HASH_EVERY_SECONDS: u32 = 2;
+const HASH_EVERY: Duration = Duration::from_secs(2);
+
+/// Members of rooms whose ticks are at most this long, in microseconds, are read on the room's
+/// turn.
+const READS_ON_TURN_TICK_US_MAX: u32 = 100_000;
 
 /// A room of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -54,25 +64,20 @@ pub struct Room {
     spec: RoomSpec,
     logic: Box<dyn RoomLogic>,
     state: State,
+    events: EventLog,
     rng: fastrand::Rng,
     ticker: Ticker,
     members: BTreeMap<MemberId, Member>,
+    /// The member that is here longest; nobody exactly when there are no members.
+    host: Option<MemberId>,
     next_member: u16,
+    joins_count: u64,
     /// The tick whose state was broadcast last.
     sent: Tick,
-    /// The first tick that owes its members a hash.
-    hash_due: Tick,
+    /// When the members were told a hash last.
+    hashed_at: Timestamp,
     /// Set by a panic of the logic, which is not called again.
     panicked: Option<Panicked>,
-}
-
-/// Why a join did not succeed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct JoinRefusal {
-    /// For programs.
-    pub code: RefusalCode,
-    /// For people.
-    pub message: String,
 }
 
 /// What one tick did.
@@ -96,31 +101,45 @@ pub enum Fate {
 }
 
 impl Room {
-    /// A new room, whose first tick is due one step after `now`.
+    /// A new room, whose first tick is due one step after `now`, for a first joiner with these
+    /// options.
+    ///
+    /// # Errors
+    /// Why the room type has no room for such options.
     ///
     /// # Panics
     /// When the room type's own description is out of its ranges.
-    #[must_use]
-    pub fn new(key: RoomKey, room_type: &dyn RoomType, now: Timestamp, seed: u64) -> Self {
-        let spec = room_type.spec();
-        let rates = RoomSpec::TICK_RATE_HZ_MIN..=RoomSpec::TICK_RATE_HZ_MAX;
-        assert!(rates.contains(&spec.tick_rate_hz), "{key}: {} Hz", spec.tick_rate_hz);
-        assert!(spec.send_every > 0, "{key}: state must be sent sometime");
+    pub fn new(
+        key: RoomKey,
+        room_type: &dyn RoomType,
+        options: &[u8],
+        now: Timestamp,
+        seed: u64,
+    ) -> Result<Self, Denial> {
+        let spec = room_type.spec_for(options)?;
+        if let Cadence::Fixed { tick_rate_hz, send_every } = spec.cadence {
+            let rates = RoomSpec::TICK_RATE_HZ_MIN..=RoomSpec::TICK_RATE_HZ_MAX;
+            assert!(rates.contains(&tick_rate_hz), "{key}: {tick_rate_hz} Hz");
+            assert!(send_every > 0, "{key}: state must be sent sometime");
+        }
         let mut room = Self {
             key,
             logic: room_type.create(),
             state: State::new(Arc::clone(&spec.schema), spec.entities_max),
+            events: EventLog::new(spec.events_max, spec.events_bytes_max),
             rng: fastrand::Rng::with_seed(seed),
-            ticker: Ticker::new(now, spec.tick_us(), spec.send_every),
+            ticker: Ticker::new(now, spec.cadence),
             members: BTreeMap::new(),
+            host: None,
             next_member: 1,
+            joins_count: 0,
             sent: Tick::ZERO,
-            hash_due: Tick::ZERO,
+            hashed_at: now,
             panicked: None,
             spec,
         };
         room.call(|logic, context| logic.on_create(context));
-        room
+        Ok(room)
     }
 
     /// Gives a session a seat.
@@ -132,30 +151,35 @@ impl Room {
         now: Timestamp,
         session: SessionId,
         join: &PendingJoin,
-    ) -> Result<Joined, JoinRefusal> {
+    ) -> Result<Joined, Refusal> {
         if self.members.len() >= self.spec.members_max {
             let seats = self.spec.members_max;
             let message = format!("all {seats} seats of {} are taken", self.key);
-            return Err(JoinRefusal { code: RefusalCode::RoomFull, message });
+            return Err(Refusal::new(RefusalCode::RoomFull, message));
         }
         let member = self.free_member_id();
         let Some(entity) = self.state.spawn(member) else {
             let message = format!("{} has no free entity", self.key);
-            return Err(JoinRefusal { code: RefusalCode::RoomFull, message });
+            return Err(Refusal::new(RefusalCode::RoomFull, message));
         };
         if self.members.is_empty() {
             // The room slept; its clock goes on where it stopped.
             self.ticker.slip(now);
         }
-        self.members.insert(member, Member::new(session, entity));
+        let hearing = self.events.hearing_of_newcomer(self.has_history());
+        self.joins_count += 1;
+        self.members.insert(member, Member::new(session, entity, hearing, self.joins_count));
         let joiner = Joiner { member, entity, name: &join.name, options: &join.options };
-        let failed = || Err(Denial { message: "the room has failed".to_owned() });
         let answer = self.call(|logic, context| logic.on_join(context, &joiner));
-        if let Err(Denial { message }) = answer.unwrap_or_else(failed) {
+        if let Err(refusal) = allowed(answer) {
             self.members.remove(&member);
             self.state.despawn_owned(member);
-            return Err(JoinRefusal { code: RefusalCode::Denied, message });
+            return Err(refusal);
         }
+        if self.host.is_none() {
+            self.set_host(Some(member));
+        }
+        self.ticker.want();
         Ok(Joined {
             member,
             entity,
@@ -173,6 +197,11 @@ impl Room {
         self.call(|logic, context| logic.on_leave(context, member));
         self.members.remove(&member);
         self.state.despawn_owned(member);
+        if self.host == Some(member) {
+            let longest_here = self.members.iter().min_by_key(|(_, member)| member.joined_in);
+            self.set_host(longest_here.map(|(id, _)| *id));
+        }
+        self.ticker.want();
     }
 
     /// Queues what a member wants to do. `row` fits the room's input layout.
@@ -186,7 +215,95 @@ impl Room {
     pub fn handle_resync(&mut self, member: MemberId) {
         if let Some(member) = self.members.get_mut(&member) {
             member.baseline = Tick::ZERO;
+            self.ticker.want();
         }
+    }
+
+    /// A member that was passed over takes more again.
+    pub fn handle_drained(&mut self, member: MemberId) {
+        if self.members.contains_key(&member) {
+            self.ticker.want();
+        }
+    }
+
+    /// Changes the state as a member asks: all of it or nothing.
+    ///
+    /// # Errors
+    /// Why nothing.
+    pub fn handle_write(
+        &mut self,
+        member: MemberId,
+        write: &Write<'_>,
+    ) -> Result<Accepted, WriteError> {
+        let Some(seat) = self.members.get(&member) else {
+            let refusal = Refusal::new(RefusalCode::NotJoined, "there is no such seat");
+            return Err(WriteError::Refused(refusal));
+        };
+        let is_host = self.host == Some(member);
+        let writer = Writer { member, entity: seat.entity(), is_host };
+        let changes = write::check(&self.state, writer, write)?;
+        let answer = self.call(|logic, room| logic.on_write(room, member, &changes));
+        allowed(answer).map_err(WriteError::Refused)?;
+        self.ticker.want();
+        Ok(write::apply(&mut self.state, write.op, &changes))
+    }
+
+    /// Says something to the room's members, as a member asks.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn handle_publish(
+        &mut self,
+        member: MemberId,
+        publish: &Publish<'_>,
+    ) -> Result<Accepted, Refusal> {
+        let topic = self.spec.schema.topics().get(publish.topic.index());
+        let Some(topic) = topic else {
+            return Err(Refusal::new(RefusalCode::Invalid, "this room has no such topic"));
+        };
+        let Some(seat) = self.members.get(&member) else {
+            return Err(Refusal::new(RefusalCode::NotJoined, "there is no such seat"));
+        };
+        let is_host = self.host == Some(member);
+        let writer = Writer { member, entity: seat.entity(), is_host };
+        if !writer.may(topic.publish, MemberId::SERVER) {
+            let message = format!("`{}` is not yours to publish on", topic.name);
+            return Err(Refusal::new(RefusalCode::NotAllowed, message));
+        }
+        let answer = self.call(|logic, room| logic.on_publish(room, member, publish));
+        allowed(answer)?;
+        let goes_out = if publish.to.is_empty() {
+            self.events.publish(member, publish.topic, publish.body)
+        } else {
+            self.publish_to(member, publish)
+        };
+        if !goes_out {
+            return Err(Refusal::new(RefusalCode::Busy, "this tick carries no more events"));
+        }
+        self.ticker.want();
+        Ok(Accepted { op: publish.op, tick: self.state.building(), entities: Vec::new() })
+    }
+
+    fn publish_to(&mut self, from: MemberId, publish: &Publish<'_>) -> bool {
+        let mut recipients = Vec::with_capacity(publish.to.iter().len());
+        for id in publish.to.iter() {
+            // Who is not here hears nothing; who is named twice hears it once.
+            if let Some(member) = self.members.get(&id)
+                && recipients.iter().all(|(known, _)| *known != id)
+            {
+                recipients.push((id, member.hearing.private_next));
+            }
+        }
+        if recipients.is_empty() {
+            return true;
+        }
+        let goes_out = self.events.publish_to(from, publish.topic, publish.body, &recipients);
+        for (id, _) in recipients.iter().filter(|_| goes_out) {
+            if let Some(member) = self.members.get_mut(id) {
+                member.hearing.private_next += 1;
+            }
+        }
+        goes_out
     }
 
     /// One step: inputs, logic, and on a send tick the state to everybody.
@@ -208,18 +325,20 @@ impl Room {
             Some(Next::Tick | Next::Close) | None => Fate::Ends,
         };
         if self.ticker.is_send_tick() {
-            let with_hash = self.state.building() >= self.hash_due;
+            let with_hash = now.saturating_since(self.hashed_at) >= HASH_EVERY;
             if with_hash {
-                let ticks = HASH_EVERY_SECONDS * self.spec.tick_rate_hz;
-                self.hash_due = Tick(self.state.building().0.saturating_add(ticks));
+                self.hashed_at = now;
             }
             let occasion = Occasion { previous: self.sent, with_hash };
-            let sent = broadcast.send(&mut self.state, &mut self.members, occasion, outboxes);
-            if let Err(oversized) = sent {
-                fate = Fate::Fails(oversized.into());
+            let content = Content { state: &mut self.state, events: &mut self.events };
+            match broadcast.send(content, &mut self.members, occasion, outboxes) {
+                Ok(deferred) if deferred => self.ticker.want(),
+                Ok(_) => {}
+                Err(oversized) => fate = Fate::Fails(oversized.into()),
             }
             self.sent = self.state.building();
             self.state.mark_sent();
+            self.events.mark_sent();
         }
         self.state.advance();
         #[cfg(debug_assertions)]
@@ -257,10 +376,25 @@ impl Room {
         self.ticker.clock()
     }
 
-    /// When the next tick is due. Meaningless without members: such a room sleeps.
+    /// When the next tick is due; never in a room without a rate in which nothing changed.
+    /// Meaningless without members: such a room sleeps.
     #[must_use]
-    pub fn next_due(&self) -> Timestamp {
+    pub fn next_due(&self) -> Option<Timestamp> {
         self.ticker.next_due()
+    }
+
+    /// When the sockets of its members are read. A room that ticks rarely would keep pings and
+    /// goodbyes waiting.
+    #[must_use]
+    pub fn reads(&self) -> Reads {
+        let is_often = (1..=READS_ON_TURN_TICK_US_MAX).contains(&self.spec.tick_us());
+        if is_often { Reads::OnTurn } else { Reads::OnArrival }
+    }
+
+    /// The member that is the host: the one who is here longest.
+    #[must_use]
+    pub fn host(&self) -> Option<MemberId> {
+        self.host
     }
 
     /// The room's name.
@@ -303,6 +437,8 @@ impl Room {
         }
         let mut context = Context {
             state: &mut self.state,
+            events: &mut self.events,
+            host: self.host,
             rng: &mut self.rng,
             members: &self.members,
             tick_us: self.ticker.clock().tick_us,
@@ -311,7 +447,21 @@ impl Room {
         guard(|| call(logic, &mut context)).map_err(|panicked| self.panicked = Some(panicked)).ok()
     }
 
+    fn set_host(&mut self, host: Option<MemberId>) {
+        self.host = host;
+        self.call(|logic, room| logic.on_host(room, host));
+    }
+
+    /// Whether those who come later get what is still kept of what was said. The events of all
+    /// topics are numbered together, so it is all or none.
+    fn has_history(&self) -> bool {
+        self.spec.schema.topics().iter().all(|topic| topic.history)
+    }
+
     fn take_inputs(&mut self, scratch: &mut Vec<MemberId>) {
+        if self.spec.schema.input().row_bytes() == 0 {
+            return;
+        }
         scratch.clear();
         scratch.extend(self.members.keys());
         for id in scratch.iter() {
@@ -338,6 +488,13 @@ impl Room {
             }
         }
     }
+}
+
+/// What the logic's answer means; without one, it has panicked.
+fn allowed(answer: Option<Result<(), Denial>>) -> Result<(), Refusal> {
+    let failed = || Err(Denial { message: "the room has failed".to_owned() });
+    let denied = |denial: Denial| Refusal::new(RefusalCode::Denied, denial.message);
+    answer.unwrap_or_else(failed).map_err(denied)
 }
 
 impl std::fmt::Debug for Room {

@@ -1,6 +1,6 @@
 //! The rooms of one shard: by id, by name, and by when they want attention.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -44,7 +44,7 @@ pub struct RoomTable {
     generation: u32,
     /// The same rooms by name.
     by_key: BTreeMap<RoomKey, RoomId>,
-    /// Every room once, at the moment in its slot.
+    /// Every room with a moment in its slot, at that moment.
     timetable: BTreeSet<(Timestamp, RoomId)>,
 }
 
@@ -53,7 +53,8 @@ struct Slot {
     generation: u32,
     room: Room,
     /// When the room wants attention: its next tick, or the end of its patience when it is empty.
-    due: Timestamp,
+    /// Never, as long as nothing happens in it, when it has members and no rate.
+    due: Option<Timestamp>,
 }
 
 impl RoomTable {
@@ -61,7 +62,8 @@ impl RoomTable {
     pub fn insert(&mut self, room: Room, due: Timestamp) -> RoomId {
         self.generation = self.generation.wrapping_add(1);
         let key = room.key().clone();
-        let index = self.rooms.insert(Slot { generation: self.generation, room, due }) as u32;
+        let slot = Slot { generation: self.generation, room, due: Some(due) };
+        let index = self.rooms.insert(slot) as u32;
         let id = RoomId { index, generation: self.generation };
         self.by_key.insert(key, id);
         self.timetable.insert((due, id));
@@ -70,26 +72,31 @@ impl RoomTable {
 
     /// Takes a room out.
     pub fn remove(&mut self, id: RoomId) -> Option<Room> {
-        let due = self.slot(id)?.due;
-        self.timetable.remove(&(due, id));
+        if let Some(due) = self.slot(id)?.due {
+            self.timetable.remove(&(due, id));
+        }
         let slot = self.rooms.remove(id.index as usize);
         self.by_key.remove(slot.room.key());
         Some(slot.room)
     }
 
-    /// Says when a room wants attention next.
-    pub fn schedule(&mut self, id: RoomId, due: Timestamp) {
+    /// Says when a room wants attention next, if ever.
+    pub fn schedule(&mut self, id: RoomId, due: Option<Timestamp>) {
         let Some(slot) = self.rooms.get_mut(id.index as usize) else { return };
-        if slot.generation != id.generation {
+        if slot.generation != id.generation || slot.due == due {
             return;
         }
-        self.timetable.remove(&(slot.due, id));
+        if let Some(before) = slot.due {
+            self.timetable.remove(&(before, id));
+        }
         slot.due = due;
-        self.timetable.insert((due, id));
+        if let Some(due) = due {
+            self.timetable.insert((due, id));
+        }
     }
 
     /// Appends the rooms that want attention by `now`, in order.
-    pub fn due_by(&self, now: Timestamp, rooms: &mut Vec<RoomId>) {
+    pub fn due_by(&self, now: Timestamp, rooms: &mut VecDeque<RoomId>) {
         let due = self.timetable.iter().take_while(|(due, _)| *due <= now);
         rooms.extend(due.map(|(_, id)| *id));
     }
@@ -139,11 +146,13 @@ impl RoomTable {
     /// When a promise is broken.
     pub fn check_invariants(&self) {
         assert_eq!(self.rooms.len(), self.by_key.len(), "every room has one name");
-        assert_eq!(self.rooms.len(), self.timetable.len(), "every room is scheduled once");
         for (key, id) in &self.by_key {
             let slot = self.slot(*id).expect("a name leads to a room");
             assert_eq!(slot.room.key(), key);
-            assert!(self.timetable.contains(&(slot.due, *id)), "{key} is scheduled");
+            let is_scheduled = slot.due.is_none_or(|due| self.timetable.contains(&(due, *id)));
+            assert!(is_scheduled, "{key} is in the timetable");
         }
+        let scheduled = self.rooms.iter().filter(|(_, slot)| slot.due.is_some()).count();
+        assert_eq!(scheduled, self.timetable.len(), "nobody else is in the timetable");
     }
 }

@@ -112,6 +112,19 @@ pub struct Session {
     pub(crate) unread: Vec<u8>,
     /// Already in the list of sessions to flush.
     pub(crate) flush_listed: bool,
+    /// When the edge reads it.
+    pub(crate) reads: Reads,
+}
+
+/// When the edge reads a session's socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reads {
+    /// When something arrives.
+    OnArrival,
+    /// Just before its room ticks. What arrives for a tick has no effect before it, and waking
+    /// for each message of a game costs more than reading it. Then the read, the tick and the
+    /// write also find each other's memory in the cache.
+    OnTurn,
 }
 
 impl Session {
@@ -129,6 +142,7 @@ impl Session {
             pending_join: None,
             unread: Vec::new(),
             flush_listed: false,
+            reads: Reads::OnArrival,
         }
     }
 

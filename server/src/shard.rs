@@ -26,8 +26,9 @@ use crate::outbox::{Backpressure, Outbox, OutboxLimits};
 use crate::quarantine::Quarantine;
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
+use crate::room::member::Member;
 use crate::rooms::{RoomTable, RoomTypes};
-use crate::session::{Patience, Phase, Session, SessionId};
+use crate::session::{Patience, Phase, Reads, Session, SessionId};
 use crate::session_table::SessionTable;
 
 /// What a shard must know before it starts.
@@ -57,14 +58,6 @@ pub struct ShardConfig {
     pub seed: u64,
 }
 
-/// How long the edge may look away while nothing but inputs arrives. Waking up for each of them
-/// costs more than reading it; together they are read for a fraction. It bounds what a nap adds to
-/// the answer of a ping or a handshake.
-const NAP_MAX: Duration = Duration::from_millis(1);
-
-/// Naps end this long before something is due: a sleeper is woken some 60 us late.
-const NAP_MARGIN: Duration = Duration::from_micros(150);
-
 /// Whether `/echo` answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Echo {
@@ -81,6 +74,8 @@ pub enum Effect {
     ShutDown(SessionId),
     /// Drop the socket.
     Close(SessionId),
+    /// From now on, read the socket then.
+    Read(SessionId, Reads),
     /// Put mail, with this session's socket, into another shard's mailbox. The session is in the
     /// mail and no longer in this shard.
     Deliver {
@@ -91,17 +86,6 @@ pub enum Effect {
         /// What it gets.
         mail: Mail,
     },
-}
-
-/// What has arrived since the edge last asked for a nap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Arrivals {
-    /// Nothing.
-    Nothing,
-    /// Inputs, which matter at the next tick and not before.
-    InputsOnly,
-    /// Something whose sender waits for an answer.
-    Urgent,
 }
 
 /// Sessions, rooms and deadlines of one thread.
@@ -118,8 +102,8 @@ pub struct Shard {
     quarantine: Quarantine,
     rooms_made: u64,
     stopping: bool,
-    arrivals: Arrivals,
-    due_rooms: Vec<RoomId>,
+    /// Rooms whose turn it is.
+    due_rooms: VecDeque<RoomId>,
     scratch: Vec<u8>,
 }
 
@@ -139,8 +123,7 @@ impl Shard {
             quarantine: Quarantine::default(),
             rooms_made: 0,
             stopping: false,
-            arrivals: Arrivals::Nothing,
-            due_rooms: Vec::new(),
+            due_rooms: VecDeque::new(),
             scratch: Vec::new(),
         }
     }
@@ -149,7 +132,6 @@ impl Shard {
 
     /// A connection was accepted.
     pub fn handle_accept(&mut self, now: Timestamp) -> SessionId {
-        self.arrivals = Arrivals::Urgent;
         let full = self.sessions.count() >= self.config.sessions_max || self.stopping;
         let outbox = Outbox::new(self.config.outbox);
         let session = Session::new(now, outbox, &self.config.patience);
@@ -168,16 +150,13 @@ impl Shard {
         session.pinged = false;
         match &mut session.phase {
             Phase::Head(_) => {
-                self.arrivals = Arrivals::Urgent;
                 if let Some(rest) = self.handle_head(now, id, bytes) {
                     self.handle_frames(now, id, &rest);
                 }
             }
-            Phase::Echo(_) => {
-                self.arrivals = Arrivals::Urgent;
+            Phase::Echo(_) | Phase::Joining(_) | Phase::Active(..) => {
                 self.handle_frames(now, id, bytes);
             }
-            Phase::Joining(_) | Phase::Active(..) => self.handle_frames(now, id, bytes),
             // Everything was said; what still comes is nobody's.
             Phase::Draining { .. } => {}
         }
@@ -215,7 +194,6 @@ impl Shard {
 
     /// Mail arrived. A session in it gets a new id, under which its socket goes on.
     pub fn handle_mail(&mut self, now: Timestamp, mail: Mail) -> Option<SessionId> {
-        self.arrivals = Arrivals::Urgent;
         match mail {
             Mail::Adopt(mut session) => {
                 let pending = session.pending_join.take();
@@ -253,15 +231,50 @@ impl Shard {
         }
     }
 
+    /// The socket took all it would: what is still queued for it waits.
+    pub fn handle_blocked(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.outbox.unshare();
+        }
+    }
+
     /// Time passed: ticks rooms that are due and ends what ran out.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        let mut due = std::mem::take(&mut self.due_rooms);
-        due.clear();
-        self.rooms.due_by(now, &mut due);
-        for id in &due {
-            self.run_room(now, *id);
+        self.list_due_rooms(now);
+        while let Some(room) = self.poll_room() {
+            self.handle_room(now, room);
         }
-        self.due_rooms = due;
+        self.handle_deadlines(now);
+    }
+
+    /// The first of the three steps of [`Shard::handle_timeout`], for an edge that reads sockets
+    /// in between: notes whose turn it is.
+    pub fn list_due_rooms(&mut self, now: Timestamp) {
+        self.due_rooms.clear();
+        self.rooms.due_by(now, &mut self.due_rooms);
+    }
+
+    /// The next room whose turn it is. The sockets that are read on its turn, which
+    /// [`Shard::sessions_on_turn`] lists, are to be read before [`Shard::handle_room`].
+    pub fn poll_room(&mut self) -> Option<RoomId> {
+        self.due_rooms.pop_front()
+    }
+
+    /// Appends the sessions that are to be read before this room ticks.
+    pub fn sessions_on_turn(&self, room: RoomId, ids: &mut Vec<SessionId>) {
+        let Some(room) = self.rooms.get(room) else { return };
+        if room.reads() == Reads::OnTurn {
+            ids.extend(room.members().values().map(Member::session));
+        }
+    }
+
+    /// The second step: a room has its turn.
+    pub fn handle_room(&mut self, now: Timestamp, room: RoomId) {
+        self.run_room(now, room);
+    }
+
+    /// The third step: ends what ran out.
+    pub fn handle_deadlines(&mut self, now: Timestamp) {
         while let Some((deadline, id)) = self.deadlines.first().copied()
             && deadline <= now
         {
@@ -299,19 +312,6 @@ impl Shard {
     pub fn next_due(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
         [self.rooms.next_due(), deadline].into_iter().flatten().min()
-    }
-
-    /// Until when the edge may look away from its sockets, because what has arrived since the
-    /// last call were inputs and those that follow soon will be, too.
-    pub fn poll_nap(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let arrivals = std::mem::replace(&mut self.arrivals, Arrivals::Nothing);
-        if arrivals != Arrivals::InputsOnly {
-            return None;
-        }
-        let due = self.next_due().unwrap_or(now + NAP_MAX);
-        let before_due = Timestamp(due.0.saturating_sub(NAP_MARGIN.as_micros() as u64));
-        let until = before_due.min(now + NAP_MAX);
-        (until > now + NAP_MARGIN).then_some(until)
     }
 
     /// Whether the shard was told to stop and nobody is left.
@@ -473,8 +473,19 @@ impl Shard {
         let Some(seat) = self.sessions.get(id).and_then(Session::seat) else { return };
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         room.leave(seat.member);
-        if room.members().is_empty() {
-            self.rooms.schedule(seat.room, now + self.config.room_linger);
+        let is_empty = room.members().is_empty();
+        let due = if is_empty { Some(now + self.config.room_linger) } else { room.next_due() };
+        self.rooms.schedule(seat.room, due);
+        self.set_reads(id, Reads::OnArrival);
+    }
+
+    /// Says when a session is to be read.
+    fn set_reads(&mut self, id: SessionId, reads: Reads) {
+        if let Some(session) = self.sessions.get_mut(id)
+            && session.reads != reads
+        {
+            session.reads = reads;
+            self.effects.push_back(Effect::Read(id, reads));
         }
     }
 
@@ -486,6 +497,14 @@ impl Shard {
             if session.outbox.backpressure() == Backpressure::Overflow {
                 self.close(now, id, &CloseReason::SLOW_CONSUMER);
                 return;
+            }
+            if session.outbox.take_owed()
+                && let Some(seat) = session.seat()
+                && let Some(room) = self.rooms.get_mut(seat.room)
+            {
+                room.handle_drained(seat.member);
+                let due = room.next_due();
+                self.rooms.schedule(seat.room, due);
             }
             self.sessions.list_for_flush(id);
             return;

@@ -1,10 +1,13 @@
-//! When a room ticks: a fixed step that never skips a number and never runs backwards.
+//! When a room ticks: at a fixed step or when something changed. Numbers are never skipped and
+//! never run backwards.
 
 use std::time::Duration;
 
 use tickloom_protocol::ids::Tick;
 use tickloom_protocol::server_message::RoomClock;
 use tickloom_protocol::time::Timestamp;
+
+use crate::room::logic::Cadence;
 
 /// Steps a late room makes up for in one go. More would make the shard later still.
 pub const CATCH_UP_STEPS_MAX: u32 = 3;
@@ -15,43 +18,63 @@ pub const LATENESS_MAX: Duration = Duration::from_millis(250);
 /// The schedule of one room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ticker {
-    clock: RoomClock,
+    cadence: Cadence,
+    /// When tick 0 would have been due.
+    epoch: Timestamp,
     /// The last tick that was begun.
     tick: Tick,
+    /// Without a rate: when the last tick was begun.
+    begun_at: Timestamp,
+    /// Without a rate: something changed that no tick has shown yet.
+    is_wanted: bool,
 }
 
 impl Ticker {
-    /// A schedule whose first tick is due one step after `now`.
+    /// A schedule whose first tick is due one step after `now`, or at the first change.
     #[must_use]
-    pub fn new(now: Timestamp, tick_us: u32, send_every: u8) -> Self {
-        Self { clock: RoomClock { epoch: now, tick_us, send_every }, tick: Tick::ZERO }
+    pub fn new(now: Timestamp, cadence: Cadence) -> Self {
+        Self { cadence, epoch: now, tick: Tick::ZERO, begun_at: Timestamp::ZERO, is_wanted: false }
     }
 
-    /// When the next tick is due.
+    /// Something changed. A room with a rate ticks anyway.
+    pub fn want(&mut self) {
+        self.is_wanted = true;
+    }
+
+    /// When the next tick is due; `None` in a room without a rate in which nothing changed.
     #[must_use]
-    pub fn next_due(&self) -> Timestamp {
-        self.clock.due(self.tick.next())
+    pub fn next_due(&self) -> Option<Timestamp> {
+        match self.cadence {
+            Cadence::Fixed { .. } => Some(self.clock().due(self.tick.next())),
+            Cadence::OnChange { interval } => self.is_wanted.then_some(self.begun_at + interval),
+        }
     }
 
     /// Begins the next tick and says how late it is.
     pub fn begin(&mut self, now: Timestamp) -> Duration {
-        let lateness = now.saturating_since(self.next_due());
+        let lateness = match self.cadence {
+            Cadence::Fixed { .. } => now.saturating_since(self.clock().due(self.tick.next())),
+            // It was due when something changed, which is now.
+            Cadence::OnChange { .. } => Duration::ZERO,
+        };
         self.tick = self.tick.next();
+        self.begun_at = now;
+        self.is_wanted = false;
         lateness
     }
 
     /// Moves the schedule so that the next tick is due one step after `now`: after a stall that
     /// catching up would only prolong, and after a pause without members.
     pub fn slip(&mut self, now: Timestamp) {
-        let elapsed = u64::from(self.tick.0) * u64::from(self.clock.tick_us);
+        let elapsed = u64::from(self.tick.0) * u64::from(self.clock().tick_us);
         // The epoch may lie before the clock's origin only if the room ticked before it.
-        self.clock.epoch = Timestamp(now.0.saturating_sub(elapsed));
+        self.epoch = Timestamp(now.0.saturating_sub(elapsed));
     }
 
     /// Whether state is sent at the current tick.
     #[must_use]
     pub fn is_send_tick(&self) -> bool {
-        self.tick.0.is_multiple_of(u32::from(self.clock.send_every))
+        self.tick.0.is_multiple_of(u32::from(self.clock().send_every))
     }
 
     /// The last tick that was begun.
@@ -63,7 +86,11 @@ impl Ticker {
     /// The schedule as clients need it.
     #[must_use]
     pub fn clock(&self) -> RoomClock {
-        self.clock
+        let (tick_us, send_every) = match self.cadence {
+            Cadence::Fixed { tick_rate_hz, send_every } => (1_000_000 / tick_rate_hz, send_every),
+            Cadence::OnChange { .. } => (0, 1),
+        };
+        RoomClock { epoch: self.epoch, tick_us, send_every }
     }
 }
 
@@ -73,21 +100,38 @@ mod tests {
 
     #[test]
     fn ticks_are_due_at_fixed_steps_and_lateness_does_not_accumulate() {
-        let mut ticker = Ticker::new(Timestamp(1_000), 50_000, 1);
-        assert_eq!(ticker.next_due(), Timestamp(51_000));
+        let cadence = Cadence::Fixed { tick_rate_hz: 20, send_every: 1 };
+        let mut ticker = Ticker::new(Timestamp(1_000), cadence);
+        assert_eq!(ticker.next_due(), Some(Timestamp(51_000)));
         assert_eq!(ticker.begin(Timestamp(51_700)), Duration::from_micros(700));
-        assert_eq!(ticker.next_due(), Timestamp(101_000), "the schedule does not move");
+        assert_eq!(ticker.next_due(), Some(Timestamp(101_000)), "the schedule does not move");
         assert_eq!(ticker.begin(Timestamp(101_000)), Duration::ZERO);
     }
 
     #[test]
     fn a_slip_moves_the_schedule_but_not_the_count() {
-        let mut ticker = Ticker::new(Timestamp(0), 50_000, 2);
+        let cadence = Cadence::Fixed { tick_rate_hz: 20, send_every: 2 };
+        let mut ticker = Ticker::new(Timestamp(0), cadence);
         for tick in 1..=4 {
             ticker.begin(Timestamp(tick * 50_000));
             assert_eq!(ticker.is_send_tick(), tick % 2 == 0, "tick {tick}");
         }
         ticker.slip(Timestamp(900_000));
-        assert_eq!((ticker.tick(), ticker.next_due()), (Tick(4), Timestamp(950_000)));
+        assert_eq!((ticker.tick(), ticker.next_due()), (Tick(4), Some(Timestamp(950_000))));
+    }
+
+    #[test]
+    fn without_a_rate_a_change_is_shown_at_once_and_the_next_after_the_interval() {
+        let cadence = Cadence::OnChange { interval: Duration::from_millis(50) };
+        let mut ticker = Ticker::new(Timestamp(0), cadence);
+        assert_eq!(ticker.next_due(), None, "nothing changed");
+        ticker.want();
+        let now = Timestamp(1_000_000);
+        assert!(ticker.next_due().is_some_and(|due| due <= now));
+        ticker.begin(now);
+        assert_eq!(ticker.next_due(), None, "it was shown");
+        ticker.want();
+        assert_eq!(ticker.next_due(), Some(Timestamp(1_050_000)));
+        assert_eq!((ticker.tick(), ticker.clock().tick_us), (Tick(1), 0));
     }
 }

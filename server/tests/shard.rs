@@ -90,6 +90,8 @@ impl World {
                 None => return,
                 Some(Effect::Close(_)) => self.is_closed = true,
                 Some(Effect::ShutDown(id)) => self.shard.handle_disconnect(self.now, id),
+                // Bytes may always come earlier than they are asked for.
+                Some(Effect::Read(..)) => {}
                 Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
             }
         }
@@ -123,13 +125,7 @@ impl RoomType for Hoard {
     fn spec(&self) -> RoomSpec {
         let things = ComponentDesc::opaque("thing", "x/y", OPAQUE_BYTES_MAX);
         let schema = RoomSchema::new(vec![things], vec![]).expect("schema");
-        RoomSpec {
-            tick_rate_hz: 20,
-            send_every: 1,
-            members_max: 4,
-            entities_max: 1_000,
-            schema: Arc::new(schema),
-        }
+        RoomSpec { members_max: 4, entities_max: 1_000, ..RoomSpec::at_rate(20, Arc::new(schema)) }
     }
 
     fn create(&self) -> Box<dyn RoomLogic> {
@@ -164,13 +160,7 @@ impl RoomType for Landmine {
     fn spec(&self) -> RoomSpec {
         let input = vec![FieldDesc::new("step", FieldType::U8)];
         let schema = RoomSchema::new(vec![], input).expect("schema");
-        RoomSpec {
-            tick_rate_hz: 20,
-            send_every: 1,
-            members_max: 4,
-            entities_max: 10,
-            schema: Arc::new(schema),
-        }
+        RoomSpec { members_max: 4, entities_max: 10, ..RoomSpec::at_rate(20, Arc::new(schema)) }
     }
 
     fn create(&self) -> Box<dyn RoomLogic> {

@@ -94,11 +94,9 @@ impl RoomType for Arena {
 
     fn spec(&self) -> RoomSpec {
         RoomSpec {
-            tick_rate_hz: self.tick_rate_hz,
-            send_every: 1,
             members_max: MEMBERS_MAX,
             entities_max: ENTITIES_MAX,
-            schema: Arc::clone(&self.schema),
+            ..RoomSpec::at_rate(self.tick_rate_hz, Arc::clone(&self.schema))
         }
     }
 

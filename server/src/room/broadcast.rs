@@ -7,46 +7,119 @@
 //!
 //! The shared chunks are encoded once per tick and starting tick: nearly always the tick's delta
 //! for everybody, sometimes a snapshot for those who just joined, or a catch-up for those whose
-//! queue drained. A member that is behind costs one number.
+//! queue drained. A member that is behind costs a few numbers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tickloom_protocol::delta_prefix::DeltaPrefix;
 use tickloom_protocol::ids::{MemberId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::put_binary_header;
 use tickloom_protocol::server_message::DeltaHead;
 
-use crate::outbox::Backpressure;
+use crate::outbox::{Backpressure, LARGE_BYTES_MIN};
+use crate::room::events::EventLog;
 use crate::room::member::Member;
 use crate::room::state::State;
 use crate::session::SessionId;
 use crate::session_table::Outboxes;
 
+/// Bytes of snapshots and catch-ups that one tick encodes, beside one that it always does. Those who
+/// keep up must not wait for those who come or fall behind: a megabyte takes about a millisecond.
+const RECOVERY_BYTES_MAX: usize = 256 * 1024;
+
 /// The buffers of one shard's broadcasts, and counts of what went out.
 #[derive(Debug, Default)]
 pub struct Broadcast {
     prefix: DeltaPrefix,
-    /// This tick's shared chunks by starting tick; one entry nearly always.
-    shared: Vec<(Tick, Bytes)>,
-    /// Headers, prefixes and private chunks of this tick, back to back.
-    own: Vec<u8>,
+    /// This tick's shared chunks; one entry nearly always.
+    shared: Vec<Shared>,
+    /// Bytes encoded for recoveries in this tick.
+    recovery_bytes: usize,
+    /// Headers, prefixes and chunks of this tick, back to back, shared or not.
+    frames: Vec<u8>,
     private: Vec<u8>,
+    chunks: Vec<u8>,
+    pool: Pool,
     parcels: Vec<Parcel>,
+    /// Members that need more than the tick's delta, with the tick since which they wait.
+    behind: Vec<(Tick, MemberId)>,
     members: Vec<MemberId>,
     counts: BroadcastCounts,
 }
 
-/// One member's frame: two ranges of `own` around shared bytes.
+/// Chunks that every member in the same position gets.
+#[derive(Debug)]
+struct Shared {
+    since: Tick,
+    /// The number of the first event in them.
+    events_from: u64,
+    chunks: Piece,
+}
+
+/// One member's frame: its own bytes around shared ones.
 #[derive(Debug)]
 struct Parcel {
     session: SessionId,
     head: Range<usize>,
     /// Index into `shared`.
     shared: usize,
-    tail: Range<usize>,
+    tail: Piece,
+}
+
+/// A piece of a frame.
+#[derive(Clone, Debug)]
+enum Piece {
+    /// A range of `frames`.
+    Small(Range<usize>),
+    /// Bytes of their own: whoever holds a piece of `frames` holds all of them.
+    Large(Bytes),
+}
+
+impl Piece {
+    /// Puts bytes where pieces of their size are kept.
+    fn put(bytes: &[u8], frames: &mut Vec<u8>) -> Self {
+        if bytes.len() >= LARGE_BYTES_MIN {
+            return Self::Large(Bytes::copy_from_slice(bytes));
+        }
+        let start = frames.len();
+        frames.extend_from_slice(bytes);
+        Self::Small(start..frames.len())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Small(range) => range.len(),
+            Self::Large(bytes) => bytes.len(),
+        }
+    }
+
+    fn of(&self, frames: &Bytes) -> Bytes {
+        match self {
+            Self::Small(range) => frames.slice(range.clone()),
+            Self::Large(bytes) => bytes.clone(),
+        }
+    }
+}
+
+/// Memory for the frames of one tick. When they have all left, the next tick uses it again, so a
+/// steady room allocates nothing; a socket that takes no more copies what it still holds.
+#[derive(Debug, Default)]
+struct Pool {
+    free: BytesMut,
+}
+
+impl Pool {
+    fn share(&mut self, bytes: &[u8]) -> Bytes {
+        let has_place = self.free.capacity() >= bytes.len() || self.free.try_reclaim(bytes.len());
+        if !has_place {
+            self.free = BytesMut::with_capacity(bytes.len().next_power_of_two());
+        }
+        self.free.extend_from_slice(bytes);
+        self.free.split().freeze()
+    }
 }
 
 /// What a broadcast is about.
@@ -56,6 +129,15 @@ pub struct Occasion {
     pub previous: Tick,
     /// Whether to state the hash of each stream.
     pub with_hash: bool,
+}
+
+/// What is to be said: state and events of one room.
+#[derive(Debug)]
+pub struct Content<'a> {
+    /// What is.
+    pub state: &'a mut State,
+    /// What was said.
+    pub events: &'a mut EventLog,
 }
 
 /// A room's state outgrew the largest message a client takes, so nobody can be told about it.
@@ -77,43 +159,93 @@ pub struct BroadcastCounts {
     pub snapshots: u64,
     /// Members passed over because their queue was not empty.
     pub skipped: u64,
+    /// Snapshots and catch-ups put off to the next tick, because this one had encoded enough.
+    pub deferred: u64,
     /// Times shared chunks were encoded.
     pub encodings: u64,
 }
 
 impl Broadcast {
-    /// Queues the state of the tick under construction for every member that takes it.
+    /// Queues the state of the tick under construction for every member that takes it. Says
+    /// whether somebody was put off to the next tick.
     ///
     /// # Errors
     /// [`Oversized`], when a member's message would be; nobody gets anything then.
     pub fn send(
         &mut self,
-        state: &mut State,
+        mut content: Content<'_>,
         members: &mut BTreeMap<MemberId, Member>,
         occasion: Occasion,
         outboxes: &mut impl Outboxes,
-    ) -> Result<(), Oversized> {
+    ) -> Result<bool, Oversized> {
         self.shared.clear();
         self.parcels.clear();
-        let mut own = std::mem::take(&mut self.own);
-        own.clear();
+        self.behind.clear();
+        self.frames.clear();
+        self.recovery_bytes = 0;
         for (id, member) in members.iter_mut() {
             let Some(outbox) = outboxes.outbox(member.session()) else { continue };
             if outbox.backpressure() != Backpressure::Ready {
+                outbox.owe_state();
                 self.counts.skipped += 1;
+            } else if member.baseline == occasion.previous && occasion.previous != Tick::ZERO {
+                self.counts.deltas += 1;
+                self.put_member(&mut content, *id, member, occasion.previous, occasion)?;
+                continue;
+            } else {
+                self.behind.push((member.behind_since, *id));
+            }
+            if member.behind_since == Tick::ZERO {
+                member.behind_since = content.state.building();
+            }
+        }
+        let deferred = self.recover(&mut content, members, occasion)?;
+        self.push_parcels(outboxes);
+        Ok(deferred)
+    }
+
+    /// Brings members to the present from wherever they are, those that wait longest first.
+    fn recover(
+        &mut self,
+        content: &mut Content<'_>,
+        members: &mut BTreeMap<MemberId, Member>,
+        occasion: Occasion,
+    ) -> Result<bool, Oversized> {
+        let mut behind = std::mem::take(&mut self.behind);
+        behind.sort_unstable();
+        let mut deferred = false;
+        for (_, id) in &behind {
+            let Some(member) = members.get_mut(id) else { continue };
+            let reachable = content.state.reaches_back_to(member.baseline);
+            let since = if reachable { member.baseline } else { Tick::ZERO };
+            let is_encoded = self.position(since, member.hearing.public).is_some();
+            if !is_encoded && self.recovery_bytes >= RECOVERY_BYTES_MAX {
+                self.counts.deferred += 1;
+                deferred = true;
                 continue;
             }
-            self.put_member(state, *id, member, occasion, &mut own)?;
+            match since {
+                Tick::ZERO => self.counts.snapshots += 1,
+                _ => self.counts.catch_ups += 1,
+            }
+            let shared = self.put_member(content, *id, member, since, occasion)?;
+            if !is_encoded {
+                self.recovery_bytes += self.shared[shared].chunks.len();
+            }
+            member.behind_since = Tick::ZERO;
         }
-        let sent = Bytes::copy_from_slice(&own);
-        self.own = own;
+        self.behind = behind;
+        Ok(deferred)
+    }
+
+    fn push_parcels(&mut self, outboxes: &mut impl Outboxes) {
+        let frames = self.pool.share(&self.frames);
         for parcel in &self.parcels {
             let Some(outbox) = outboxes.outbox(parcel.session) else { continue };
-            outbox.push(sent.slice(parcel.head.clone()));
-            outbox.push(self.shared[parcel.shared].1.clone());
-            outbox.push(sent.slice(parcel.tail.clone()));
+            outbox.push(frames.slice(parcel.head.clone()));
+            outbox.push(self.shared[parcel.shared].chunks.of(&frames));
+            outbox.push(parcel.tail.of(&frames));
         }
-        Ok(())
     }
 
     /// What went out so far.
@@ -127,62 +259,72 @@ impl Broadcast {
         &mut self.members
     }
 
+    /// Prepares one member's frame; returns the position of its shared chunks.
     fn put_member(
         &mut self,
-        state: &mut State,
+        content: &mut Content<'_>,
         id: MemberId,
         member: &mut Member,
+        since: Tick,
         occasion: Occasion,
-        own: &mut Vec<u8>,
-    ) -> Result<(), Oversized> {
-        let reachable = state.reaches_back_to(member.baseline);
-        let since = if reachable { member.baseline } else { Tick::ZERO };
-        match since {
-            Tick::ZERO => self.counts.snapshots += 1,
-            since if since == occasion.previous => self.counts.deltas += 1,
-            _ => self.counts.catch_ups += 1,
-        }
-        let shared = self.shared_since(state, since, occasion);
+    ) -> Result<usize, Oversized> {
+        let shared = self.shared_since(content, since, member.hearing.public, occasion);
         self.private.clear();
-        state.encode_member(id, since, &mut self.private);
+        content.state.encode_member(id, since, &mut self.private);
+        content.events.encode_private(id, member.hearing, &mut self.private);
         if occasion.with_hash {
-            state.encode_member_hash(id, &mut self.private);
+            content.state.encode_member_hash(id, &mut self.private);
         }
         let head = DeltaHead {
-            tick: state.building(),
+            tick: content.state.building(),
             base: since,
             ack: member.inputs.acked(),
             margin: member.inputs.margin(),
         };
-        let chunks_bytes = self.shared[shared].1.len() + self.private.len();
+        let chunks_bytes = self.shared[shared].chunks.len() + self.private.len();
         let bytes = self.prefix.bytes() + chunks_bytes;
         if bytes > limits::SERVER_MESSAGE_BYTES_MAX {
             return Err(Oversized { bytes });
         }
-        let start = own.len();
-        put_binary_header(bytes, own);
-        self.prefix.put(&head, chunks_bytes, own);
-        let middle = own.len();
-        own.extend_from_slice(&self.private);
-        let session = member.session();
-        let tail = middle..own.len();
-        self.parcels.push(Parcel { session, head: start..middle, shared, tail });
-        member.baseline = state.building();
-        Ok(())
+        let start = self.frames.len();
+        put_binary_header(bytes, &mut self.frames);
+        self.prefix.put(&head, chunks_bytes, &mut self.frames);
+        let head = start..self.frames.len();
+        let tail = Piece::put(&self.private, &mut self.frames);
+        self.parcels.push(Parcel { session: member.session(), head, shared, tail });
+        member.baseline = content.state.building();
+        member.hearing.public = content.events.next();
+        member.hearing.private = member.hearing.private_next;
+        Ok(shared)
+    }
+
+    fn position(&self, since: Tick, events_from: u64) -> Option<usize> {
+        let same = |shared: &Shared| shared.since == since && shared.events_from == events_from;
+        self.shared.iter().position(same)
     }
 
     /// The position of the chunks since `since` in `shared`; encodes them when they are new.
-    fn shared_since(&mut self, state: &mut State, since: Tick, occasion: Occasion) -> usize {
-        if let Some(position) = self.shared.iter().position(|(tick, _)| *tick == since) {
+    fn shared_since(
+        &mut self,
+        content: &mut Content<'_>,
+        since: Tick,
+        events_from: u64,
+        occasion: Occasion,
+    ) -> usize {
+        if let Some(position) = self.position(since, events_from) {
             return position;
         }
-        let mut chunks = Vec::new();
-        state.encode(since, &mut chunks);
+        self.chunks.clear();
+        content.state.encode(since, &mut self.chunks);
+        let has_topics = !content.state.schema().topics().is_empty();
+        let always = since == Tick::ZERO && has_topics;
+        content.events.encode(events_from, always, &mut self.chunks);
         if occasion.with_hash {
-            state.encode_hash(&mut chunks);
+            content.state.encode_hash(&mut self.chunks);
         }
         self.counts.encodings += 1;
-        self.shared.push((since, Bytes::from(chunks)));
+        let chunks = Piece::put(&self.chunks, &mut self.frames);
+        self.shared.push(Shared { since, events_from, chunks });
         self.shared.len() - 1
     }
 }

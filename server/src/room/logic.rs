@@ -7,10 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tickloom_protocol::ids::{EntityId, MemberId, Tick};
+use tickloom_protocol::changes::Change;
+use tickloom_protocol::client_message::Publish;
+use tickloom_protocol::ids::{EntityId, MemberId, Tick, TopicId};
 use tickloom_protocol::schema::RoomSchema;
 
+use crate::room::events::EventLog;
 use crate::room::member::Member;
 use crate::room::state::State;
 
@@ -22,23 +26,52 @@ pub trait RoomType: Send + Sync {
     /// What a room of this type is made of.
     fn spec(&self) -> RoomSpec;
 
+    /// What a new room is made of, whose first joiner sends these options.
+    ///
+    /// # Errors
+    /// Why there is no such room.
+    fn spec_for(&self, _options: &[u8]) -> Result<RoomSpec, Denial> {
+        Ok(self.spec())
+    }
+
     /// The logic of one new room.
     fn create(&self) -> Box<dyn RoomLogic>;
 }
 
-/// What a room is made of.
+/// What a room is made of. [`RoomSpec::at_rate`] and [`RoomSpec::on_change`] fill in what a room of
+/// some dozens of members needs.
 #[derive(Clone, Debug)]
 pub struct RoomSpec {
-    /// Ticks per second, 1 to 128.
-    pub tick_rate_hz: u32,
-    /// State is sent every this many ticks, 1 to 255.
-    pub send_every: u8,
+    /// When it ticks.
+    pub cadence: Cadence,
     /// Seats.
     pub members_max: usize,
     /// Entities, the room itself included.
     pub entities_max: usize,
-    /// Components and inputs.
+    /// Events kept for members who fall behind or come late.
+    pub events_max: usize,
+    /// Bytes of events kept.
+    pub events_bytes_max: usize,
+    /// Components, inputs and topics.
     pub schema: Arc<RoomSchema>,
+}
+
+/// When a room ticks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cadence {
+    /// At a fixed rate, whatever happens.
+    Fixed {
+        /// Ticks per second, 1 to 128.
+        tick_rate_hz: u32,
+        /// State is sent every this many ticks, 1 to 255.
+        send_every: u8,
+    },
+    /// When something changed: at once, and then not before this interval is over. A room in
+    /// which nothing happens costs nothing.
+    OnChange {
+        /// From one tick to the next, at least.
+        interval: Duration,
+    },
 }
 
 impl RoomSpec {
@@ -47,10 +80,36 @@ impl RoomSpec {
     /// The fastest rate a room may tick at, in Hz.
     pub const TICK_RATE_HZ_MAX: u32 = 128;
 
-    /// Microseconds from one tick to the next.
+    /// A room that ticks at a fixed rate and sends its state each time.
+    #[must_use]
+    pub fn at_rate(tick_rate_hz: u32, schema: Arc<RoomSchema>) -> Self {
+        Self::new(Cadence::Fixed { tick_rate_hz, send_every: 1 }, schema)
+    }
+
+    /// A room that ticks when something changed, at most once per `interval`.
+    #[must_use]
+    pub fn on_change(interval: Duration, schema: Arc<RoomSchema>) -> Self {
+        Self::new(Cadence::OnChange { interval }, schema)
+    }
+
+    fn new(cadence: Cadence, schema: Arc<RoomSchema>) -> Self {
+        Self {
+            cadence,
+            members_max: 128,
+            entities_max: 4096,
+            events_max: 256,
+            events_bytes_max: 64 * 1024,
+            schema,
+        }
+    }
+
+    /// Microseconds from one tick to the next; 0 without a rate.
     #[must_use]
     pub const fn tick_us(&self) -> u32 {
-        1_000_000 / self.tick_rate_hz
+        match self.cadence {
+            Cadence::Fixed { tick_rate_hz, .. } => 1_000_000 / tick_rate_hz,
+            Cadence::OnChange { .. } => 0,
+        }
     }
 }
 
@@ -72,14 +131,47 @@ pub trait RoomLogic {
     /// per member before [`RoomLogic::on_tick`].
     fn on_input(
         &mut self,
-        room: &mut Context<'_>,
-        member: MemberId,
-        row: &[u8],
-        freshness: Freshness,
-    );
+        _room: &mut Context<'_>,
+        _member: MemberId,
+        _row: &[u8],
+        _freshness: Freshness,
+    ) {
+    }
 
-    /// One step of fixed length.
-    fn on_tick(&mut self, room: &mut Context<'_>) -> Next;
+    /// A member's write, which its components' policies allow and which fits the room, is about
+    /// to happen.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn on_write(
+        &mut self,
+        _room: &mut Context<'_>,
+        _member: MemberId,
+        _changes: &[Change<'_>],
+    ) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    /// A member's publication, which its topic's policy allows, is about to go out.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn on_publish(
+        &mut self,
+        _room: &mut Context<'_>,
+        _member: MemberId,
+        _publish: &Publish<'_>,
+    ) -> Result<(), Denial> {
+        Ok(())
+    }
+
+    /// Another member is the host now: whoever is here longest. Nobody is when nobody is here.
+    fn on_host(&mut self, _room: &mut Context<'_>, _host: Option<MemberId>) {}
+
+    /// One step: of fixed length, or because something changed.
+    fn on_tick(&mut self, _room: &mut Context<'_>) -> Next {
+        Next::Tick
+    }
 
     /// A member left or lost its connection. Afterwards everything it owns is despawned.
     fn on_leave(&mut self, _room: &mut Context<'_>, _member: MemberId) {}
@@ -126,6 +218,8 @@ pub enum Next {
 /// A room from the inside.
 pub struct Context<'a> {
     pub(crate) state: &'a mut State,
+    pub(crate) events: &'a mut EventLog,
+    pub(crate) host: Option<MemberId>,
     pub(crate) rng: &'a mut fastrand::Rng,
     pub(crate) members: &'a BTreeMap<MemberId, Member>,
     pub(crate) tick_us: u32,
@@ -138,7 +232,7 @@ impl Context<'_> {
         self.state.building()
     }
 
-    /// The length of a tick in seconds.
+    /// The length of a tick in seconds; 0 in a room without a rate.
     #[must_use]
     pub fn tick_seconds(&self) -> f32 {
         self.tick_us as f32 / 1e6
@@ -158,6 +252,18 @@ impl Context<'_> {
     /// The room's state, to change it.
     pub fn state_mut(&mut self) -> &mut State {
         self.state
+    }
+
+    /// Says something to everybody, as the room itself. Says whether it goes out: a tick carries a
+    /// bounded number of events.
+    pub fn publish(&mut self, topic: TopicId, body: &[u8]) -> bool {
+        self.events.publish(MemberId::SERVER, topic, body)
+    }
+
+    /// The member that is the host: the one who is here longest.
+    #[must_use]
+    pub fn host(&self) -> Option<MemberId> {
+        self.host
     }
 
     /// Everybody with a seat, in joining order.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use tickloom_protocol::ids::{EntityId, InputSeq, Tick};
 use tickloom_protocol::limits;
 
+use crate::room::events::Hearing;
 use crate::room::logic::Freshness;
 use crate::session::SessionId;
 
@@ -28,16 +29,24 @@ const REPEATS_MAX: u32 = 8;
 pub struct Member {
     session: SessionId,
     entity: EntityId,
+    /// The how-manieth member of the room it is.
+    pub(crate) joined_in: u64,
     /// The tick the member has, once its queue drains; [`Tick::ZERO`] when it needs a snapshot.
     pub(crate) baseline: Tick,
+    /// What it was told of what was said.
+    pub(crate) hearing: Hearing,
+    /// Since which tick it waits for a snapshot or a catch-up; [`Tick::ZERO`] when it keeps up.
+    pub(crate) behind_since: Tick,
     pub(crate) inputs: InputQueue,
 }
 
 impl Member {
     /// A seat whose member was sent nothing yet.
     #[must_use]
-    pub fn new(session: SessionId, entity: EntityId) -> Self {
-        Self { session, entity, baseline: Tick::ZERO, inputs: InputQueue::default() }
+    pub fn new(session: SessionId, entity: EntityId, hearing: Hearing, joined_in: u64) -> Self {
+        let (baseline, behind_since) = (Tick::ZERO, Tick::ZERO);
+        let inputs = InputQueue::default();
+        Self { session, entity, joined_in, baseline, hearing, behind_since, inputs }
     }
 
     /// Who sits here.

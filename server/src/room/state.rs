@@ -5,18 +5,19 @@
 //! TCP is ordered, so there are no acknowledgements and no history per client: what a member has
 //! is one tick number.
 
-use std::collections::{BTreeMap, VecDeque};
+mod encoding;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
-use tickloom_protocol::chunks::{
-    ChunkKind, GapWriter, SectionKind, Value, put_bytes, put_chunk, put_section, put_value,
-    put_varint,
-};
-use tickloom_protocol::entities::{Entities, View, hash_of_snapshot};
+use tickloom_protocol::chunks::Value;
+use tickloom_protocol::entities::Entities;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick};
 use tickloom_protocol::limits;
-use tickloom_protocol::schema::{FieldId, Kind, RoomSchema, Scope};
+use tickloom_protocol::schema::{FieldId, Kind, RoomSchema};
+
+use crate::room::tree::{PARENT, Tree, TreeError, check_place};
 
 /// Ticks before the id of a despawned entity is given out again. Clients draw the past, by a few
 /// ticks, and must not mistake a newcomer for one who just left. Longer rests cost memory in every
@@ -27,9 +28,6 @@ const REUSE_AFTER_TICKS: u32 = 16;
 /// Despawns remembered for catch-ups in any room. Beyond this, a room remembers as many as it has
 /// entities: a catch-up with more leaves than that would be longer than a snapshot.
 const GRAVES_MIN: usize = 256;
-
-/// The body of a chunk in which nobody leaves, enters or changes.
-const EMPTY_BODY: [u8; 2] = [0, 0];
 
 /// The entities of a room and when each of their values changed last.
 #[derive(Debug)]
@@ -55,6 +53,8 @@ pub struct State {
     free: VecDeque<(Tick, EntityId)>,
     /// Each member's entities in ascending order; no empty lists.
     owned: BTreeMap<MemberId, Vec<EntityId>>,
+    /// What the tree components say, for each of them.
+    trees: Vec<(ComponentId, Tree)>,
     candidates: Vec<EntityId>,
     body: Vec<u8>,
 }
@@ -78,11 +78,18 @@ struct Grave {
     died: Tick,
 }
 
+/// Whether the id of an entity that was despawned may be given out again.
+fn has_rested(died: Tick, building: Tick) -> bool {
+    died.0.saturating_add(REUSE_AFTER_TICKS) <= building.0
+}
+
 impl State {
     /// A state with nothing but the room itself, about to build tick 1.
     #[must_use]
     pub fn new(schema: Arc<RoomSchema>, entities_max: usize) -> Self {
         let histories = schema.components().iter().map(|_| History::default()).collect();
+        let trees = schema.components().iter().enumerate().filter(|(_, desc)| desc.tree);
+        let trees = trees.map(|(index, _)| (ComponentId(index as u8), Tree::default())).collect();
         Self {
             entities: Entities::new(Arc::clone(&schema)),
             schema,
@@ -97,6 +104,7 @@ impl State {
             floor: Tick::ZERO,
             free: VecDeque::new(),
             owned: BTreeMap::new(),
+            trees,
             candidates: Vec::new(),
             body: Vec::new(),
         }
@@ -109,11 +117,8 @@ impl State {
         if self.entities_count >= self.entities_max {
             return None;
         }
-        let rested = self
-            .free
-            .front()
-            .is_some_and(|(died, _)| died.0.saturating_add(REUSE_AFTER_TICKS) <= self.building.0);
-        let entity = match self.free.pop_front_if(|_| rested) {
+        let building = self.building;
+        let entity = match self.free.pop_front_if(|(died, _)| has_rested(*died, building)) {
             Some((_, entity)) => entity,
             None if self.born.len() < limits::ENTITY_ID_MAX as usize => {
                 self.born.push(Tick::ZERO);
@@ -134,12 +139,49 @@ impl State {
         Some(entity)
     }
 
-    /// Removes an entity with all its values. The room itself and strangers are left alone.
+    /// Removes an entity with all its values, and in rooms with trees what hangs below it: of the
+    /// room's entities they go, of members' they hang nowhere. The room itself and strangers are
+    /// left alone.
     pub fn despawn(&mut self, entity: EntityId) {
-        let Some(owner) = self.entities.owner(entity) else { return };
-        if entity == EntityId::ROOM {
+        if entity == EntityId::ROOM || !self.entities.contains(entity) {
             return;
         }
+        if self.trees.is_empty() {
+            return self.despawn_one(entity);
+        }
+        // Leaves first: whoever goes has no children any more.
+        for entity in self.subtree(entity).into_iter().rev() {
+            for index in 0..self.trees.len() {
+                let (component, tree) = &self.trees[index];
+                let (component, orphans) = (*component, tree.children(entity).collect::<Vec<_>>());
+                for orphan in orphans {
+                    self.set_prop(component, orphan, PARENT, Value::Nil);
+                }
+                self.trees[index].1.remove(entity);
+            }
+            self.despawn_one(entity);
+        }
+    }
+
+    /// What goes with an entity, itself included, parents before children.
+    #[must_use]
+    pub fn subtree(&self, entity: EntityId) -> Vec<EntityId> {
+        let (mut gone, mut seen) = (vec![entity], BTreeSet::from([entity]));
+        let mut next = 0;
+        while let Some(parent) = gone.get(next).copied() {
+            next += 1;
+            for child in self.trees.iter().flat_map(|(_, tree)| tree.children(parent)) {
+                let is_rooms = self.entities.owner(child) == Some(MemberId::SERVER);
+                if is_rooms && seen.insert(child) {
+                    gone.push(child);
+                }
+            }
+        }
+        gone
+    }
+
+    fn despawn_one(&mut self, entity: EntityId) {
+        let Some(owner) = self.entities.owner(entity) else { return };
         self.entities.remove(entity);
         self.entities_count -= 1;
         for history in &mut self.histories {
@@ -214,7 +256,7 @@ impl State {
     }
 
     /// Sets a property; [`Value::Nil`] removes it. Says whether it could be: the key or the value
-    /// may be over its limit, or there may be too many keys.
+    /// may be over its limit, there may be too many keys, or the place in a tree may be none.
     ///
     /// # Panics
     /// When the component is not props.
@@ -230,6 +272,9 @@ impl State {
         let full = props.is_some_and(|props| props.len() >= limits::PROP_KEYS_MAX);
         let key_fits = (1..=limits::PROP_KEY_BYTES_MAX).contains(&key.len());
         if !key_fits || !value.is_valid() || (is_new && full && value != Value::Nil) {
+            return false;
+        }
+        if key == PARENT && !self.hang(component, entity, &value) {
             return false;
         }
         if self.entities.set_prop(component, entity, key, value) {
@@ -263,6 +308,39 @@ impl State {
             self.touch(component, entity);
             self.histories[component.index()].last_removal = self.building;
         }
+    }
+
+    /// Takes over the place in a tree that `value` says; says whether there is such a place.
+    fn hang(&mut self, component: ComponentId, child: EntityId, value: &Value) -> bool {
+        let parent = match value {
+            Value::Nil => None,
+            Value::Entity(parent) => Some(*parent),
+            Value::Bool(_) | Value::Int(_) | Value::Num(_) | Value::Str(_) | Value::Bytes(_) => {
+                return self.tree(component).is_none();
+            }
+        };
+        if let Some(parent) = parent
+            && self.tree(component).is_some()
+            && (!self.entities.contains(parent)
+                || self.check_place(component, child, parent).is_err())
+        {
+            return false;
+        }
+        let tree = self.trees.iter_mut().find(|(id, _)| *id == component);
+        if let Some((_, tree)) = tree {
+            tree.hang(child, parent);
+        }
+        true
+    }
+
+    fn check_place(
+        &self,
+        component: ComponentId,
+        child: EntityId,
+        parent: EntityId,
+    ) -> Result<(), TreeError> {
+        let tree = self.tree(component);
+        check_place(child, parent, |entity| tree.and_then(|tree| tree.parent(*entity)))
     }
 
     #[inline]
@@ -306,6 +384,46 @@ impl State {
         self.owned.get(&member).map_or(&[], |owned| owned)
     }
 
+    /// What a tree component says; `None` when the component is none.
+    #[must_use]
+    pub fn tree(&self, component: ComponentId) -> Option<&Tree> {
+        self.trees.iter().find(|(id, _)| *id == component).map(|(_, tree)| tree)
+    }
+
+    /// How many entities could be added in this tick.
+    #[must_use]
+    pub fn vacancies(&self) -> usize {
+        let rested = self.free.partition_point(|(died, _)| has_rested(*died, self.building));
+        let ids = rested + (limits::ENTITY_ID_MAX as usize - self.born.len());
+        ids.min(self.entities_max - self.entities_count)
+    }
+
+    /// When an entity's value of a component changed last; [`Tick::ZERO`] when it never did.
+    #[must_use]
+    pub fn changed_at(&self, component: ComponentId, entity: EntityId) -> Tick {
+        let history = &self.histories[component.index()];
+        history.changed.get(entity.index()).copied().unwrap_or_default()
+    }
+
+    /// When a property changed last; [`Tick::ZERO`] when it never did.
+    #[must_use]
+    pub fn prop_changed_at(&self, component: ComponentId, entity: EntityId, key: &str) -> Tick {
+        let keys = self.histories[component.index()].keys.get(&entity);
+        keys.and_then(|keys| keys.get(key)).copied().unwrap_or_default()
+    }
+
+    /// When an entity was added; [`Tick::ZERO`] for the room itself.
+    #[must_use]
+    pub fn born_at(&self, entity: EntityId) -> Tick {
+        self.born.get(entity.index()).copied().unwrap_or_default()
+    }
+
+    /// Whether everything that changed after `tick` is still known.
+    #[must_use]
+    pub fn remembers(&self, tick: Tick) -> bool {
+        tick >= self.floor
+    }
+
     /// The tick under construction.
     #[must_use]
     pub fn building(&self) -> Tick {
@@ -317,86 +435,6 @@ impl State {
     #[must_use]
     pub fn reaches_back_to(&self, since: Tick) -> bool {
         since >= self.floor && since < self.building
-    }
-
-    // ---- encoding ------------------------------------------------------------------------------
-
-    /// Appends the room stream's chunk: everything that changed after `since`, or a snapshot when
-    /// `since` is [`Tick::ZERO`].
-    ///
-    /// # Panics
-    /// In debug builds, when the state does not reach back to `since`.
-    pub fn encode(&mut self, since: Tick, output: &mut Vec<u8>) {
-        let mut body = std::mem::take(&mut self.body);
-        body.clear();
-        let kind = if since == Tick::ZERO {
-            self.entities.put_snapshot(View::Room, &mut body);
-            ChunkKind::Snapshot
-        } else {
-            debug_assert!(self.reaches_back_to(since), "{since} is before {}", self.floor);
-            self.put_structure(since, &mut body);
-            self.put_sections(since, &mut body);
-            ChunkKind::Delta
-        };
-        put_chunk(output, View::Room.stream(), kind, &body);
-        self.body = body;
-    }
-
-    /// Appends the member stream's chunk for one member, if there is anything to say.
-    pub fn encode_member(&mut self, member: MemberId, since: Tick, output: &mut Vec<u8>) {
-        if self.last_private_change() <= since {
-            return;
-        }
-        let body = self.member_body(member, since);
-        if body.len() > EMPTY_BODY.len() {
-            let kind = if since == Tick::ZERO { ChunkKind::Snapshot } else { ChunkKind::Delta };
-            put_chunk(output, View::Member(member).stream(), kind, &body);
-        }
-        self.body = body;
-    }
-
-    /// Appends a chunk that states the hash of the room stream.
-    pub fn encode_hash(&mut self, output: &mut Vec<u8>) {
-        self.entities.put_hash_chunk(View::Room, &mut self.body, output);
-    }
-
-    /// Appends a chunk that states the hash of one member's stream, if it may have content.
-    pub fn encode_member_hash(&mut self, member: MemberId, output: &mut Vec<u8>) {
-        if self.last_private_change() == Tick::ZERO {
-            return;
-        }
-        let body = self.member_body(member, Tick::ZERO);
-        let hash = hash_of_snapshot(&body).to_le_bytes();
-        put_chunk(output, View::Member(member).stream(), ChunkKind::Hash, &hash);
-        self.body = body;
-    }
-
-    fn last_private_change(&self) -> Tick {
-        let histories = self.histories.iter().zip(self.schema.components());
-        let private = histories.filter(|(_, desc)| desc.scope == Scope::Owner);
-        private.map(|(history, _)| history.last_change).max().unwrap_or_default()
-    }
-
-    /// What changed after `since` on one member's stream, in the buffer `body`; with
-    /// [`Tick::ZERO`], the body of its snapshot.
-    fn member_body(&mut self, member: MemberId, since: Tick) -> Vec<u8> {
-        let mut body = std::mem::take(&mut self.body);
-        body.clear();
-        body.extend_from_slice(&EMPTY_BODY);
-        let owned = self.owned.get(&member).map_or(&[][..], |owned| owned);
-        for (index, history) in self.histories.iter().enumerate() {
-            let scope = self.schema.components()[index].scope;
-            if scope != Scope::Owner || history.last_change <= since {
-                continue;
-            }
-            self.candidates.clear();
-            let changed = |entity: &&EntityId| {
-                history.changed.get(entity.index()).is_some_and(|changed| *changed > since)
-            };
-            self.candidates.extend(owned.iter().filter(changed));
-            self.put_changes(ComponentId(index as u8), since, &self.candidates, &mut body);
-        }
-        body
     }
 
     /// Forgets what changed up to the tick under construction, because it was encoded for
@@ -414,109 +452,20 @@ impl State {
         self.building = self.building.next();
     }
 
-    /// Leaves and enters since `since`.
-    fn put_structure(&mut self, since: Tick, body: &mut Vec<u8>) {
-        self.candidates.clear();
-        let recent = self.graves.iter().rev().take_while(|grave| grave.died > since);
-        self.candidates
-            .extend(recent.filter(|grave| grave.born <= since).map(|grave| grave.entity));
-        self.candidates.sort_unstable();
-        let mut gaps = GapWriter::default();
-        for entity in &self.candidates {
-            gaps.put(body, *entity);
-        }
-        body.push(0);
-
-        let mut gaps = GapWriter::default();
-        let mut put_enter = |index: usize| {
-            let entity = EntityId(index as u32);
-            let Some(owner) = self.entities.owner(entity) else { return };
-            gaps.put(body, entity);
-            put_varint(body, u32::from(owner.0));
-        };
-        if since >= self.dirty_since {
-            self.spawned.ones().for_each(&mut put_enter);
-        } else {
-            let born = self.born.iter().enumerate();
-            born.filter(|(_, born)| **born > since).for_each(|(index, _)| put_enter(index));
-        }
-        body.push(0);
-    }
-
-    /// The room-wide components' changes since `since`.
-    fn put_sections(&mut self, since: Tick, body: &mut Vec<u8>) {
-        for (index, history) in self.histories.iter().enumerate() {
-            let scope = self.schema.components()[index].scope;
-            if scope != Scope::Room || history.last_change <= since {
-                continue;
-            }
-            self.candidates.clear();
-            if since >= self.dirty_since {
-                self.candidates.extend(history.dirty.ones().map(|index| EntityId(index as u32)));
-            } else {
-                let changed = history.changed.iter().enumerate();
-                let recent = changed.filter(|(_, changed)| **changed > since);
-                self.candidates.extend(recent.map(|(index, _)| EntityId(index as u32)));
-            }
-            self.put_changes(ComponentId(index as u8), since, &self.candidates, body);
-        }
-    }
-
-    /// The changes of one component for `entities`, whose values changed after `since`.
-    fn put_changes(
-        &self,
-        component: ComponentId,
-        since: Tick,
-        entities: &[EntityId],
-        body: &mut Vec<u8>,
-    ) {
-        let is_props = matches!(self.schema.components()[component.index()].kind, Kind::Props);
-        if is_props && since != Tick::ZERO {
-            return self.put_prop_changes(component, since, entities, body);
-        }
-        self.entities.put_values(component, entities.iter().copied(), body);
-        let last_removal = self.histories[component.index()].last_removal;
-        if since != Tick::ZERO && last_removal > since {
-            put_section(body, SectionKind::Removed, component, |output, gaps| {
-                for entity in entities {
-                    let known =
-                        self.entities.contains(*entity) && self.born[entity.index()] <= since;
-                    if known && !self.entities.has_value(component, *entity) {
-                        gaps.put(output, *entity);
-                    }
-                }
-            });
-        }
-    }
-
-    fn put_prop_changes(
-        &self,
-        component: ComponentId,
-        since: Tick,
-        entities: &[EntityId],
-        body: &mut Vec<u8>,
-    ) {
-        let history = &self.histories[component.index()];
-        put_section(body, SectionKind::Props, component, |output, gaps| {
-            for entity in entities {
-                let Some(keys) = history.keys.get(entity) else { continue };
-                gaps.put(output, *entity);
-                let props = self.entities.props(component, *entity);
-                for (key, _) in keys.iter().filter(|(_, changed)| **changed > since) {
-                    put_bytes(output, key.as_bytes());
-                    let value = props.and_then(|props| props.get(key));
-                    put_value(output, value.unwrap_or(&Value::Nil));
-                }
-                output.push(0);
-            }
-        });
-    }
-
     /// Checks what the field comments promise. Debug builds call it after every tick.
     ///
     /// # Panics
     /// When a promise is broken.
     pub fn check_invariants(&self) {
+        for (component, tree) in &self.trees {
+            tree.check_invariants();
+            for entity in self.entities.ids() {
+                let said =
+                    self.entities.props(*component, entity).and_then(|props| props.get(PARENT));
+                let parent = tree.parent(entity).map(Value::Entity);
+                assert_eq!(said, parent.as_ref(), "{entity:?} hangs where it says");
+            }
+        }
         for (member, owned) in &self.owned {
             assert!(!owned.is_empty(), "{member:?} has an empty list");
             assert!(owned.is_sorted(), "{member:?} has an unsorted list");

@@ -3,13 +3,15 @@
 use tickloom_protocol::client_message::{ClientMessage, Input, Join, Publish, Write};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::{OpId, RoomKey, Tick};
-use tickloom_protocol::server_message::{RefusalCode, ServerMessage, TimeSync};
+use tickloom_protocol::server_message::{Accepted, RefusalCode, ServerMessage, TimeSync};
 use tickloom_protocol::time::Timestamp;
 
 use crate::mail::Mail;
-use crate::room::{JoinRefusal, Room, RoomId};
+use crate::room::logic::Denial;
+use crate::room::write::{Refusal, WriteError};
+use crate::room::{Room, RoomId};
 use crate::session::{PendingJoin, Phase, REFUSALS_MAX, Seat, SessionId};
-use crate::shard::{Arrivals, Effect, Shard};
+use crate::shard::{Effect, Shard};
 
 impl Shard {
     /// Handles one message. `unread` is what arrived behind it: it travels along when the
@@ -23,12 +25,6 @@ impl Shard {
     ) {
         self.metrics.messages += 1;
         let message = ClientMessage::decode(payload);
-        self.arrivals = match (&message, self.arrivals) {
-            (Ok(ClientMessage::Input(_)), Arrivals::Nothing | Arrivals::InputsOnly) => {
-                Arrivals::InputsOnly
-            }
-            (Ok(_) | Err(_), _) => Arrivals::Urgent,
-        };
         match message {
             Ok(ClientMessage::Join(join)) => self.handle_join(now, id, join, unread),
             Ok(ClientMessage::Leave) => self.handle_leave(now, id),
@@ -38,15 +34,13 @@ impl Shard {
                 // Without a seat it crossed our Left: there is nothing to resync any more.
                 if let Some((room, seat)) = self.room_of(id) {
                     room.handle_resync(seat.member);
+                    let due = room.next_due();
+                    self.rooms.schedule(seat.room, due);
                     self.metrics.resyncs += 1;
                 }
             }
-            Ok(ClientMessage::Write(Write { op, .. })) => {
-                self.refuse_op(id, op, RefusalCode::NotAllowed, "members write nothing here");
-            }
-            Ok(ClientMessage::Publish(Publish { op, .. })) => {
-                self.refuse_op(id, op, RefusalCode::NotAllowed, "this room has no topics");
-            }
+            Ok(ClientMessage::Write(write)) => self.handle_write(now, id, &write),
+            Ok(ClientMessage::Publish(publish)) => self.handle_publish(now, id, &publish),
             Ok(ClientMessage::Unknown(_)) => self.metrics.messages_unknown += 1,
             Err(error) => self.close(now, id, &CloseReason::from(error)),
         }
@@ -70,6 +64,63 @@ impl Shard {
             room.handle_input(seat.member, input.seq, input.row);
             self.metrics.inputs += 1;
         }
+    }
+
+    fn handle_write(&mut self, now: Timestamp, id: SessionId, write: &Write<'_>) {
+        // Without a seat it crossed our Left: there is nothing to write to any more.
+        let Some((room, seat)) = self.room_of(id) else { return };
+        match room.handle_write(seat.member, write) {
+            Ok(accepted) => self.accepted(now, id, seat, accepted),
+            Err(WriteError::Refused(refusal)) => self.refuse_op(now, id, seat, write.op, &refusal),
+            Err(WriteError::Malformed(error)) => {
+                let reason = format!("malformed: {error}");
+                self.close(now, id, &CloseReason::new(CloseReason::MALFORMED.code(), &reason));
+            }
+        }
+    }
+
+    fn handle_publish(&mut self, now: Timestamp, id: SessionId, publish: &Publish<'_>) {
+        let Some((room, seat)) = self.room_of(id) else { return };
+        match room.handle_publish(seat.member, publish) {
+            Ok(accepted) => self.accepted(now, id, seat, accepted),
+            Err(refusal) => self.refuse_op(now, id, seat, publish.op, &refusal),
+        }
+    }
+
+    /// A write or a publication took effect.
+    fn accepted(&mut self, now: Timestamp, id: SessionId, seat: Seat, accepted: Accepted) {
+        self.metrics.ops += 1;
+        if accepted.op != OpId::NONE
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            session.send(&mut self.encoder, &ServerMessage::Accepted(accepted));
+        }
+        self.reschedule(now, seat.room);
+    }
+
+    fn refuse_op(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        seat: Seat,
+        op: OpId,
+        refusal: &Refusal,
+    ) {
+        self.metrics.refusals += 1;
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.refuse_op(&mut self.encoder, op, refusal.code, &refusal.message);
+        }
+        self.reschedule(now, seat.room);
+    }
+
+    /// A member did something to its room, which may want a tick now, or has failed on it.
+    fn reschedule(&mut self, now: Timestamp, id: RoomId) {
+        let Some(room) = self.rooms.get_mut(id) else { return };
+        if let Some(panicked) = room.panicked().cloned() {
+            return self.fail_room(now, id, &panicked.into());
+        }
+        let due = room.next_due();
+        self.rooms.schedule(id, due);
     }
 
     fn handle_ping(&mut self, now: Timestamp, id: SessionId, client_us: u64) {
@@ -126,18 +177,15 @@ impl Shard {
 
     /// Gives a session a seat in a room of this shard, making the room when it is not there.
     pub(super) fn seat(&mut self, now: Timestamp, id: SessionId, join: &PendingJoin) {
-        let Some(room_id) = self.find_or_make_room(now, &join.key) else {
-            let message = "the server has no place for another room, or rooms of this type fail";
-            return self.refuse(now, id, RefusalCode::ServerFull, message);
+        let room_id = match self.find_or_make_room(now, join) {
+            Ok(room_id) => room_id,
+            Err(refusal) => return self.refuse(now, id, refusal.code, &refusal.message),
         };
         let Some(room) = self.rooms.get_mut(room_id) else { return };
-        let was_empty = room.members().is_empty();
         match room.join(now, id, join) {
             Ok(joined) => {
-                if was_empty {
-                    let next_due = room.next_due();
-                    self.rooms.schedule(room_id, next_due);
-                }
+                let (next_due, reads) = (room.next_due(), room.reads());
+                self.rooms.schedule(room_id, next_due);
                 let Some(session) = self.sessions.get_mut(id) else { return };
                 let Some(link) = session.take_link() else { return };
                 let seat = Seat { room: room_id, member: joined.member };
@@ -146,8 +194,9 @@ impl Shard {
                 session.send(&mut self.encoder, &ServerMessage::Joined(joined));
                 self.metrics.joins += 1;
                 self.set_deadline(id, now + self.config.patience.ping);
+                self.set_reads(id, reads);
             }
-            Err(JoinRefusal { code, message }) => {
+            Err(Refusal { code, message }) => {
                 let panicked = room.panicked().cloned();
                 self.refuse(now, id, code, &message);
                 if let Some(panicked) = panicked {
@@ -157,20 +206,28 @@ impl Shard {
         }
     }
 
-    fn find_or_make_room(&mut self, now: Timestamp, key: &RoomKey) -> Option<RoomId> {
+    fn find_or_make_room(&mut self, now: Timestamp, join: &PendingJoin) -> Result<RoomId, Refusal> {
+        let key = &join.key;
         if let Some(id) = self.rooms.find(key) {
-            return Some(id);
+            return Ok(id);
         }
-        let room_type = self.config.room_types.get(&key.room_type)?;
-        let is_held = self.quarantine.holds(now, &key.room_type);
-        if is_held || self.rooms.count() >= self.config.rooms_max {
-            return None;
+        let full = |message| Err(Refusal::new(RefusalCode::ServerFull, message));
+        let Some(room_type) = self.config.room_types.get(&key.room_type) else {
+            return full("this server has no such room type");
+        };
+        if self.rooms.count() >= self.config.rooms_max {
+            return full("the server has no place for another room");
+        }
+        if self.quarantine.holds(now, &key.room_type) {
+            return full("rooms of this type fail, so there are no new ones for a while");
         }
         self.rooms_made += 1;
         let seed =
             self.config.seed.wrapping_add(self.rooms_made.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let room = Room::new(key.clone(), &**room_type, now, seed);
-        Some(self.rooms.insert(room, now + self.config.room_linger))
+        let room = Room::new(key.clone(), &**room_type, &join.options, now, seed);
+        let room =
+            room.map_err(|Denial { message }| Refusal::new(RefusalCode::BadOptions, message))?;
+        Ok(self.rooms.insert(room, now + self.config.room_linger))
     }
 
     fn refuse(&mut self, now: Timestamp, id: SessionId, code: RefusalCode, message: &str) {
@@ -179,13 +236,6 @@ impl Shard {
         session.refuse(&mut self.encoder, code, message);
         if session.refusals > REFUSALS_MAX {
             self.close(now, id, &CloseReason::TOO_MANY_JOINS);
-        }
-    }
-
-    fn refuse_op(&mut self, id: SessionId, op: OpId, code: RefusalCode, message: &str) {
-        self.metrics.refusals += 1;
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.refuse_op(&mut self.encoder, op, code, message);
         }
     }
 }

@@ -11,7 +11,7 @@ use tickloom_protocol::time::Timestamp;
 use crate::metrics::Metrics;
 use crate::room::failure::Failure;
 use crate::room::{Fate, RoomId};
-use crate::session::{Phase, SessionId};
+use crate::session::{Phase, Reads, SessionId};
 use crate::shard::{Effect, Shard};
 use crate::ticker::{CATCH_UP_STEPS_MAX, LATENESS_MAX};
 
@@ -62,13 +62,13 @@ impl Shard {
             return;
         }
         for _ in 0..CATCH_UP_STEPS_MAX {
-            if room.next_due() > now {
+            if room.next_due().is_none_or(|due| due > now) {
                 break;
             }
             let report = room.tick(now, &mut self.broadcast, &mut self.sessions);
             self.metrics.ticks += 1;
             let step = Duration::from_micros(u64::from(room.clock().tick_us));
-            self.metrics.ticks_overrun += u64::from(report.lateness > step);
+            self.metrics.ticks_overrun += u64::from(!step.is_zero() && report.lateness > step);
             Metrics::record(&mut self.metrics.tick_lateness_us, report.lateness);
             match report.fate {
                 Fate::Continues => {}
@@ -76,7 +76,8 @@ impl Shard {
                 Fate::Fails(failure) => return self.fail_room(now, id, &failure),
             }
         }
-        if now.saturating_since(room.next_due()) > LATENESS_MAX {
+        let is_late = |due| now.saturating_since(due) > LATENESS_MAX;
+        if room.clock().tick_us > 0 && room.next_due().is_some_and(is_late) {
             room.slip(now, &mut self.encoder, &mut self.sessions);
             self.metrics.slips += 1;
         }
@@ -94,6 +95,7 @@ impl Shard {
                 session.phase = Phase::Joining(link);
                 session.send(&mut self.encoder, &ServerMessage::Left);
                 self.set_deadline(session_id, now + self.config.patience.join);
+                self.set_reads(session_id, Reads::OnArrival);
                 self.settle(now, session_id);
             }
         }

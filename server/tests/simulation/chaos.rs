@@ -6,7 +6,7 @@ use tickloom_protocol::chunks::Value;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
 use tickloom_server::room::logic::{
-    Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
+    Cadence, Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
 };
 
 const BODY: ComponentId = ComponentId(0);
@@ -48,11 +48,10 @@ impl RoomType for Chaos {
 
     fn spec(&self) -> RoomSpec {
         RoomSpec {
-            tick_rate_hz: 60,
-            send_every: 2,
+            cadence: Cadence::Fixed { tick_rate_hz: 60, send_every: 2 },
             members_max: 6,
             entities_max: 64,
-            schema: Arc::clone(&self.schema),
+            ..RoomSpec::at_rate(60, Arc::clone(&self.schema))
         }
     }
 

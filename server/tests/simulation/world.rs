@@ -11,7 +11,7 @@ use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::RoomId;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
-use tickloom_server::session::{Patience, SessionId};
+use tickloom_server::session::{Patience, Reads, SessionId};
 use tickloom_server::shard::{Echo, Effect, Shard, ShardConfig};
 
 use crate::chaos::Chaos;
@@ -76,6 +76,8 @@ struct Connection {
     client_gone: bool,
     /// The server learns of the end before it gets the last bytes.
     was_reset: bool,
+    /// When the server looks at what has arrived.
+    reads: Reads,
     /// Where the server's bytes are cut between frames: needed to plant bugs only.
     at_frame_border: bool,
 }
@@ -248,12 +250,29 @@ impl World {
             // A shard may be held up by the kernel or by its neighbours.
             let due = self.shards[index].next_due().is_some_and(|due| due <= self.now);
             if due && self.rng.u8(0..20) != 0 {
-                self.shards[index].handle_timeout(self.now);
+                self.run_rooms(ShardIndex(index));
+                self.shards[index].handle_deadlines(self.now);
             }
             self.obey(ShardIndex(index));
         }
         for shard in &self.shards {
             shard.check_invariants();
+        }
+    }
+
+    /// As the reactor does: a room's members are read just before it ticks.
+    fn run_rooms(&mut self, index: ShardIndex) {
+        self.shards[index.0].list_due_rooms(self.now);
+        while let Some(room) = self.shards[index.0].poll_room() {
+            let mut on_turn = Vec::new();
+            self.shards[index.0].sessions_on_turn(room, &mut on_turn);
+            for id in on_turn {
+                if let Some(number) = self.find(index, id) {
+                    self.server_side(number);
+                }
+            }
+            self.shards[index.0].handle_room(self.now, room);
+            self.obey(index);
         }
     }
 
@@ -290,6 +309,7 @@ impl World {
             socket: Some((shard, id)),
             client_gone: false,
             was_reset: false,
+            reads: Reads::OnArrival,
             at_frame_border: true,
         };
         self.connections.insert(self.connections_made, connection);
@@ -345,7 +365,10 @@ impl World {
         self.rng.shuffle(&mut numbers);
         for number in numbers {
             self.client_side(number);
-            self.server_side(number);
+            let waits = |c: &Connection| c.reads == Reads::OnTurn && !c.was_reset;
+            if !self.connections.get(&number).is_some_and(waits) {
+                self.server_side(number);
+            }
         }
         for index in 0..self.shards.len() {
             self.obey(ShardIndex(index));
@@ -415,6 +438,11 @@ impl World {
                     }
                 }
                 Effect::Close(id) => self.close_socket(index, id),
+                Effect::Read(id, reads) => {
+                    if let Some(number) = self.find(index, id) {
+                        self.connections.get_mut(&number).expect("found").reads = reads;
+                    }
+                }
                 Effect::Deliver { socket, to, mail } => {
                     let number = self.find(index, socket).expect("a session has a connection");
                     self.connections.get_mut(&number).expect("found").socket = None;
@@ -447,7 +475,7 @@ impl World {
         let whole = connection.at_frame_border && copied == outbox.bytes();
         connection.at_frame_border = copied == outbox.bytes();
         if copied == 0 {
-            return;
+            return self.shards[index.0].handle_blocked(id);
         }
         if whole && self.plant != Plant::Nothing {
             self.tamper(number, &mut buffer);
@@ -455,6 +483,9 @@ impl World {
         let connection = self.connections.get_mut(&number).expect("found");
         connection.down.send(self.now, &buffer, &mut self.rng);
         self.shards[index.0].handle_sent(self.now, id, copied);
+        if self.shards[index.0].outbox(id).is_some_and(|outbox| !outbox.is_empty()) {
+            self.shards[index.0].handle_blocked(id);
+        }
     }
 
     /// Plants a bug in whole frames on their way to a client.

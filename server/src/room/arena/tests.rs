@@ -9,12 +9,14 @@ use tickloom_protocol::ids::{ComponentId, Tick};
 use super::*;
 use crate::room::arena::fighter::{AMMO_FULL, HP_FULL, RADIUS, SPEED_MAX};
 use crate::room::arena::map::Obstacle;
+use crate::room::events::EventLog;
 use crate::room::member::Member;
 use crate::session::SessionId;
 
 /// One room and what a server keeps around it.
 struct Harness {
     state: State,
+    events: EventLog,
     rng: fastrand::Rng,
     members: BTreeMap<MemberId, Member>,
     tick_us: u32,
@@ -34,6 +36,7 @@ impl Harness {
         let spec = Arena::default().spec();
         let mut harness = Self {
             state: State::new(Arc::clone(&spec.schema), spec.entities_max),
+            events: EventLog::new(spec.events_max, spec.events_bytes_max),
             rng: fastrand::Rng::with_seed(seed),
             members: BTreeMap::new(),
             tick_us: spec.tick_us(),
@@ -56,6 +59,8 @@ impl Harness {
     fn with<T>(&mut self, act: impl FnOnce(&mut ArenaLogic, &mut Context<'_>) -> T) -> T {
         let mut room = Context {
             state: &mut self.state,
+            events: &mut self.events,
+            host: self.members.keys().next().copied(),
             rng: &mut self.rng,
             members: &self.members,
             tick_us: self.tick_us,
@@ -69,7 +74,8 @@ impl Harness {
         let joiner = Joiner { member, entity, name, options: &[] };
         self.with(|logic, room| logic.on_join(room, &joiner)).expect("a seat");
         let session = SessionId { index: u32::from(member.0), generation: 0 };
-        self.members.insert(member, Member::new(session, entity));
+        let hearing = self.events.hearing_of_newcomer(false);
+        self.members.insert(member, Member::new(session, entity, hearing, member.0.into()));
         entity
     }
 
