@@ -319,9 +319,11 @@ impl State {
                 return self.tree(component).is_none();
             }
         };
+        // The room itself hangs below nothing: it must not go with anything.
         if let Some(parent) = parent
             && self.tree(component).is_some()
-            && (!self.entities.contains(parent)
+            && (child == EntityId::ROOM
+                || !self.entities.contains(parent)
                 || self.check_place(component, child, parent).is_err())
         {
             return false;

@@ -235,6 +235,9 @@ impl Check<'_> {
             Value::Entity(id) => Some(Target::from(*id)),
             _ => return Err(invalid(format!("`{PARENT}` is an entity or nothing"))),
         };
+        if child == EntityId::ROOM.into() && parent.is_some() {
+            return Err(invalid("the room itself hangs below nothing".to_owned()));
+        }
         if let Some(parent) = parent {
             let parent_of = |target: &Target| match self.places.get(&(component, *target)) {
                 Some(place) => *place,
