@@ -9,6 +9,7 @@
 //!   |  changes     what a client's write asks for, in the same grammar
 //!   v  entities    entities x components, values only
 //!      events      what was said, in order
+//!      ordering    keys that keep a list in order
 //!      replica     what a client knows of its room
 //!      client      handshake + link + replica as one sans-I/O client
 //! ```
@@ -37,6 +38,7 @@ pub mod changes;
 pub mod chunks;
 pub mod entities;
 pub mod events;
+pub mod ordering;
 pub mod props;
 pub mod replica;
 

@@ -84,6 +84,10 @@ pub const SPAWNS_PER_WRITE_MAX: usize = 256;
 /// Steps from an entity to the root of its tree. It bounds the walk that looks for cycles.
 pub const TREE_DEPTH_MAX: usize = 64;
 
+/// Bytes of an ordering key. Some 600 items find room between the same two neighbours before
+/// keys get that long, and by then the list does better with new ones.
+pub const ORDER_KEY_BYTES_MAX: usize = 128;
+
 /// Bytes of the reason in a close frame: a control frame holds 125, two are the code (RFC 6455
 /// section 5.5).
 pub const CLOSE_REASON_BYTES_MAX: usize = 123;
@@ -98,3 +102,4 @@ const _: () = assert!(FIELDS_MAX * 4 >= INPUT_ROW_BYTES_MAX);
 const _: () = assert!(FIELDS_MAX * 4 <= ROW_BYTES_SUM_MAX);
 const _: () = assert!(ROW_BYTES_SUM_MAX * ENTITY_ID_MAX as usize <= 64 << 20);
 const _: () = assert!(COMPONENTS_MAX <= u8::MAX as usize);
+const _: () = assert!(ORDER_KEY_BYTES_MAX <= PROP_VALUE_BYTES_MAX);

@@ -10,4 +10,5 @@ mod room;
 mod connection;
 mod messages;
 mod numbers;
+mod ordering;
 mod state;
