@@ -120,8 +120,8 @@ pub enum ChunkError {
     /// A second hash, or any other chunk, behind the hash of its stream.
     #[error("a chunk follows the hash of stream {0}")]
     AfterHash(u32),
-    /// A topic that the schema does not have, or an event over its limit.
-    #[error("an event's topic or body exceeds its limit")]
+    /// A topic that the schema does not have, or a number or a body over its limit.
+    #[error("an event's number, topic or body is out of range")]
     BadEvent,
     /// Bytes behind the end of the events in their chunk.
     #[error("bytes follow the events in their chunk")]

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use crate::chunks::{ChunkError, Reader, Said};
 use crate::ids::{EventSeq, MemberId, StreamId, TopicId};
+use crate::limits;
 
 /// One event. Those of [`StreamId::MEMBER`] were said to this member and not to everybody.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,13 +26,19 @@ pub struct Event<'a> {
     pub body: &'a [u8],
 }
 
-/// The events of the delta applied last.
+/// The events of the delta given to a replica last, none unless it was applied.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
-    room: Position,
-    member: Position,
+    positions: Positions,
     entries: Vec<Entry>,
     bodies: Vec<u8>,
+}
+
+/// Where a member is on both streams.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Positions {
+    room: Position,
+    member: Position,
 }
 
 /// Where a member is on one stream.
@@ -58,6 +65,18 @@ impl Heard {
         self.bodies.clear();
     }
 
+    /// Where the member is, for [`Heard::rewind`].
+    pub(crate) fn positions(&self) -> Positions {
+        self.positions
+    }
+
+    /// Forgets what was read since `positions`: the rest of its delta did not fit, so nobody
+    /// was told. The room repeats it, or it counts as lost.
+    pub(crate) fn rewind(&mut self, positions: Positions) {
+        self.clear();
+        self.positions = positions;
+    }
+
     /// Takes in the body of an events chunk.
     pub(crate) fn read(
         &mut self,
@@ -66,7 +85,11 @@ impl Heard {
         body: &mut Reader<'_>,
     ) -> Result<(), ChunkError> {
         let mut seq = body.varint64()?;
-        let position = if stream == StreamId::ROOM { &mut self.room } else { &mut self.member };
+        if !(1..=limits::EVENT_SEQ_MAX).contains(&seq) {
+            return Err(ChunkError::BadEvent);
+        }
+        let Positions { room, member } = &mut self.positions;
+        let position = if stream == StreamId::ROOM { room } else { member };
         if position.next == 0 {
             // What was said before the member came is history and not lost.
             position.next = seq;
@@ -74,7 +97,7 @@ impl Heard {
         position.lost += seq.saturating_sub(position.next);
         position.next = position.next.max(seq);
         while let Some(Said { topic, from, body: bytes }) = body.event()? {
-            if topic.index() >= topics_count {
+            if topic.index() >= topics_count || seq > limits::EVENT_SEQ_MAX {
                 return Err(ChunkError::BadEvent);
             }
             // Below it are events that a snapshot repeats for those who come new.
@@ -83,9 +106,9 @@ impl Heard {
                 self.bodies.extend_from_slice(bytes);
                 let body = start..self.bodies.len();
                 self.entries.push(Entry { stream, seq: EventSeq(seq), topic, from, body });
-                position.next = seq.saturating_add(1);
+                position.next = seq + 1;
             }
-            seq = seq.saturating_add(1);
+            seq += 1;
         }
         if body.is_empty() { Ok(()) } else { Err(ChunkError::AfterEvents) }
     }
@@ -104,7 +127,7 @@ impl Heard {
     /// How many events the room no longer had when this member was ready for them, since it came.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.room.lost + self.member.lost
+        self.positions.room.lost + self.positions.member.lost
     }
 }
 
@@ -155,11 +178,14 @@ mod tests {
 
     #[test]
     fn what_is_no_list_of_events_is_malformed() {
-        let long = vec![0; crate::limits::EVENT_BYTES_MAX + 1];
+        let long = vec![0; limits::EVENT_BYTES_MAX + 1];
         let mut too_long = vec![1];
         put_event(&mut too_long, TopicId(0), MemberId(0), &long);
         for (name, bytes, error) in [
             ("nothing", vec![], ChunkError::Truncated),
+            ("event 0", chunk(0, &["x"]), ChunkError::BadEvent),
+            ("a number over the limit", chunk(u64::MAX, &[]), ChunkError::BadEvent),
+            ("a second over it", chunk(limits::EVENT_SEQ_MAX, &["x", "y"]), ChunkError::BadEvent),
             ("no end", vec![1, 1, 0, 0], ChunkError::Truncated),
             ("topic 2 of 2", vec![1, 3, 0, 0, 0], ChunkError::BadEvent),
             ("bytes behind", vec![1, 0, 0], ChunkError::AfterEvents),

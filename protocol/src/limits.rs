@@ -10,7 +10,7 @@ pub const HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const HEAD_LINES_MAX: usize = 64;
 
 /// Largest message a client may send, across all its fragments. Inputs are tens of bytes; the
-/// room is for options in `Join` and, later, for opaque values.
+/// room is for options in `Join`, for what a write changes and for what is published.
 pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// Largest message a server sends. A snapshot of 65,536 entities at 60 bytes each fits.
@@ -75,6 +75,9 @@ pub const TOPICS_MAX: usize = 64;
 /// Bytes of one event's body: a chat message or a session description (signalling) fits.
 pub const EVENT_BYTES_MAX: usize = 16 * 1024;
 
+/// Highest number of an event. Whole numbers up to it survive in languages that have floats only.
+pub const EVENT_SEQ_MAX: u64 = (1 << 53) - 1;
+
 /// Recipients one publication may name. Whoever wants to reach more uses a topic.
 pub const RECIPIENTS_MAX: usize = 64;
 
@@ -96,6 +99,7 @@ pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 pub const TICK_MAX: u32 = u32::MAX - 1;
 
 const _: () = assert!(JOIN_OPTIONS_BYTES_MAX < CLIENT_MESSAGE_BYTES_MAX);
+const _: () = assert!(EVENT_BYTES_MAX + 2 * RECIPIENTS_MAX < CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(OPAQUE_BYTES_MAX < SERVER_MESSAGE_BYTES_MAX);
 const _: () = assert!(APPARENT_SLACK_BYTES < CLIENT_MESSAGE_BYTES_MAX);
 const _: () = assert!(FIELDS_MAX * 4 >= INPUT_ROW_BYTES_MAX);

@@ -103,6 +103,7 @@ impl Replica {
     pub fn apply(&mut self, delta: &Delta<'_>) -> Result<Applied, ApplyError> {
         let head = delta.head;
         let have = self.tick;
+        self.heard.clear();
         let outcome = match head.base {
             Tick::ZERO => Outcome::Snapshot,
             _ if have == Tick::ZERO => Outcome::Awaiting,
@@ -113,7 +114,6 @@ impl Replica {
                 return Err(ApplyError::Gap { have, base });
             }
         };
-        self.heard.clear();
         if matches!(outcome, Outcome::Awaiting | Outcome::Duplicate) {
             return Ok(Applied { outcome, hashes_checked: 0 });
         }
@@ -123,7 +123,10 @@ impl Replica {
             // A stream without a chunk is empty now.
             self.entities.clear();
         }
-        let hashes_checked = self.apply_chunks(head.tick, delta.chunks)?;
+        let positions = self.heard.positions();
+        let hashes_checked = self
+            .apply_chunks(head.tick, delta.chunks)
+            .inspect_err(|_| self.heard.rewind(positions))?;
         self.tick = head.tick;
         Ok(Applied { outcome, hashes_checked })
     }
@@ -146,7 +149,8 @@ impl Replica {
         &self.entities
     }
 
-    /// The events of the delta applied last, and how many were missed so far.
+    /// The events of the delta given last, none unless it was applied, and how many were missed
+    /// so far.
     #[must_use]
     pub fn heard(&self) -> &Heard {
         &self.heard
@@ -332,7 +336,7 @@ impl Replica {
 mod tests {
     use super::*;
     use crate::chunks::put_chunk;
-    use crate::schema::{ComponentDesc, FieldDesc, FieldType};
+    use crate::schema::{ComponentDesc, FieldDesc, FieldType, TopicDesc};
     use crate::server_message::DeltaHead;
 
     const BODY: ComponentId = ComponentId(0);
@@ -345,6 +349,7 @@ mod tests {
             ComponentDesc::packed("secret", field()).expect("layout").for_owner(),
         ];
         let schema = RoomSchema::new(components, vec![]).expect("schema");
+        let schema = schema.with_topics(vec![TopicDesc::new("chat")]).expect("topics");
         Replica::new(MemberId(3), Arc::new(schema))
     }
 
@@ -502,6 +507,25 @@ mod tests {
             assert_eq!(apply(&mut replica, (4, 5), &chunks), Err(expected), "{name}");
             assert_eq!(replica.tick(), Tick::ZERO, "{name}: waits for a snapshot");
         }
+    }
+
+    #[test]
+    fn events_of_a_delta_that_breaks_are_heard_from_the_next() {
+        // The story: they counted as heard although nobody was told, so when the room repeated
+        // them behind its snapshot they were passed over.
+        let events = chunk(StreamId::ROOM, ChunkKind::Events, &[5, 1, 3, 1, b'a', 0]);
+        let broken = [&events[..], &chunk(StreamId::ROOM, ChunkKind::Hash, &[0; 4])].concat();
+        let mut replica = replica();
+        apply(&mut replica, (0, 4), &snapshot()).expect("a snapshot");
+        let mismatch = apply(&mut replica, (4, 5), &broken);
+        assert!(matches!(mismatch, Err(ApplyError::HashMismatch { .. })), "{mismatch:?}");
+        assert_eq!(replica.heard().iter().len(), 0, "nothing was applied");
+        apply(&mut replica, (0, 6), &[snapshot(), events].concat()).expect("a snapshot");
+        let bodies: Vec<_> = replica.heard().iter().map(|event| event.body).collect();
+        assert_eq!((bodies, replica.heard().lost()), (vec![&b"a"[..]], 0));
+        let gap = apply(&mut replica, (7, 8), &[]);
+        assert!(matches!(gap, Err(ApplyError::Gap { .. })), "{gap:?}");
+        assert_eq!(replica.heard().iter().len(), 0, "they were the delta's before");
     }
 
     #[test]
