@@ -146,7 +146,8 @@ fn read_section<'a>(
     Ok(())
 }
 
-/// Collects the changes of one write.
+/// Collects the changes of one write. Those of one component take effect in the order of the
+/// calls; different components do not meet.
 #[derive(Clone, Debug, Default)]
 pub struct ChangesBuilder {
     leaves: Vec<EntityId>,
@@ -269,8 +270,11 @@ impl ChangesBuilder {
     }
 
     fn item(&mut self, kind: SectionKind, component: ComponentId, target: Target) -> &mut Vec<u8> {
-        let same = |section: &Section| section.kind == kind && section.component == component;
-        let position = self.sections.iter().position(same).unwrap_or_else(|| {
+        // Behind a section of another kind the same kind starts anew: a row that is set after its
+        // removal must also lie there.
+        let last = self.sections.iter().rposition(|section| section.component == component);
+        let same = last.filter(|&position| self.sections[position].kind == kind);
+        let position = same.unwrap_or_else(|| {
             self.sections.push(Section { kind, component, items: BTreeMap::new() });
             self.sections.len() - 1
         });
@@ -332,6 +336,21 @@ mod tests {
     }
 
     #[test]
+    fn the_last_of_two_changes_of_one_value_lies_last() {
+        let (mut builder, one, two) = (ChangesBuilder::default(), EntityId(1), EntityId(2));
+        builder.row(BODY, one, &[1]).remove(BODY, two).remove(BODY, one).row(BODY, one, &[0]);
+        let mut bytes = Vec::new();
+        builder.put(&mut bytes);
+        let expected = vec![
+            Change::Row(BODY, one.into(), &[1]),
+            Change::Removed(BODY, one.into()),
+            Change::Removed(BODY, two.into()),
+            Change::Row(BODY, one.into(), &[0]),
+        ];
+        assert_eq!(read(&bytes), Ok(expected));
+    }
+
+    #[test]
     fn what_does_not_fit_the_schema_is_refused() {
         for (name, bytes, error) in [
             ("no lists", &[][..], ChunkError::Truncated),
@@ -348,6 +367,7 @@ mod tests {
             ("no end", &[0, 0, 1, 0, 1, 1], ChunkError::Truncated),
         ] {
             assert_eq!(read(bytes), Err(error), "{name}");
+            assert_eq!(error.is_too_long(), name == "5 of 4 bytes", "{name}");
         }
     }
 

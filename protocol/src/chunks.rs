@@ -143,19 +143,25 @@ pub enum ChunkError {
     OpaqueTooLong,
 }
 
+impl ChunkError {
+    /// Whether the grammar was kept and a value is only too long: a writer may be told so, where
+    /// anything else means that the two ends do not understand each other.
+    #[must_use]
+    pub const fn is_too_long(&self) -> bool {
+        matches!(self, Self::PropTooLong | Self::OpaqueTooLong)
+    }
+}
+
 // ---- writing -----------------------------------------------------------------------------------
 
 /// Appends an unsigned LEB128.
 #[inline]
-pub fn put_varint(output: &mut Vec<u8>, mut value: u32) {
-    while value >= 0x80 {
-        output.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    output.push(value as u8);
+pub fn put_varint(output: &mut Vec<u8>, value: u32) {
+    put_varint64(output, u64::from(value));
 }
 
 /// Appends an unsigned LEB128 of up to 64 bits.
+#[inline]
 pub fn put_varint64(output: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         output.push(value as u8 | 0x80);
