@@ -363,6 +363,9 @@ fn decode_refused(refused: wire::Refused<'_>) -> Result<ServerMessage<'_>, Decod
 }
 
 fn decode_accepted(accepted: wire::Accepted<'_>) -> Result<ServerMessage<'_>, DecodeError> {
+    if accepted.entities().is_some_and(|ids| ids.len() > limits::SPAWNS_PER_WRITE_MAX) {
+        return Err(DecodeError::TooLong("entities"));
+    }
     let entities = accepted.entities().map(|ids| ids.iter().map(EntityId).collect());
     let entities: Vec<EntityId> = entities.unwrap_or_default();
     if entities.iter().any(|entity| entity.0 >= limits::ENTITY_ID_MAX) {
@@ -467,6 +470,24 @@ mod tests {
         let tag_at = bytes.iter().position(|&byte| byte == 200).expect("the tag");
         bytes[tag_at] = 0;
         assert_eq!(ServerMessage::decode(&bytes), Err(DecodeError::Malformed));
+    }
+
+    #[test]
+    fn an_answer_names_only_entities_that_a_write_can_add() {
+        let answer = |entities| {
+            let accepted = Accepted { op: OpId(1), tick: Tick(2), entities };
+            let message = ServerMessage::Accepted(accepted);
+            let bytes = ServerEncoder::default().encode(&message).to_vec();
+            ServerMessage::decode(&bytes).map(|_| ())
+        };
+        let many = limits::SPAWNS_PER_WRITE_MAX;
+        for (entities, expected) in [
+            (vec![EntityId(1); many], Ok(())),
+            (vec![EntityId(1); many + 1], Err(DecodeError::TooLong("entities"))),
+            (vec![EntityId(limits::ENTITY_ID_MAX)], Err(DecodeError::OutOfRange("entities"))),
+        ] {
+            assert_eq!(answer(entities.clone()), expected, "{} entities", entities.len());
+        }
     }
 
     #[test]
