@@ -2,16 +2,23 @@
 
 use std::sync::Arc;
 
-use tickloom_protocol::chunks::{ChunkKind, Value, put_chunk};
-use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
+use tickloom_protocol::changes::ChangesBuilder;
+use tickloom_protocol::chunks::{ChunkKind, Value, put_chunk, put_event, put_varint64};
+use tickloom_protocol::client_message::{
+    ClientEncoder, ClientMessage, Input, Join, Publish, Recipients, ResyncReason, Write,
+};
 use tickloom_protocol::entities::{Entities, View};
-use tickloom_protocol::ids::{ComponentId, EntityId, InputSeq, MemberId, OpId, StreamId, Tick};
+use tickloom_protocol::ids::{
+    ComponentId, EntityId, InputSeq, MemberId, OpId, StreamId, Tick, TopicId,
+};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::{End, put_binary_header};
-use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
+use tickloom_protocol::schema::{
+    ComponentDesc, FieldDesc, FieldType, RoomSchema, TopicDesc, WritePolicy,
+};
 use tickloom_protocol::server_message::{
-    Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerEncoder, ServerMessage,
-    TimeSync,
+    Accepted, Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerEncoder,
+    ServerMessage, TimeSync,
 };
 use tickloom_protocol::time::Timestamp;
 
@@ -28,10 +35,14 @@ pub fn schema() -> RoomSchema {
     let components = vec![
         ComponentDesc::packed("body", body).expect("layout"),
         ComponentDesc::opaque("map", "text/plain", OPAQUE_BYTES_MAX),
-        ComponentDesc::props("profile"),
+        ComponentDesc::props("profile").as_tree().writable_by(WritePolicy::Members),
         ComponentDesc::packed("hand", card).expect("layout").for_owner(),
     ];
-    RoomSchema::new(components, vec![FieldDesc::new("keys", FieldType::U8)]).expect("schema")
+    let news = TopicDesc { publish: WritePolicy::Host, history: true, ..TopicDesc::new("news") };
+    RoomSchema::new(components, vec![FieldDesc::new("keys", FieldType::U8)])
+        .and_then(|schema| schema.with_topics(vec![TopicDesc::new("chat"), news]))
+        .expect("schema")
+        .with_entities_by(WritePolicy::Members)
 }
 
 pub fn room() -> Entities {
@@ -68,10 +79,20 @@ pub fn snapshot_chunks(room: &Entities) -> Vec<u8> {
 }
 
 pub fn chunks() -> Vec<Vec<u8>> {
-    let delta = |stream, body: &[u8]| {
+    let chunk = |stream, kind, body: &[u8]| {
         let mut chunks = Vec::new();
-        put_chunk(&mut chunks, stream, ChunkKind::Delta, body);
+        put_chunk(&mut chunks, stream, kind, body);
         chunks
+    };
+    let delta = |stream, body: &[u8]| chunk(stream, ChunkKind::Delta, body);
+    let events = |stream, first, bodies: &[&[u8]]| {
+        let mut body = Vec::new();
+        put_varint64(&mut body, first);
+        for (index, bytes) in bodies.iter().enumerate() {
+            put_event(&mut body, TopicId(index as u16 % 2), MEMBER, bytes);
+        }
+        body.push(0);
+        chunk(stream, ChunkKind::Events, &body)
     };
     vec![
         snapshot_chunks(&room()),
@@ -79,7 +100,38 @@ pub fn chunks() -> Vec<Vec<u8>> {
         delta(StreamId::ROOM, &[0, 0, 2, 1, 2, 1, 0, 3, 1, 1, 2, b'h', b'i', 0]),
         delta(StreamId::ROOM, &[0, 0, 4, 2, 2, 3, b'i', b'n', b't', 0, 1, b'z', 3, 0xff, 1, 0, 0]),
         delta(StreamId::MEMBER, &[0, 0, 1, 3, 2, 42, 0]),
+        events(StreamId::ROOM, 3, &[b"hello", b"", b"again"]),
+        events(StreamId::ROOM, limits::EVENT_SEQ_MAX - 1, &[b"last but one", b"last"]),
+        events(StreamId::MEMBER, 1, &[b"psst"]),
+        events(StreamId::MEMBER, limits::EVENT_SEQ_MAX, &[]),
     ]
+}
+
+/// What writes hold: every kind of change, and values at and over their limits.
+pub fn changes() -> Vec<Vec<u8>> {
+    let (body, map, hand) = (ComponentId(0), ComponentId(1), ComponentId(3));
+    let put = |builder: &ChangesBuilder| {
+        let mut bytes = Vec::new();
+        builder.put(&mut bytes);
+        bytes
+    };
+    let mut every = ChangesBuilder::default();
+    let (own, shared) = (every.enter(MEMBER), every.enter(MemberId::SERVER));
+    every.leave(EntityId(5)).row(body, own, &[1, 2, 3]).row(body, EntityId(900), &[4, 5, 6]);
+    every.opaque(map, shared, b"opaque").remove(hand, EntityId(1)).remove(PROPS, EntityId(2));
+    every.link(PROPS, own, "parent", shared).prop(PROPS, own, "order", &Value::Str("a0".into()));
+    every.prop(PROPS, EntityId(1), "num", &Value::Num(0.5)).row(body, own, &[7, 8, 9]);
+    let mut full = ChangesBuilder::default();
+    for _ in 0..limits::SPAWNS_PER_WRITE_MAX {
+        full.enter(MEMBER);
+    }
+    let mut over = ChangesBuilder::default();
+    over.opaque(map, EntityId(1), &[b'x'; OPAQUE_BYTES_MAX + 1]);
+    // Entities behind the last one that a write can add.
+    let (enter, target) = ([0, 0x81, 0x80, 0x04, 3, 0], [0, 0, 2, 0, 0x81, 0x82, 0x04, 0]);
+    let mut crafted = vec![enter.to_vec(), target.to_vec(), vec![0, 0]];
+    crafted.extend([every, full, over].iter().map(put));
+    crafted
 }
 
 /// Values just over their limits, in chunks that are well formed otherwise.
@@ -106,6 +158,14 @@ pub fn client_messages() -> Vec<Vec<u8>> {
     let mut encoder = ClientEncoder::default();
     let long = "x".repeat(limits::NAME_BYTES_MAX + 1);
     let row = [0; limits::INPUT_ROW_BYTES_MAX + 1];
+    let changes = changes().concat();
+    let (op, topic) = (OpId(6), TopicId(1));
+    let mut buffers = [Vec::new(), Vec::new()];
+    let [few, many] = &mut buffers;
+    let everybody = Recipients::default();
+    let some = Recipients::put(&[MEMBER, MemberId(u16::MAX)], few);
+    let too_many = Recipients::put(&[MEMBER; limits::RECIPIENTS_MAX + 1], many);
+    let too_long = vec![b'x'; limits::EVENT_BYTES_MAX + 1];
     [
         ClientMessage::Join(Join { room_type: "arena", room: "a", name: &long, options: &[] }),
         ClientMessage::Input(Input { seq: InputSeq(9), applied_tick: Tick(3), row: &row }),
@@ -114,6 +174,11 @@ pub fn client_messages() -> Vec<Vec<u8>> {
         ClientMessage::Input(Input { seq: InputSeq(9), applied_tick: Tick(3), row: &[1, 2, 3] }),
         ClientMessage::Ping { client_us: 77 },
         ClientMessage::Resync { have_tick: Tick(7), reason: ResyncReason::Gap },
+        ClientMessage::Write(Write { op: OpId(5), if_tick: Tick(7), changes: &changes }),
+        ClientMessage::Publish(Publish { op, topic, to: everybody, body: b"hello" }),
+        ClientMessage::Publish(Publish { op, topic, to: some, body: b"hello" }),
+        ClientMessage::Publish(Publish { op, topic, to: too_many, body: &[] }),
+        ClientMessage::Publish(Publish { op, topic, to: everybody, body: &too_long }),
         ClientMessage::Unknown(99),
     ]
     .map(|message| encoder.encode(message).to_vec())
@@ -143,7 +208,13 @@ pub fn server_messages() -> Vec<Vec<u8>> {
     let sync = TimeSync { client_us: 1, server: Timestamp(2), tick: Tick(3), epoch: Timestamp(4) };
     let refused =
         Refused { code: RefusalCode::RoomFull, message: "full", retry_ms: 1, op: OpId(2) };
+    let accepted = |entities| Accepted { op: OpId(9), tick: Tick(4), entities };
+    let most = vec![EntityId(7); limits::SPAWNS_PER_WRITE_MAX];
     for message in [
+        ServerMessage::Accepted(accepted(vec![])),
+        ServerMessage::Accepted(accepted(vec![EntityId(6), EntityId(7)])),
+        ServerMessage::Accepted(accepted(most)),
+        ServerMessage::GoAway { retry_ms: 1234 },
         ServerMessage::TimeSync(sync),
         ServerMessage::Refused(refused),
         ServerMessage::Left,

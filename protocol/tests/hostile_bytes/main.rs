@@ -6,6 +6,7 @@
 mod corpus;
 mod seeds;
 
+mod changes;
 mod connection;
 mod messages;
 mod state;

@@ -55,6 +55,11 @@ fn server_messages_that_decode_are_within_limits_and_encode_to_the_same() {
                 assert!(joined.schema.input().row_bytes() <= limits::INPUT_ROW_BYTES_MAX);
                 assert!(joined.entity.0 < limits::ENTITY_ID_MAX);
                 assert!(joined.clock.send_every > 0);
+                assert!(joined.schema.topics().len() <= limits::TOPICS_MAX);
+            }
+            if let ServerMessage::Accepted(accepted) = &message {
+                assert!(accepted.entities.len() <= limits::SPAWNS_PER_WRITE_MAX);
+                assert!(accepted.entities.iter().all(|entity| entity.0 < limits::ENTITY_ID_MAX));
             }
             let once = encoder.encode(&message).to_vec();
             let again = ServerMessage::decode(&once).expect("what was encoded decodes");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tickloom_protocol::entities::Entities;
+use tickloom_protocol::events::Heard;
 use tickloom_protocol::ids::{ComponentId, EntityId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::replica::{Outcome, Replica};
@@ -25,6 +26,17 @@ fn assert_within_limits(entities: &Entities) {
     }
 }
 
+/// Every event's number is higher than those of its stream before it.
+fn assert_heard_once(heard: &Heard, last: &mut [u64; 2]) {
+    for event in heard.iter() {
+        let last = &mut last[event.stream.0 as usize];
+        assert!(event.seq.0 > *last && event.seq.0 <= limits::EVENT_SEQ_MAX, "{event:?}");
+        assert!(event.topic.index() < schema().topics().len(), "{event:?}");
+        assert!(event.body.len() <= limits::EVENT_BYTES_MAX, "{event:?}");
+        *last = event.seq.0;
+    }
+}
+
 #[test]
 fn a_replica_stays_within_limits_and_recovers_with_a_snapshot() {
     let mut corpus = chunks();
@@ -33,6 +45,7 @@ fn a_replica_stays_within_limits_and_recovers_with_a_snapshot() {
     let snapshot = snapshot_chunks(&room);
     for_each_seed(|rng| {
         let mut replica = Replica::new(MEMBER, Arc::new(schema()));
+        let (mut last, mut lost) = ([0; 2], 0);
         for tick in 1..20 {
             let chunks = mutated(rng, &corpus);
             let base = if rng.u8(0..4) == 0 { rng.u32(0..tick) } else { replica.tick().0 };
@@ -40,6 +53,11 @@ fn a_replica_stays_within_limits_and_recovers_with_a_snapshot() {
             let applied = replica.apply(&Delta { head, chunks: &chunks });
             assert!(applied.is_ok() || replica.tick() == Tick::ZERO, "waits for a snapshot");
             assert_within_limits(replica.entities());
+            let heard = replica.heard();
+            assert!(applied.is_ok() || heard.iter().len() == 0, "nobody was told");
+            assert_heard_once(heard, &mut last);
+            assert!(heard.lost() >= lost, "{} after {lost}", heard.lost());
+            lost = heard.lost();
         }
         let head = DeltaHead { tick: Tick(20), ..DeltaHead::default() };
         let applied = replica.apply(&Delta { head, chunks: &snapshot }).expect("a snapshot");
@@ -66,10 +84,11 @@ fn one_chunk_cut_anywhere_is_malformed() {
 #[test]
 fn ids_and_lengths_that_promise_too_much_allocate_nothing() {
     let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
-    let rows: [(&str, Vec<u8>); 4] = [
+    let rows: [(&str, Vec<u8>); 5] = [
         ("a chunk of 4 GiB", [&[0, 2][..], &huge].concat()),
         ("an entity of 4 billion", [&[0, 2, 7, 0][..], &huge, &[0]].concat()),
         ("an opaque value of 4 GiB", [&[0, 2, 10, 0, 0, 3, 1, 1][..], &huge].concat()),
+        ("an event of 4 GiB", [&[0, 4, 8, 1, 1, 0][..], &huge].concat()),
         ("a key of 4 GiB", [&[0, 2, 10, 0, 0, 4, 2, 1][..], &huge].concat()),
     ];
     for (name, chunks) in rows {
@@ -77,5 +96,6 @@ fn ids_and_lengths_that_promise_too_much_allocate_nothing() {
         let head = DeltaHead { tick: Tick(1), ..DeltaHead::default() };
         assert!(replica.apply(&Delta { head, chunks: &chunks }).is_err(), "{name}");
         assert_eq!(replica.entities().count(), 1, "{name}");
+        assert_eq!(replica.heard().iter().len(), 0, "{name}");
     }
 }
