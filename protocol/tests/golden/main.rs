@@ -4,10 +4,12 @@
 //! `GOLDEN_WRITE=1 cargo test -p tickloom-protocol --test golden` replaces the files. Doing so is
 //! a change of the wire, and the commit says so.
 
+mod board;
 mod files;
 mod room;
 
 mod connection;
+mod events;
 mod messages;
 mod numbers;
 mod ordering;

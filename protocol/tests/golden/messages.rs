@@ -1,21 +1,27 @@
 //! Envelopes of both directions.
 
 use flatbuffers::FlatBufferBuilder;
-use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
+use tickloom_protocol::client_message::{
+    ClientEncoder, ClientMessage, Input, Join, Publish, Recipients, ResyncReason, Write,
+};
 use tickloom_protocol::delta_prefix::DeltaPrefix;
-use tickloom_protocol::ids::{EntityId, InputSeq, OpId, Tick};
+use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, OpId, Tick};
 use tickloom_protocol::server_message::{
-    Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerEncoder, ServerMessage,
-    TimeSync,
+    Accepted, Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerEncoder,
+    ServerMessage, TimeSync,
 };
 use tickloom_protocol::time::Timestamp;
 
+use crate::board::{self, CHAT, LOG};
 use crate::files::golden;
 use crate::room::{MEMBER, schema};
 
 #[test]
 fn messages_of_a_client_are_frozen() {
     let resync = |reason| ClientMessage::Resync { have_tick: Tick(41), reason };
+    let (changes, mut buffer) = (board::changes(), Vec::new());
+    let (everybody, op) = (Recipients::default(), OpId(6));
+    let some = Recipients::put(&[MemberId(9), MemberId(300)], &mut buffer);
     let rows = [
         (
             "client-join.bin",
@@ -39,6 +45,22 @@ fn messages_of_a_client_are_frozen() {
         ("client-resync-gap.bin", resync(ResyncReason::Gap)),
         ("client-resync-malformed.bin", resync(ResyncReason::Malformed)),
         ("client-resync-hash-mismatch.bin", resync(ResyncReason::HashMismatch)),
+        (
+            "client-write.bin",
+            ClientMessage::Write(Write { op: OpId(5), if_tick: Tick(10), changes: &changes }),
+        ),
+        (
+            "client-write-plain.bin",
+            ClientMessage::Write(Write { op: OpId::NONE, if_tick: Tick::ZERO, changes: &[0, 0] }),
+        ),
+        (
+            "client-publish.bin",
+            ClientMessage::Publish(Publish { op, topic: CHAT, to: everybody, body: b"hi" }),
+        ),
+        (
+            "client-publish-to.bin",
+            ClientMessage::Publish(Publish { op, topic: LOG, to: some, body: &[0, 255] }),
+        ),
         ("client-unknown.bin", ClientMessage::Unknown(200)),
     ];
     let mut encoder = ClientEncoder::default();
@@ -57,6 +79,19 @@ fn messages_of_a_server_are_frozen() {
         tick: Tick(10),
         schema: schema(),
     };
+    let board = Joined {
+        clock: RoomClock { epoch: Timestamp(1 << 40), tick_us: 0, send_every: 1 },
+        schema: board::schema(),
+        ..joined.clone()
+    };
+    let conflict = Refused {
+        code: RefusalCode::Conflict,
+        message: "something changed",
+        retry_ms: 0,
+        op: OpId(5),
+    };
+    let added = vec![EntityId(4), EntityId(65_535)];
+    let accepted = |op, entities| Accepted { op: OpId(op), tick: Tick(11), entities };
     let sync = TimeSync {
         client_us: 1_234_567_890_123,
         server: Timestamp((1 << 40) + 525_000),
@@ -72,6 +107,11 @@ fn messages_of_a_server_are_frozen() {
     let head = DeltaHead { tick: Tick(9), base: Tick(8), ack: InputSeq(1001), margin: -3 };
     let rows = [
         ("server-joined.bin", ServerMessage::Joined(joined)),
+        ("server-joined-board.bin", ServerMessage::Joined(board)),
+        ("server-accepted.bin", ServerMessage::Accepted(accepted(5, added))),
+        ("server-accepted-publication.bin", ServerMessage::Accepted(accepted(6, vec![]))),
+        ("server-refused-write.bin", ServerMessage::Refused(conflict)),
+        ("server-go-away.bin", ServerMessage::GoAway { retry_ms: 4321 }),
         ("server-delta-padded.bin", ServerMessage::Delta(Delta { head, chunks: &[0, 2, 2, 0, 0] })),
         ("server-time-sync.bin", ServerMessage::TimeSync(sync)),
         ("server-clock-moved.bin", ServerMessage::TimeSync(TimeSync { client_us: 0, ..sync })),
