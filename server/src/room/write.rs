@@ -73,7 +73,12 @@ pub fn check<'a>(
     write: &Write<'a>,
 ) -> Result<Vec<Change<'a>>, WriteError> {
     let mut changes = Vec::new();
-    read_changes(write.changes, state.schema(), &mut changes).map_err(WriteError::Malformed)?;
+    read_changes(write.changes, state.schema(), &mut changes).map_err(|error| {
+        if error.is_too_long() {
+            return WriteError::Refused(Refusal::new(RefusalCode::Invalid, error.to_string()));
+        }
+        WriteError::Malformed(error)
+    })?;
     let check = Check {
         state,
         writer,
