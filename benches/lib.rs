@@ -1,19 +1,29 @@
 //! Benchmarks by stage of the data path, and what they are made of.
 //!
 //! ```text
-//! floor          what the kernel alone takes per client and tick, on raw loopback
 //! codec          messages, frames and packed rows, in nanoseconds
 //! tick           a room's whole tick without sockets, and the parts of it
-//! tick_latency   how old state is at real clients, and where the time went
 //! instructions   the pure code again, counted: the same answer on any machine and any load
+//!
+//! floor          what the kernel alone takes per tick, echo and delivery, on raw loopback
+//! tick_latency   how old state is at real clients, and where the time went
 //! ```
 //!
-//! This library holds the fixtures: a schema whose rows have a known size, a crowd that moves,
-//! one of each message, [`rooms`] without sockets, and the health of the [`machine`]. Everything
-//! is seeded, so that two runs measure the same bytes.
+//! This library holds the fixtures. Without sockets: a schema whose rows have a known size, a
+//! crowd that moves, one of each message, and [`rooms`]. With sockets: the clients of
+//! every measurement ([`peers`]), and the server that is nothing but system calls ([`plain`]). And what
+//! to make of it: the health of the [`machine`] and the [`window`] of a run. Everything is seeded, so that two
+//! runs measure the same bytes.
 
 pub mod machine;
+pub mod window;
+
 pub mod rooms;
+
+pub mod frames;
+pub mod peers;
+
+pub mod plain;
 
 use std::sync::Arc;
 
@@ -35,8 +45,11 @@ pub const BODY_ROW_BYTES: usize = 5;
 /// Who owns the crowd, and whose replica sees it.
 pub const MEMBER: MemberId = MemberId(1);
 
-/// Bytes of a masked frame around an input, as a client sends it: 2 + 4 + 64.
-pub const INPUT_FRAME_BYTES: usize = 70;
+/// Bytes of an input message.
+pub const INPUT_PAYLOAD_BYTES: usize = 64;
+
+/// Bytes of a masked frame around an input, as a client sends it.
+pub const INPUT_FRAME_BYTES: usize = 2 + 4 + INPUT_PAYLOAD_BYTES;
 
 /// A room of bodies: `x` and `y` in [-1024, 1024] with 16 bits, `yaw` with 8.
 ///

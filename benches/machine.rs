@@ -7,7 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use core_affinity::CoreId;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+use tickloom_server::runtime::allowed_cores;
 
 /// Contention past which figures are not worth keeping.
 pub const CONTENTION_MAX: f64 = 0.05;
@@ -41,6 +44,54 @@ impl Verdict {
     }
 }
 
+/// Where the two ends of a measurement run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cores {
+    /// The measured end's.
+    pub server: usize,
+    /// The other end's.
+    pub clients: usize,
+}
+
+impl Cores {
+    /// The first core and the last one this process may run on; `None` when that is the same.
+    #[must_use]
+    pub fn split() -> Option<Self> {
+        match allowed_cores()[..] {
+            [server, .., clients] => Some(Self { server, clients }),
+            _ => None,
+        }
+    }
+
+    /// Pins the calling thread to the server's core.
+    ///
+    /// # Errors
+    /// The kernel does not want to.
+    pub fn pin_server(self) -> anyhow::Result<()> {
+        pin(self.server)
+    }
+
+    /// Pins the calling thread to the clients' core.
+    ///
+    /// # Errors
+    /// The kernel does not want to.
+    pub fn pin_clients(self) -> anyhow::Result<()> {
+        pin(self.clients)
+    }
+}
+
+fn pin(core: usize) -> anyhow::Result<()> {
+    ensure!(core_affinity::set_for_current(CoreId { id: core }), "cannot pin to core {core}");
+    Ok(())
+}
+
+/// CPU time the calling thread has used.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
+}
+
 /// For how long, since boot, some thread of the machine wanted a core and had none. The threads
 /// of a benchmark have a core each and do not compete, so it is others that do.
 #[must_use]
@@ -67,15 +118,18 @@ impl ThreadTime {
         Self::read(Path::new("/proc/thread-self"))
     }
 
-    /// Of the first thread with this name.
+    /// Of all threads whose names begin like this, together; `None` when there are none.
     #[must_use]
-    pub fn of_named(name: &str) -> Option<Self> {
-        let mut threads = fs::read_dir("/proc/self/task").ok()?.flatten();
-        let thread = threads.find(|thread| {
-            let found = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
-            found.trim_end() == name
+    pub fn of_named(beginning: &str) -> Option<Self> {
+        let threads = fs::read_dir("/proc/self/task").ok()?.flatten();
+        let named = threads.filter(|thread| {
+            let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+            name.starts_with(beginning)
         });
-        Self::read(&thread?.path())
+        named.filter_map(|thread| Self::read(&thread.path())).reduce(|sum, one| Self {
+            on_core: sum.on_core + one.on_core,
+            waiting: sum.waiting + one.waiting,
+        })
     }
 
     /// What it got between an earlier moment and this one.

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use core_affinity::CoreId;
 use serde_json::json;
 use tickloom_benches::INPUT_FRAME_BYTES;
-use tickloom_benches::machine::Verdict;
+use tickloom_benches::machine::{Cores, Verdict};
 
 use crate::{Args, Round};
 
@@ -13,12 +12,14 @@ use crate::{Args, Round};
 type Figure = fn(&Round) -> f64;
 
 /// The figures by what the table calls them and by their key in JSON.
-const FIGURES: [(&str, &str, Figure); 5] = [
+const FIGURES: [(&str, &str, Figure); 7] = [
     ("null syscall", "null_syscall_ns", |round| round.null_syscall),
     ("write one frame", "write_ns", |round| round.write),
     ("read one input", "read_ns", |round| round.read),
     ("client and tick, batched", "batched_ns", |round| round.batched),
     ("client and tick, paced", "paced_ns", |round| round.paced),
+    ("echo of 64 B", "echo_ns", |round| round.echo),
+    ("delivery of a fan-out", "fanout_ns", |round| round.fanout),
 ];
 
 struct Spread {
@@ -64,20 +65,17 @@ pub(crate) fn json(args: &Args, rounds: &[Round], contention: f64) -> serde_json
     report
 }
 
-pub(crate) fn print(
-    args: &Args,
-    pins: Option<(CoreId, CoreId)>,
-    rounds: &[Round],
-    contention: f64,
-) {
+pub(crate) fn print(args: &Args, cores: Option<Cores>, rounds: &[Round], contention: f64) {
     let Args { connections, payload, tick_rate_hz, ticks, .. } = args;
     println!(
         "{connections} connections, {payload} B frames, {INPUT_FRAME_BYTES} B inputs, \
          {} rounds of {ticks} ticks, paced at {tick_rate_hz} Hz",
         args.rounds,
     );
-    match pins {
-        Some((server, client)) => println!("server on core {}, client on {}", server.id, client.id),
+    match cores {
+        Some(Cores { server, clients }) => {
+            println!("servers on core {server}, clients on {clients}");
+        }
         None => println!("one core only: nothing is pinned and the ends share it"),
     }
     println!("{:<26}{:>9}{:>9}{:>9}", "server CPU, ns", "median", "min", "max");

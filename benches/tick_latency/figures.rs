@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tickloom_benches::machine::Verdict;
+use tickloom_benches::window::Window;
 use tickloom_server::reactor::{ShardReport, WriteStamp};
 
+use crate::Args;
 use crate::player::{Receipt, Trace};
-use crate::{Args, Window};
 
 /// Longest duration a histogram tells apart from longer ones: a minute.
 const DURATION_US_MAX: u64 = 60_000_000;
@@ -91,8 +92,7 @@ impl Figures {
 
     /// CPU time of the server per client and tick.
     pub(crate) fn server_cpu_ns(&self) -> Option<f64> {
-        let used = self.window.shard()?.on_core;
-        Some(used.as_nanos() as f64 / self.receipts as f64)
+        self.window.server_cpu_ns_per(self.receipts).ok()
     }
 
     fn add(&mut self, receipt: &Receipt, writes: &[WriteStamp]) {

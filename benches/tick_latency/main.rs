@@ -39,14 +39,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use clap::value_parser as range;
-use core_affinity::CoreId;
-use tickloom_benches::machine::{ThreadTime, raise_files_limit, stalled};
-use tickloom_protocol::time::Timestamp;
+use tickloom_benches::machine::{Cores, raise_files_limit};
+use tickloom_benches::window::{Sample, Window};
 use tickloom_server::config::Config;
-use tickloom_server::reactor::{WriteStamps, monotonic_now};
+use tickloom_server::reactor::WriteStamps;
 use tickloom_server::room::arena::{Arena, MEMBERS_MAX};
 use tickloom_server::rooms::RoomTypes;
-use tickloom_server::runtime::{self, allowed_cores};
+use tickloom_server::runtime;
 
 use crate::driver::Driver;
 use crate::figures::Figures;
@@ -111,77 +110,9 @@ impl Args {
     }
 }
 
-/// Where the two ends run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Cores {
-    server: usize,
-    clients: usize,
-}
-
-/// What the machine said at one end of the window.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    at: Timestamp,
-    stalled: Duration,
-    shard: Option<ThreadTime>,
-    clients: Option<ThreadTime>,
-}
-
-impl Sample {
-    fn take() -> Self {
-        Self {
-            at: monotonic_now(),
-            stalled: stalled(),
-            shard: ThreadTime::of_named("shard-0"),
-            clients: ThreadTime::of_this(),
-        }
-    }
-}
-
-/// The measured stretch of a run.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    start: Sample,
-    end: Sample,
-}
-
-impl Window {
-    fn contains(&self, at: Timestamp) -> bool {
-        self.start.at <= at && at < self.end.at
-    }
-
-    fn wall(&self) -> Duration {
-        self.end.at.saturating_since(self.start.at)
-    }
-
-    /// How much of the time some thread of the machine wanted a core and had none. Each of our
-    /// own wake-ups counts for some microseconds, and there are thousands per second.
-    fn contention(&self) -> f64 {
-        let stalled = self.end.stalled.saturating_sub(self.start.stalled);
-        stalled.as_secs_f64() / self.wall().as_secs_f64()
-    }
-
-    /// How much of the time our two threads wanted a core and had none.
-    fn waiting(&self) -> Option<f64> {
-        let waiting = self.shard()?.waiting + self.clients()?.waiting;
-        Some(waiting.as_secs_f64() / self.wall().as_secs_f64())
-    }
-
-    fn shard(&self) -> Option<ThreadTime> {
-        Some(self.end.shard?.since(self.start.shard?))
-    }
-
-    fn clients(&self) -> Option<ThreadTime> {
-        Some(self.end.clients?.since(self.start.clients?))
-    }
-}
-
 fn main() -> anyhow::Result<()> {
     let args = Args::parse().checked()?;
-    let cores = match allowed_cores()[..] {
-        [server, .., clients] => Some(Cores { server, clients }),
-        _ => None,
-    };
+    let cores = Cores::split();
     let figures = measure(&args, cores)?;
     report::print(&args, cores, &figures);
     if let Some(path) = &args.json {
@@ -200,18 +131,17 @@ fn measure(args: &Args, cores: Option<Cores>) -> anyhow::Result<Figures> {
     };
     let room_types = RoomTypes::default().with(Arena::new(args.tick_rate));
     let server = runtime::serve(&config, &room_types).context("cannot serve on loopback")?;
-    if let Some(Cores { clients, .. }) = cores {
-        let pinned = core_affinity::set_for_current(CoreId { id: clients });
-        ensure!(pinned, "cannot pin to core {clients}");
+    if let Some(cores) = cores {
+        cores.pin_clients()?;
     }
     let mut driver = Driver::connect(server.address(), args)?;
     driver.join_rooms(args)?;
     driver.start_inputs(args)?;
     driver.run_for(Duration::from_secs(args.warmup))?;
-    let start = Sample::take();
+    let start = Sample::take("shard-");
     driver.input_lateness_us.reset();
     driver.run_for(Duration::from_secs(args.duration))?;
-    let window = Window { start, end: Sample::take() };
+    let window = Window { start, end: Sample::take("shard-") };
 
     let Driver { players, input_lateness_us, .. } = driver;
     let traces: Vec<_> = players.into_iter().map(|player| player.trace()).collect();

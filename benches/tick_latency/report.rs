@@ -2,10 +2,11 @@
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
-use tickloom_benches::machine::{ThreadTime, Verdict};
+use tickloom_benches::machine::{Cores, ThreadTime, Verdict};
+use tickloom_benches::window::Window;
 
+use crate::Args;
 use crate::figures::Figures;
-use crate::{Args, Cores, Window};
 
 /// Where in a run a histogram is.
 type Stretch = fn(&Figures) -> &Histogram<u32>;
@@ -55,7 +56,7 @@ pub(crate) fn print(args: &Args, cores: Option<Cores>, figures: &Figures) {
     if let Some(cpu_ns) = figures.server_cpu_ns() {
         println!("server: {cpu_ns:.0} ns of CPU per client and tick");
     }
-    print_thread("server", figures.window.shard(), &figures.window);
+    print_thread("server", figures.window.servers(), &figures.window);
     print_thread("clients", figures.window.clients(), &figures.window);
     let contention = figures.window.contention() * 100.0;
     println!("the machine: some thread without a core {contention:.0} % of the time");
@@ -113,7 +114,7 @@ pub(crate) fn json(args: &Args, cores: Option<Cores>, figures: &Figures) -> Valu
         "machine": {
             "wall_us": figures.window.wall().as_micros() as u64,
             "contention": figures.window.contention(),
-            "server": thread(figures.window.shard()),
+            "server": thread(figures.window.servers()),
             "clients": thread(figures.window.clients()),
             "server_cpu_ns_per_client_tick": figures.server_cpu_ns().map(f64::round),
         },
