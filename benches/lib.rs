@@ -6,13 +6,15 @@
 //! instructions   the pure code again, counted: the same answer on any machine and any load
 //!
 //! floor          what the kernel alone takes per tick, echo and delivery, on raw loopback
+//! against_floor  the room server beside it, in pairs, held against targets
 //! tick_latency   how old state is at real clients, and where the time went
 //! ```
 //!
 //! This library holds the fixtures. Without sockets: a schema whose rows have a known size, a
 //! crowd that moves, one of each message, and [`rooms`]. With sockets: the clients of
-//! every measurement ([`peers`]), and the server that is nothing but system calls ([`plain`]). And what
-//! to make of it: the health of the [`machine`] and the [`window`] of a run. Everything is seeded, so that two
+//! every measurement ([`peers`]), the server that is nothing but system calls ([`plain`]) and the
+//! one that is measured ([`run`]). And what to make of it: the health of the [`machine`], the
+//! [`window`] of a run, and the verdict on [`pairs`] of runs. Everything is seeded, so that two
 //! runs measure the same bytes.
 
 pub mod machine;
@@ -24,6 +26,11 @@ pub mod frames;
 pub mod peers;
 
 pub mod plain;
+
+pub mod arena_load;
+pub mod run;
+
+pub mod pairs;
 
 use std::sync::Arc;
 
