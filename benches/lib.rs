@@ -8,6 +8,7 @@
 //! floor          what the kernel alone takes per tick, echo and delivery, on raw loopback
 //! against_floor  the room server beside it, in pairs, held against targets
 //! two_shards     what two shards carry more than one
+//! memory         what an idle client costs
 //! tick_latency   how old state is at real clients, and where the time went
 //! ```
 //!
