@@ -7,6 +7,7 @@
 use std::hint::black_box;
 
 use gungraun::prelude::*;
+use tickloom_benches::queues::{Post, TickOutbox};
 use tickloom_benches::rooms::{ArenaRoom, MovedState};
 use tickloom_benches::{Crowd, INPUT_FRAME_BYTES, Viewer, delta_head, input, joined, masked_frame};
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage};
@@ -153,6 +154,29 @@ fn encode_state_delta((mut moved, mut chunks): (MovedState, Vec<u8>)) -> (MovedS
     (moved, chunks)
 }
 
+fn warm_post() -> Post {
+    let mut post = Post::new();
+    post.exchange(1);
+    post
+}
+
+// A letter that owns nothing, put in and taken out. The wake-up is a system call, which does not
+// count.
+#[library_benchmark]
+#[bench::one_letter(warm_post())]
+fn mailbox(mut post: Post) -> Post {
+    assert_eq!(black_box(post.exchange(black_box(1))), 1);
+    post
+}
+
+// The three slices of a member's tick: queued, copied for one write, and dropped.
+#[library_benchmark]
+#[bench::one_tick(TickOutbox::new())]
+fn outbox(mut outbox: TickOutbox) -> TickOutbox {
+    black_box(outbox.pass());
+    outbox
+}
+
 library_benchmark_group!(
     name = codec,
     benchmarks = [
@@ -171,4 +195,6 @@ library_benchmark_group!(
 
 library_benchmark_group!(name = tick, benchmarks = [tick_arena, encode_state_delta]);
 
-main!(library_benchmark_groups = [codec, tick]);
+library_benchmark_group!(name = queues, benchmarks = [mailbox, outbox]);
+
+main!(library_benchmark_groups = [codec, tick, queues]);

@@ -3,6 +3,7 @@
 //! ```text
 //! codec          messages, frames and packed rows, in nanoseconds
 //! tick           a room's whole tick without sockets, and the parts of it
+//! hop            mail between shards: its sender's part, and how long it is on its way
 //! instructions   the pure code again, counted: the same answer on any machine and any load
 //!
 //! floor          what the kernel alone takes per tick, echo and delivery, on raw loopback
@@ -13,7 +14,7 @@
 //! ```
 //!
 //! This library holds the fixtures. Without sockets: a schema whose rows have a known size, a
-//! crowd that moves, one of each message, and [`rooms`]. With sockets: the clients of
+//! crowd that moves, one of each message, [`queues`] and [`rooms`]. With sockets: the clients of
 //! every measurement ([`peers`]), the server that is nothing but system calls ([`plain`]) and the
 //! one that is measured ([`run`]). And what to make of it: the health of the [`machine`], the
 //! [`window`] of a run, and the verdict on [`pairs`] of runs. Everything is seeded, so that two
@@ -22,6 +23,7 @@
 pub mod machine;
 pub mod window;
 
+pub mod queues;
 pub mod rooms;
 
 pub mod frames;
