@@ -47,7 +47,6 @@ pub const MEMBERS_MAX: usize = 128;
 pub const ENTITIES_MAX: usize = 2048;
 
 const NAME: &str = "name";
-const STREAK: &str = "streak";
 const NAME_CHARS_MAX: usize = 24;
 
 const DAMAGE: u8 = 25;
@@ -288,8 +287,7 @@ impl ArenaLogic {
             if let Flight::Hits(victim) = flight
                 && fighters[victim].wound(DAMAGE, pace)
             {
-                state.set_prop(PROFILE, fighters[victim].entity, STREAK, Value::Nil);
-                reward_kill(state, fighters, projectile.shooter);
+                reward_kill(fighters, projectile.shooter);
             }
             if flight != Flight::Goes {
                 state.despawn(projectile.entity);
@@ -355,14 +353,13 @@ fn find(fighters: &[Fighter], entity: EntityId) -> Option<usize> {
     fighters.binary_search_by_key(&entity, |fighter| fighter.entity).ok()
 }
 
-fn reward_kill(state: &mut State, fighters: &mut [Fighter], shooter: EntityId) {
+fn reward_kill(fighters: &mut [Fighter], shooter: EntityId) {
     let Some(index) = find(fighters, shooter) else { return };
     let shooter = &mut fighters[index];
     shooter.score = shooter.score.saturating_add(KILL_SCORE);
     // A shot may land after its shooter's death; a streak belongs to a life.
     if shooter.is_alive() {
         shooter.streak = shooter.streak.saturating_add(1);
-        state.set_prop(PROFILE, shooter.entity, STREAK, Value::Int(shooter.streak.into()));
     }
 }
 

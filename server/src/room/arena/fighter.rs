@@ -47,7 +47,7 @@ pub(super) struct Fighter {
     pub(super) respawn_ticks: u16,
     pub(super) score: u16,
     /// Kills since the last death.
-    pub(super) streak: u16,
+    pub(super) streak: u8,
     /// At most [`AMMO_MAX`]. At 0 the cooldown is a reload.
     pub(super) ammo: u8,
     /// Ticks until the next shot.
@@ -172,7 +172,7 @@ impl Fighter {
         let Vec2 { x, y } = self.position;
         state.set_numbers(BODY, self.entity, &[x.into(), y.into(), self.yaw.into()]);
         let [score_low, score_high] = self.score.to_le_bytes();
-        state.set_row(VITALS, self.entity, &[self.hp, score_low, score_high]);
+        state.set_row(VITALS, self.entity, &[self.hp, score_low, score_high, self.streak]);
         // Nobody would receive a bot's.
         if let Driver::Member(_) = self.driver {
             state.set_row(WEAPON, self.entity, &[self.ammo, self.cooldown_ticks]);

@@ -9,9 +9,9 @@ use crate::room::arena::map::{HALF_EXTENT, MAP_BYTES_MAX};
 pub const BODY: ComponentId = ComponentId(0);
 /// What something is, set once: `kind` (an [`EntityKind`]) and `colour`.
 pub const LOOK: ComponentId = ComponentId(1);
-/// How a fighter is: `hp` (0 until it comes back) and `score`.
+/// How a fighter is: `hp` (0 until it comes back), `score`, and `streak`, the kills of this life.
 pub const VITALS: ComponentId = ComponentId(2);
-/// Who a fighter is: `name`, and `streak`, the kills since its last death, when there are any.
+/// Who a fighter is: `name`.
 pub const PROFILE: ComponentId = ComponentId(3);
 /// A player's own weapon: `ammo` and `cooldown` in ticks. Nobody else is told.
 pub const WEAPON: ComponentId = ComponentId(4);
@@ -45,7 +45,10 @@ pub(super) fn describe() -> Result<RoomSchema, SchemaError> {
     let components = vec![
         ComponentDesc::packed("body", vec![coordinate("x"), coordinate("y"), angle("yaw")])?,
         ComponentDesc::packed("look", vec![byte("kind"), byte("colour")])?,
-        ComponentDesc::packed("vitals", vec![byte("hp"), FieldDesc::new("score", FieldType::U16)])?,
+        ComponentDesc::packed(
+            "vitals",
+            vec![byte("hp"), FieldDesc::new("score", FieldType::U16), byte("streak")],
+        )?,
         ComponentDesc::props("profile"),
         ComponentDesc::packed("weapon", vec![byte("ammo"), byte("cooldown")])?.for_owner(),
         ComponentDesc::opaque("map", "application/x-tickloom-arena-map", MAP_BYTES_MAX),

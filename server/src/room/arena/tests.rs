@@ -229,7 +229,6 @@ fn joiners_have_a_clean_name_and_everything_a_client_draws() {
     ] {
         let entity = harness.join(member, name);
         assert_eq!(harness.prop(entity, NAME), Some(&Value::Str(expected.into())), "{name:?}");
-        assert_eq!(harness.prop(entity, STREAK), None, "no kills, no key");
         assert!((harness.number(LOOK, entity, "kind") - 1.0).abs() < 0.1);
         assert!((harness.number(VITALS, entity, "hp") - 100.0).abs() < 0.1);
         assert!(harness.number(BODY, entity, "x").abs() <= 1024.0);
@@ -313,7 +312,6 @@ fn a_shot_hits_kills_scores_and_the_victim_comes_back() {
     harness.fighter(shooter).position = Vec2::ZERO;
     harness.fighter(victim).position = Vec2::new(300.0, 10.0);
     harness.fighter(victim).streak = 2;
-    harness.state.set_prop(PROFILE, victim, STREAK, Value::Int(2));
     let mut hps = Vec::new();
     for _ in 0..25 {
         harness.input(1, FIRE);
@@ -326,8 +324,8 @@ fn a_shot_hits_kills_scores_and_the_victim_comes_back() {
     }
     assert_eq!(hps, [100, 75, 50, 25, 0]);
     assert!((harness.number(VITALS, shooter, "score") - 5.0).abs() < 0.1);
-    assert_eq!(harness.prop(shooter, STREAK), Some(&Value::Int(1)));
-    assert_eq!(harness.prop(victim, STREAK), None, "a streak ends with the life");
+    let streak = |entity| harness.number(VITALS, entity, "streak") as u8;
+    assert_eq!((streak(shooter), streak(victim)), (1, 0), "a streak ends with the life");
     for tick in 1..20 {
         harness.input(2, RIGHT);
         harness.tick_without_guests();
