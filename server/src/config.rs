@@ -1,5 +1,14 @@
 //! What the user typed ([`ServeArgs`]) and what it means ([`Config`]).
 
+pub mod cores;
+pub mod fields;
+pub mod log;
+pub mod node;
+pub mod problem;
+pub mod suggestions;
+pub mod units;
+pub mod value;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
