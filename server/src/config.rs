@@ -1,76 +1,45 @@
-//! What the user typed ([`ServeArgs`]) and what it means ([`Config`]).
+//! What the user asked for, layer over layer, and what it means on this machine ([`Config`]).
+//!
+//! ```text
+//! table of keys (settings) --> defaults --\
+//! tickloom.toml --> node, fields --------> layers --> Asked --+ machine --> Config
+//! TICKLOOM_SECTION_KEY, flags (args) ----/                    \--> Problems, all at once
+//! ```
+//!
+//! Nothing here reads files, the environment or the clock: `main` does, and hands over texts.
 
+pub mod args;
 pub mod cores;
 pub mod fields;
+pub mod layers;
 pub mod log;
 pub mod node;
+pub mod pages;
 pub mod problem;
+pub mod settings;
 pub mod suggestions;
+#[cfg(test)]
+mod tests;
 pub mod units;
 pub mod value;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::config::cores::CoreList;
+use crate::config::layers::Asked;
+use crate::config::problem::{Problem, Problems};
+use crate::config::settings::{Key, Origin, Settings};
+use crate::config::value::Count;
 use crate::outbox::OutboxLimits;
 use crate::reactor::WriteStamps;
-use crate::room::logic::RoomSpec;
 use crate::session::Patience;
 use crate::shard::Echo;
 
 /// File descriptors that are not connections: listeners, polls, timers, wakers, logs.
-const DESCRIPTORS_RESERVED: usize = 64;
-
-/// How to serve.
-#[derive(Clone, Debug, Args)]
-pub struct ServeArgs {
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
-    pub listen: SocketAddr,
-
-    /// Cores to run on, one shard each, such as 0,2-3; all allowed ones by default
-    #[arg(long, value_name = "LIST")]
-    pub cores: Option<String>,
-
-    /// Ticks per second of the built-in rooms, 1 to 128
-    #[arg(long, value_name = "HZ", default_value_t = 20)]
-    pub tick_rate: u32,
-
-    /// Answer WebSockets at /echo with what they send
-    #[arg(long)]
-    pub enable_echo: bool,
-
-    /// Connections at the same time; an idle one costs about 2 KiB. By default, as many as the
-    /// process may open files
-    #[arg(long, value_name = "COUNT")]
-    pub connections_max: Option<usize>,
-
-    /// Rooms at the same time
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
-    pub rooms_max: usize,
-
-    /// Seed of the rooms' randomness; by default a different one at each start
-    #[arg(long)]
-    pub seed: Option<u64>,
-
-    /// How to write logs
-    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
-    pub log_format: LogFormat,
-}
-
-/// How to write logs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON otherwise.
-    Auto,
-    /// One line of text per event.
-    Text,
-    /// One JSON object per event.
-    Json,
-}
+pub const DESCRIPTORS_RESERVED: usize = 64;
 
 /// What a server needs to know, checked.
 #[derive(Clone, Debug)]
@@ -87,6 +56,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Rooms at the same time, over all shards.
     pub rooms_max: usize,
+    /// Memory of the process above which new work is refused.
+    pub memory_bytes_max: Option<u64>,
     /// How long a room without members is kept.
     pub room_linger: Duration,
     /// How long sessions may take for what.
@@ -95,36 +66,32 @@ pub struct Config {
     pub stall_max: Duration,
     /// Bounds of each session's queue.
     pub outbox: OutboxLimits,
+    /// How the server stops.
+    pub stop: StopConfig,
+    /// What happens when a shard no longer turns.
+    pub watchdog: WatchdogConfig,
     /// Seed of the rooms' randomness and of the directory.
     pub seed: u64,
     /// Whether to keep a stamp of every write, for benchmarks.
     pub write_stamps: WriteStamps,
 }
 
-/// Why what the user typed cannot be done. Each names the flag.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it all")]
-pub enum ConfigError {
-    #[error("--tick-rate {0}: a room ticks 1 to 128 times per second")]
-    TickRate(u32),
-    #[error("--cores {0}: write core numbers and ranges, such as 0,2-3")]
-    CoresSyntax(String),
-    #[error("--cores {core}: this process may run on {}", join(.allowed))]
-    CoreNotAllowed { core: usize, allowed: Vec<usize> },
-    #[error("--cores {0}: named twice; each shard needs a core of its own")]
-    CoreTwice(usize),
-    #[error(
-        "--connections-max {wanted}: needs {} file descriptors, but the limit is {limit}; \
-         lower it, or raise the limit (ulimit -n, LimitNOFILE)",
-        wanted + DESCRIPTORS_RESERVED
-    )]
-    TooFewDescriptors { wanted: usize, limit: usize },
-    #[error("--connections-max and --rooms-max must be at least 1")]
-    NoCapacity,
+/// How the server stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StopConfig {
+    /// From SIGTERM to the end of the process.
+    pub deadline: Duration,
+    /// Clients are told to come back spread over this.
+    pub retry_spread: Duration,
 }
 
-fn join(cores: &[usize]) -> String {
-    cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
+/// What happens when a shard no longer turns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WatchdogConfig {
+    /// Stillness after which the server is not ready.
+    pub unready_after: Duration,
+    /// Stillness after which the process ends. Longer than `unready_after`.
+    pub abort_after: Duration,
 }
 
 /// What the machine offers, looked up by the caller.
@@ -134,70 +101,6 @@ pub struct Machine {
     pub cores: Vec<usize>,
     /// Files this process may open.
     pub descriptors_max: usize,
-}
-
-impl Config {
-    /// The defaults of the command line on a free loopback port, with one shard that is not
-    /// pinned: what embedding programs and tests start from.
-    #[must_use]
-    pub fn loopback() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            cores: Vec::new(),
-            tick_rate_hz: 20,
-            echo: Echo::Enabled,
-            connections_max: 10_000,
-            rooms_max: 10_000,
-            room_linger: Duration::from_secs(10),
-            patience: Patience {
-                head: Duration::from_secs(5),
-                join: Duration::from_secs(10),
-                ping: Duration::from_secs(25),
-                pong: Duration::from_secs(8),
-                drain: Duration::from_secs(2),
-            },
-            stall_max: Duration::from_secs(20),
-            outbox: OutboxLimits { soft_bytes_max: 256 * 1024, hard_bytes_max: 1024 * 1024 },
-            seed: 0,
-            write_stamps: WriteStamps::Skip,
-        }
-    }
-
-    /// Checks what the user typed against what the machine offers. `seed` is used unless the
-    /// user gave one.
-    ///
-    /// # Errors
-    /// The first flag that cannot be had.
-    pub fn resolve(args: &ServeArgs, machine: &Machine, seed: u64) -> Result<Self, ConfigError> {
-        let rates = RoomSpec::TICK_RATE_HZ_MIN..=RoomSpec::TICK_RATE_HZ_MAX;
-        if !rates.contains(&args.tick_rate) {
-            return Err(ConfigError::TickRate(args.tick_rate));
-        }
-        let cores = match &args.cores {
-            None => machine.cores.clone(),
-            Some(list) => parse_cores(list, &machine.cores)?,
-        };
-        let limit = machine.descriptors_max;
-        let available = limit.saturating_sub(DESCRIPTORS_RESERVED);
-        let connections_max = args.connections_max.unwrap_or(available.max(1));
-        if connections_max > available {
-            return Err(ConfigError::TooFewDescriptors { wanted: connections_max, limit });
-        }
-        if connections_max == 0 || args.rooms_max == 0 {
-            return Err(ConfigError::NoCapacity);
-        }
-        let echo = if args.enable_echo { Echo::Enabled } else { Echo::Disabled };
-        Ok(Self {
-            listen: args.listen,
-            cores,
-            tick_rate_hz: args.tick_rate,
-            echo,
-            connections_max,
-            rooms_max: args.rooms_max,
-            seed: args.seed.unwrap_or(seed),
-            ..Self::loopback()
-        })
-    }
 }
 
 impl Machine {
@@ -215,83 +118,193 @@ impl Machine {
     }
 }
 
-fn parse_cores(list: &str, allowed: &[usize]) -> Result<Vec<usize>, ConfigError> {
-    let syntax = || ConfigError::CoresSyntax(list.to_owned());
-    let mut cores = Vec::new();
-    for part in list.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| syntax());
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last || last > 4096 {
-            return Err(syntax());
-        }
-        for core in first..=last {
-            if !allowed.contains(&core) {
-                return Err(ConfigError::CoreNotAllowed { core, allowed: allowed.to_vec() });
-            }
-            if cores.contains(&core) {
-                return Err(ConfigError::CoreTwice(core));
-            }
-            cores.push(core);
+impl Config {
+    /// The defaults on a free loopback port, with one shard that is not pinned: what embedding
+    /// programs and tests start from.
+    #[must_use]
+    pub fn loopback() -> Self {
+        let settings = Settings::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            echo: Echo::Enabled,
+            ..Self::of(&settings, Chosen { cores: Vec::new(), connections_max: 10_000, seed: 0 })
         }
     }
-    Ok(cores)
+
+    /// Checks what was asked for against itself and against what the machine offers. `seed` is
+    /// used unless the user gave one.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with the layers' own problems.
+    pub fn resolve(asked: &Asked, machine: &Machine, seed: u64) -> Result<Self, Problems> {
+        let settings = &asked.settings;
+        let mut problems = asked.problems.clone();
+        problems.extend(conflicts(asked));
+        problems.extend(unavailable(asked, machine));
+        if let Some(problems) = Problems::found(problems, asked.file.clone()) {
+            return Err(problems);
+        }
+        let cores = settings.server.cores.value.as_ref().map(CoreList::numbers);
+        let available = machine.descriptors_max.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+        let chosen = Chosen {
+            cores: cores.unwrap_or(&machine.cores).to_vec(),
+            connections_max: settings.server.connections_max.value.map_or(available, Count::get),
+            seed: settings.server.seed.value.unwrap_or(seed),
+        };
+        Ok(Self::of(settings, chosen))
+    }
+
+    fn of(settings: &Settings, chosen: Chosen) -> Self {
+        let Settings { server, websocket, tick, room, outbound, stop, watchdog, echo, log: _ } =
+            settings;
+        Self {
+            listen: server.listen.value,
+            cores: chosen.cores,
+            tick_rate_hz: tick.rate.value.0,
+            echo: if echo.enabled.value { Echo::Enabled } else { Echo::Disabled },
+            connections_max: chosen.connections_max,
+            rooms_max: room.rooms_max.value.get(),
+            memory_bytes_max: server.memory_max.value.0.map(|size| size.0 as u64),
+            room_linger: room.linger.value,
+            patience: Patience {
+                head: websocket.head_timeout.value,
+                join: websocket.join_timeout.value,
+                ping: websocket.ping_interval.value,
+                pong: websocket.pong_timeout.value,
+                drain: websocket.drain_timeout.value,
+            },
+            stall_max: outbound.stall_max.value,
+            outbox: OutboxLimits {
+                soft_bytes_max: outbound.soft_max.value.0,
+                hard_bytes_max: outbound.hard_max.value.0,
+            },
+            stop: StopConfig {
+                deadline: stop.deadline.value,
+                retry_spread: stop.retry_spread.value,
+            },
+            watchdog: WatchdogConfig {
+                unready_after: watchdog.unready_after.value,
+                abort_after: watchdog.abort_after.value,
+            },
+            seed: chosen.seed,
+            write_stamps: WriteStamps::Skip,
+        }
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What `"auto"` became.
+struct Chosen {
+    cores: Vec<usize>,
+    connections_max: usize,
+    seed: u64,
+}
 
-    fn args() -> ServeArgs {
-        ServeArgs {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            cores: None,
-            tick_rate: 20,
-            enable_echo: false,
-            connections_max: None,
-            rooms_max: 10,
-            seed: None,
-            log_format: LogFormat::Auto,
-        }
+/// Cores as people say them.
+#[must_use]
+pub fn describe_cores(cores: &[usize]) -> String {
+    let numbers = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    match cores {
+        [] => "no core".to_owned(),
+        [_] => format!("core {numbers}"),
+        _ => format!("cores {numbers}"),
     }
+}
 
-    fn resolve(args: &ServeArgs) -> Result<Config, ConfigError> {
-        Config::resolve(args, &Machine { cores: vec![0, 2, 3], descriptors_max: 1000 }, 9)
-    }
+/// Keys that do not go together.
+fn conflicts(asked: &Asked) -> Vec<Problem> {
+    let Settings { server, websocket, outbound, stop, watchdog, .. } = &asked.settings;
+    let memory_max = server.memory_max.value.0;
+    let less_than = "must be less than";
+    let rows = [
+        (
+            outbound.soft_max.value >= outbound.hard_max.value,
+            [("outbound", "soft_max"), ("outbound", "hard_max")],
+            less_than,
+            "between the two a client that fell behind still gets what it must have",
+        ),
+        (
+            websocket.pong_timeout.value >= websocket.ping_interval.value,
+            [("websocket", "pong_timeout"), ("websocket", "ping_interval")],
+            less_than,
+            "one ping is answered, or given up, before the next",
+        ),
+        (
+            watchdog.unready_after.value >= watchdog.abort_after.value,
+            [("watchdog", "unready_after"), ("watchdog", "abort_after")],
+            less_than,
+            "a server that is about to end must have said before that it is not ready",
+        ),
+        (
+            websocket.drain_timeout.value > stop.deadline.value,
+            [("websocket", "drain_timeout"), ("stop", "deadline")],
+            "must not be more than",
+            "no connection outlives the process",
+        ),
+        (
+            memory_max.is_some_and(|memory_max| outbound.hard_max.value > memory_max),
+            [("outbound", "hard_max"), ("server", "memory_max")],
+            "must not be more than",
+            "one client's queue must fit into the memory of the process",
+        ),
+    ];
+    let broken = rows.into_iter().filter(|(broken, ..)| *broken);
+    let problem = |(_, keys, relation, why)| conflict(asked, keys, relation, why);
+    broken.filter_map(problem).collect()
+}
 
-    #[test]
-    fn cores_are_lists_and_ranges_of_allowed_ones() {
-        let allowed = vec![0, 2, 3];
-        for (list, expected) in [
-            ("0", Ok(vec![0])),
-            ("2-3,0", Ok(vec![2, 3, 0])),
-            ("1", Err(ConfigError::CoreNotAllowed { core: 1, allowed })),
-            ("2,2", Err(ConfigError::CoreTwice(2))),
-            ("3-2", Err(ConfigError::CoresSyntax("3-2".into()))),
-            ("", Err(ConfigError::CoresSyntax(String::new()))),
-            ("two", Err(ConfigError::CoresSyntax("two".into()))),
-        ] {
-            let args = ServeArgs { cores: Some(list.into()), ..args() };
-            assert_eq!(resolve(&args).map(|config| config.cores), expected, "{list}");
-        }
+/// `None` when one of the keys has been complained about: it does not have the value it was meant
+/// to have.
+fn conflict(asked: &Asked, keys: [(&str, &str); 2], relation: &str, why: &str) -> Option<Problem> {
+    let [left, right] = keys.map(|(section, name)| known(section, name));
+    if asked.wrong.iter().any(|key| [left.path(), right.path()].contains(&key.path())) {
+        return None;
     }
+    let message = format!("`{}` {relation} `{}`", left.path(), right.path());
+    let problem = [left, right]
+        .into_iter()
+        .fold(Problem::new(message), |problem, key| point_at(problem, asked, key));
+    Some(problem.help(why))
+}
 
-    #[test]
-    fn defaults_fit_the_machine() {
-        let config = resolve(&args()).expect("defaults");
-        assert_eq!((config.cores, config.connections_max, config.seed), (vec![0, 2, 3], 936, 9));
-    }
+fn known(section: &str, name: &str) -> &'static Key {
+    Key::find(section, name).expect("rules are about keys of the table")
+}
 
-    #[test]
-    fn what_cannot_be_had_names_its_flag() {
-        for (args, flag) in [
-            (ServeArgs { tick_rate: 0, ..args() }, "--tick-rate 0"),
-            (ServeArgs { tick_rate: 129, ..args() }, "--tick-rate 129"),
-            (ServeArgs { connections_max: Some(937), ..args() }, "--connections-max 937"),
-            (ServeArgs { rooms_max: 0, ..args() }, "--rooms-max"),
-        ] {
-            let error = resolve(&args).expect_err("refused").to_string();
-            assert!(error.contains(flag), "{error}");
-        }
+fn point_at(problem: Problem, asked: &Asked, key: &Key) -> Problem {
+    let shown = (key.show)(&asked.settings);
+    match (key.origin)(&asked.settings) {
+        Origin::File { span, .. } => problem.at(&Some(span.clone()), ""),
+        Origin::Default => problem.note(format!("`{}` is {shown} by default", key.path())),
+        origin => problem.note(format!("`{}` is {shown} by {origin}", key.path())),
     }
+}
+
+/// What this machine does not have.
+fn unavailable(asked: &Asked, machine: &Machine) -> Vec<Problem> {
+    let server = &asked.settings.server;
+    let mut problems = Vec::new();
+    let cores = server.cores.value.as_ref().map_or(&[][..], CoreList::numbers);
+    let missing: Vec<usize> =
+        cores.iter().copied().filter(|core| !machine.cores.contains(core)).collect();
+    if !missing.is_empty() {
+        let message = format!("`server.cores` names {}", describe_cores(&missing));
+        let problem = point_at(Problem::new(message), asked, known("server", "cores"));
+        let allowed = describe_cores(&machine.cores);
+        problems.push(problem.help(format!("this process may run on {allowed}")));
+    }
+    let limit = machine.descriptors_max;
+    if let Some(wanted) = server.connections_max.value.map(Count::get)
+        && wanted > limit.saturating_sub(DESCRIPTORS_RESERVED)
+    {
+        let needed = wanted.saturating_add(DESCRIPTORS_RESERVED);
+        let message = format!(
+            "`server.connections_max` = {wanted} needs {needed} file descriptors, but the limit \
+             is {limit}"
+        );
+        let problem = point_at(Problem::new(message), asked, known("server", "connections_max"));
+        problems.push(problem.help(format!(
+            "lower it, or raise the limit: `ulimit -n {needed}`, LimitNOFILE={needed} in a unit"
+        )));
+    }
+    problems
 }

@@ -1,21 +1,40 @@
-//! The `tickloom` binary: arguments, logs, signals, exit code.
+//! The `tickloom` binary: command line, files, logs, signals, exit code.
+//!
+//! Exit codes: 0 all is well, 1 something failed (an address in use), 2 what was
+//! asked for makes no sense, which starting again will not change.
 
-use std::io::{IsTerminal, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
+use std::{env, fs, io, thread};
 
+use annotate_snippets::Renderer;
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tickloom_server::config::{Config, LogFormat, Machine, ServeArgs};
+use tickloom_protocol::SUBPROTOCOL;
+use tickloom_server::config::args::Flags;
+use tickloom_server::config::layers::{Asked, Layers};
+use tickloom_server::config::log::{LogFormat, LogLevel};
+use tickloom_server::config::pages::{default_page, effective_page};
+use tickloom_server::config::problem::{Problem, Problems, Source};
+use tickloom_server::config::settings::{Settings, VARIABLE_PREFIX};
+use tickloom_server::config::{Config, Machine};
 use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::runtime;
+use tracing::level_filters::LevelFilter;
+
+/// The file that is read when it is there and no other is named.
+const FILE: &str = "tickloom.toml";
+
+/// Exit code for what was asked for and makes no sense.
+const USAGE: u8 = 2;
 
 /// A realtime room server for multiplayer games and collaboration.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "tickloom", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -27,38 +46,196 @@ struct Cli {
 enum Command {
     /// Serve rooms (what happens without a subcommand)
     Serve(ServeArgs),
+    /// Check a configuration, together with the environment, and exit
+    CheckConfig {
+        /// The file; `tickloom.toml` in the working folder if there is one
+        file: Option<PathBuf>,
+    },
+    /// Print configuration: every default, or what holds here and why
+    Config {
+        #[command(subcommand)]
+        page: Page,
+    },
+    /// Print the version
+    Version {
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Page {
+    /// Every key with its default, its unit and what it costs, as a configuration file
+    Default,
+    /// Every key with its value and where that comes from
+    Effective {
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    flags: Flags,
+    /// Check the configuration and exit
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let args = match cli.command {
-        Some(Command::Serve(args)) => args,
-        None => cli.serve,
-    };
-    start_logs(args.log_format);
-    let config = match Config::resolve(&args, &Machine::this(), fastrand::u64(..)) {
-        Ok(config) => config,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(ServeArgs { flags, check: true }) => check(flags),
+        Command::Serve(ServeArgs { flags, check: false }) => serve(flags),
+        Command::CheckConfig { file } => check(Flags { config: file, keys: Vec::new() }),
+        Command::Config { page: Page::Default } => print(&default_page()),
+        Command::Config { page: Page::Effective { flags } } => {
+            let asked = ask(flags);
+            match resolve(&asked) {
+                Ok(config) => print(&effective_page(&asked, &config)),
+                Err(problems) => refuse(&problems),
+            }
         }
+        Command::Version { json } => print(&version(json)),
+    }
+}
+
+fn serve(flags: Flags) -> ExitCode {
+    let asked = ask(flags);
+    let config = match resolve(&asked) {
+        Ok(config) => config,
+        Err(problems) => return refuse(&problems),
     };
-    match serve(&config) {
+    start_logs(&asked.settings);
+    match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let problem = match error.downcast_ref::<CannotListen>() {
+                Some(cannot_listen) => cannot_listen.problem(),
+                None => Problem::new(format!("{error:#}")),
+            };
+            eprintln!("{}", problem.render(None, &renderer()));
             ExitCode::FAILURE
         }
     }
 }
 
-fn serve(config: &Config) -> anyhow::Result<()> {
+fn check(flags: Flags) -> ExitCode {
+    let asked = ask(flags);
+    match resolve(&asked) {
+        Ok(_) => {
+            let name = asked.file.as_ref().map_or("the configuration", |file| &file.name);
+            print(&format!("{name} is fine\n"))
+        }
+        Err(problems) => refuse(&problems),
+    }
+}
+
+fn version(json: bool) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if !json {
+        return format!("tickloom {version}\n");
+    }
+    let object = serde_json::json!({
+        "name": "tickloom",
+        "version": version,
+        "subprotocol": SUBPROTOCOL,
+        "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
+        "os": env::consts::OS,
+        "arch": env::consts::ARCH,
+    });
+    format!("{object}\n")
+}
+
+/// Reads every layer.
+fn ask(flags: Flags) -> Asked {
+    let (file, problem) = match read_file(flags.config.as_deref()) {
+        Ok(file) => (file, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let variables = env::vars_os().filter_map(|(name, value)| {
+        let name = name.to_string_lossy().into_owned();
+        name.starts_with(VARIABLE_PREFIX).then(|| (name, value.to_string_lossy().into_owned()))
+    });
+    let mut environment: Vec<_> = variables.collect();
+    // The order of the environment is an accident; problems are told in the same one each time.
+    environment.sort();
+    let mut asked = Layers { file, environment, flags: flags.keys }.merge();
+    asked.problems.extend(problem);
+    asked
+}
+
+/// The file that was named, or the usual one if it is there.
+fn read_file(named: Option<&Path>) -> Result<Option<Source>, Problem> {
+    let path = named.unwrap_or(Path::new(FILE));
+    let name = path.display().to_string();
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Problem::new(format!("cannot read the configuration file `{name}`: {why}"))
+    };
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if named.is_none() && error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&error)),
+    };
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(&error))?;
+    Ok(Some(Source { name, text }))
+}
+
+fn resolve(asked: &Asked) -> Result<Config, Problems> {
+    Config::resolve(asked, &Machine::this(), fastrand::u64(..))
+}
+
+fn refuse(problems: &Problems) -> ExitCode {
+    eprintln!("{}", problems.render(&renderer()));
+    ExitCode::from(USAGE)
+}
+
+fn renderer() -> Renderer {
+    let colours = stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
+    if colours { Renderer::styled() } else { Renderer::plain() }
+}
+
+fn print(text: &str) -> ExitCode {
+    // Whoever reads may stop reading, as `head` does: that is no failure of ours.
+    let _ = stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Why nobody can connect.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+struct CannotListen {
+    address: std::net::SocketAddr,
+    error: io::Error,
+}
+
+impl CannotListen {
+    fn problem(&self) -> Problem {
+        let Self { address, error } = self;
+        match error.kind() {
+            ErrorKind::AddrInUse => Problem::new(format!("address {address} is in use")).help(
+                "stop the program that listens there, or take a free port: \
+                 --listen 127.0.0.1:0",
+            ),
+            ErrorKind::AddrNotAvailable => Problem::new(format!("cannot listen on {address}"))
+                .note("this machine has no such address")
+                .help("0.0.0.0 and [::] are all addresses it has"),
+            ErrorKind::PermissionDenied => Problem::new(format!("cannot listen on {address}"))
+                .note("this process may not; ports below 1024 need CAP_NET_BIND_SERVICE")
+                .help("take a port above, such as --listen 127.0.0.1:7420"),
+            _ => Problem::new(self.to_string()),
+        }
+    }
+}
+
+fn run(config: &Config) -> anyhow::Result<()> {
     // Before any shard is pinned: this thread and its children keep the whole mask.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch signals")?;
     let room_types = RoomTypes::default().with(Arena::new(config.tick_rate_hz));
-    let server = runtime::serve(config, &room_types).with_context(|| {
-        format!("cannot listen on {} (try --listen 127.0.0.1:0)", config.listen)
-    })?;
+    let server = runtime::serve(config, &room_types)
+        .map_err(|error| CannotListen { address: config.listen, error })?;
     let address = server.address();
     tracing::info!(
         event = "listening",
@@ -87,13 +264,20 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_logs(format: LogFormat) {
-    let json = match format {
+fn start_logs(settings: &Settings) {
+    let json = match settings.log.format.value {
         LogFormat::Auto => !stdout().is_terminal(),
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let builder = tracing_subscriber::fmt().with_target(false);
+    let level = match settings.log.level.value {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let builder = tracing_subscriber::fmt().with_target(false).with_max_level(level);
     if json {
         builder.json().flatten_event(true).init();
     } else {

@@ -1,0 +1,348 @@
+//! The table of keys: each key's name, type, default, range, flag and meaning stand here once.
+//! The file, the environment, the command line, `config default` and `config effective` are all
+//! driven by it.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use crate::config::cores::CoreList;
+use crate::config::log::{LogFormat, LogLevel};
+use crate::config::node::Raw;
+use crate::config::units::{Ceiling, Rate, Size};
+use crate::config::value::{Count, Value, accepts_within, read_within};
+use crate::room::logic::RoomSpec;
+
+/// Where a value comes from; later ones win.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Nobody said anything.
+    Default,
+    /// The configuration file.
+    File {
+        /// The file and the line, as `NAME:LINE`.
+        place: String,
+        /// The value's bytes.
+        span: Range<usize>,
+    },
+    /// A variable of the environment.
+    Environment(String),
+    /// A flag.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { place, .. } => f.write_str(place),
+            Self::Environment(name) => write!(f, "env {name}"),
+            Self::Flag(name) => write!(f, "flag --{name}"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug)]
+pub struct Given<T> {
+    /// The value.
+    pub value: T,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// One key of the table, for code that treats all keys alike.
+pub struct Key {
+    /// The section it is in.
+    pub section: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// What it is and what it costs, in lines.
+    pub about: &'static [&'static str],
+    /// The flag that sets it.
+    pub flag: Option<Flag>,
+    /// What it accepts, to follow "takes".
+    pub accepts: fn() -> String,
+    /// Sets it.
+    pub set: fn(&mut Settings, &Raw, Origin) -> Result<(), String>,
+    /// Its value as TOML.
+    pub show: fn(&Settings) -> String,
+    /// Where its value comes from.
+    pub origin: fn(&Settings) -> &Origin,
+}
+
+/// A flag of the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Its name without the dashes.
+    pub name: &'static str,
+    /// What its value is called; a flag without one is a switch.
+    pub value_name: Option<&'static str>,
+}
+
+impl Key {
+    /// `section.name`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// Its variable in the environment.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}_{}", self.section, self.name).to_uppercase()
+    }
+
+    /// The key of this path.
+    #[must_use]
+    pub fn find(section: &str, name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| (key.section, key.name) == (section, name))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+/// What all our variables begin with.
+pub const VARIABLE_PREFIX: &str = "TICKLOOM_";
+
+macro_rules! settings {
+    ($(
+        #[doc = $section_doc:literal]
+        $section:ident: $Section:ident {$(
+            $(#[doc = $doc:literal])+
+            $(@flag $flag:literal $($value_name:literal)?;)?
+            $key:ident: $Type:ty = $default:expr $(, within $range:expr)?;
+        )+}
+    )+) => {
+        /// Everything that can be configured, with where each value comes from.
+        #[derive(Clone, Debug)]
+        pub struct Settings {$(
+            #[doc = $section_doc]
+            pub $section: $Section,
+        )+}
+
+        $(
+            #[doc = $section_doc]
+            #[derive(Clone, Debug)]
+            pub struct $Section {$(
+                $(#[doc = $doc])+
+                pub $key: Given<$Type>,
+            )+}
+        )+
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self {$(
+                    $section: $Section {$(
+                        $key: Given { value: $default, origin: Origin::Default },
+                    )+},
+                )+}
+            }
+        }
+
+        /// The sections and what they are about, in the order people read them.
+        pub const SECTIONS: &[(&str, &str)] = &[$((stringify!($section), $section_doc),)+];
+
+        /// All keys, section by section.
+        pub static KEYS: &[Key] = &[$($(
+            Key {
+                section: stringify!($section),
+                name: stringify!($key),
+                about: &[$($doc,)+],
+                flag: settings!(@flag $($flag $($value_name)?)?),
+                accepts: || settings!(@accepts $Type $(, $range)?),
+                set: |settings, raw, origin| {
+                    let value = settings!(@read $Type, raw $(, $range)?)?;
+                    settings.$section.$key = Given { value, origin };
+                    Ok(())
+                },
+                show: |settings| settings.$section.$key.value.show(),
+                origin: |settings| &settings.$section.$key.origin,
+            },
+        )+)+];
+    };
+    (@flag) => { None };
+    (@flag $flag:literal) => { Some(Flag { name: $flag, value_name: None }) };
+    (@flag $flag:literal $value_name:literal) => {
+        Some(Flag { name: $flag, value_name: Some($value_name) })
+    };
+    (@accepts $Type:ty) => { <$Type as Value>::accepts() };
+    (@accepts $Type:ty, $range:expr) => { accepts_within::<$Type>(&$range) };
+    (@read $Type:ty, $raw:ident) => { <$Type as Value>::read($raw) };
+    (@read $Type:ty, $raw:ident, $range:expr) => { read_within::<$Type>($raw, &$range) };
+}
+
+/// What any room may tick at.
+pub const TICK_RATES: RangeInclusive<Rate> =
+    Rate(RoomSpec::TICK_RATE_HZ_MIN)..=Rate(RoomSpec::TICK_RATE_HZ_MAX);
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn kib(count: usize) -> Size {
+    Size(count * 1024)
+}
+
+settings! {
+    /// Where the server listens and how much of the machine it takes.
+    server: Server {
+        /// Address to listen on; port 0 takes a free one.
+        /// Anything but a loopback address is open to everybody who reaches the machine.
+        @flag "listen" "ADDRESS";
+        listen: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7420);
+
+        /// Cores to run on, one pinned thread each; "auto" takes all that the process may use.
+        @flag "cores" "LIST";
+        cores: Option<CoreList> = None;
+
+        /// Connections at the same time; further ones get 503. An idle one costs about 2 KiB and
+        /// a file descriptor; "auto" takes as many as the process may open files.
+        @flag "connections-max" "COUNT";
+        connections_max: Option<Count> = None;
+
+        /// Memory of the process above which new connections and rooms are refused; "none" leaves
+        /// that to the operating system, which ends the process instead.
+        memory_max: Ceiling = Ceiling(None);
+
+        /// Seed of the rooms' randomness and of where rooms live; "auto" draws another one at
+        /// each start. For repeating a run.
+        @flag "seed" "NUMBER";
+        seed: Option<u64> = None;
+    }
+
+    /// How long a WebSocket client may take for what.
+    websocket: WebSocket {
+        /// Silence before the server pings. Below 60s, after which many proxies cut a silent
+        /// connection; a shorter one costs a small frame per client and interval.
+        ping_interval: Duration = s(25), within s(1)..=s(3600);
+
+        /// From a ping to any sign of life, before the connection closes.
+        pong_timeout: Duration = s(8), within ms(100)..=s(3600);
+
+        /// From the connection to a complete request head.
+        head_timeout: Duration = s(5), within ms(100)..=s(600);
+
+        /// From the upgrade, or from leaving a room, to a seat in one.
+        join_timeout: Duration = s(10), within ms(100)..=s(3600);
+
+        /// From the last message to the end of the connection.
+        drain_timeout: Duration = s(2), within ms(100)..=s(600);
+    }
+
+    /// How fast the built-in arena runs.
+    tick: Tick {
+        /// Ticks per second of the built-in rooms. Each tick costs processor time and bandwidth
+        /// per client.
+        @flag "tick-rate" "HZ";
+        rate: Rate = Rate(20), within TICK_RATES;
+    }
+
+    /// What holds for the rooms together.
+    room: Rooms {
+        /// Rooms at the same time; joins that need another one are refused.
+        @flag "rooms-max" "COUNT";
+        rooms_max: Count = Count::of(10_000);
+
+        /// How long a room without members keeps its state.
+        linger: Duration = s(10), within ms(0)..=s(86_400);
+    }
+
+    /// How much is queued for a client that reads too slowly.
+    outbound: Outbound {
+        /// From here on a client gets no state until its queue is empty, then one catch-up.
+        soft_max: Size = kib(256), within kib(4)..=kib(1 << 20);
+
+        /// From here on a client is lost and its connection closes with 1013. The most memory
+        /// that one client can take; must be more than `soft_max`.
+        hard_max: Size = kib(1024), within kib(4)..=kib(1 << 20);
+
+        /// How long a client with a full queue may read nothing at all before it is closed.
+        stall_max: Duration = s(20), within ms(100)..=s(3600);
+    }
+
+    /// What happens on SIGTERM and SIGINT.
+    stop: Stop {
+        /// From the signal to the end of the process, whoever is still connected then.
+        /// Keep it below what your supervisor waits before it kills (systemd 90s, Kubernetes 30s).
+        deadline: Duration = s(10), within ms(100)..=s(3600);
+
+        /// Clients are told to come back at a random moment within this, so that they do not
+        /// all arrive at once.
+        retry_spread: Duration = s(5), within ms(0)..=s(3600);
+    }
+
+    /// What happens when a shard's thread no longer turns.
+    watchdog: Watchdog {
+        /// A shard that has not turned for this long makes the server report that it is not
+        /// ready.
+        unready_after: Duration = s(2), within ms(100)..=s(3600);
+
+        /// A shard that has not turned for this long ends the process, for a supervisor to start
+        /// it again; must be more than `unready_after`.
+        abort_after: Duration = s(10), within ms(100)..=s(3600);
+    }
+
+    /// For conformance suites and comparisons.
+    echo: EchoSection {
+        /// Answer WebSockets at /echo with what they send. Not for production: it costs bandwidth
+        /// and serves nobody.
+        @flag "enable-echo";
+        enabled: bool = false;
+    }
+
+    /// What the server says.
+    log: Log {
+        /// How to write logs: "auto" is text on a terminal and JSON otherwise.
+        @flag "log-format" "FORMAT";
+        format: LogFormat = LogFormat::Auto;
+
+        /// What to log: everything at this level and at those before it.
+        @flag "log-level" "LEVEL";
+        level: LogLevel = LogLevel::Info;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_default_is_something_its_key_accepts() {
+        for key in KEYS {
+            let shown = (key.show)(&Settings::default());
+            let raw = match shown.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+                Some(text) => Raw::Text(text.to_owned()),
+                None => Raw::Word(shown.clone()),
+            };
+            let mut settings = Settings::default();
+            assert_eq!((key.set)(&mut settings, &raw, Origin::Flag("x")), Ok(()), "{key:?}");
+            assert_eq!((key.show)(&settings), shown, "{key:?}");
+            assert_eq!((key.origin)(&settings), &Origin::Flag("x"), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_keys_share_a_name_a_variable_or_a_flag() {
+        let flags = KEYS.iter().filter_map(|key| key.flag).map(|flag| flag.name);
+        let flags: Vec<_> = flags.collect();
+        for (what, names) in [
+            ("path", KEYS.iter().map(Key::path).collect::<Vec<_>>()),
+            ("variable", KEYS.iter().map(Key::variable).collect()),
+            ("flag", flags.iter().map(|flag| (*flag).to_owned()).collect()),
+        ] {
+            assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{what}");
+        }
+    }
+}
