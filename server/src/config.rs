@@ -35,6 +35,7 @@ use crate::config::settings::{Key, Origin, Settings};
 use crate::config::value::Count;
 use crate::outbox::OutboxLimits;
 use crate::reactor::WriteStamps;
+use crate::room::description::Descriptions;
 use crate::session::Patience;
 use crate::shard::Echo;
 
@@ -70,6 +71,8 @@ pub struct Config {
     pub stop: StopConfig,
     /// What happens when a shard no longer turns.
     pub watchdog: WatchdogConfig,
+    /// Room types that need no code, by name.
+    pub rooms: Descriptions,
     /// Seed of the rooms' randomness and of the directory.
     pub seed: u64,
     /// Whether to keep a stamp of every write, for benchmarks.
@@ -151,7 +154,7 @@ impl Config {
             connections_max: settings.server.connections_max.value.map_or(available, Count::get),
             seed: settings.server.seed.value.unwrap_or(seed),
         };
-        Ok(Self::of(settings, chosen))
+        Ok(Self { rooms: asked.rooms.clone(), ..Self::of(settings, chosen) })
     }
 
     fn of(settings: &Settings, chosen: Chosen) -> Self {
@@ -186,6 +189,7 @@ impl Config {
                 unready_after: watchdog.unready_after.value,
                 abort_after: watchdog.abort_after.value,
             },
+            rooms: Descriptions::new(),
             seed: chosen.seed,
             write_stamps: WriteStamps::Skip,
         }

@@ -9,6 +9,7 @@
 
 pub mod arena;
 pub mod broadcast;
+pub mod description;
 pub mod events;
 pub mod failure;
 pub mod logic;

@@ -143,7 +143,7 @@ error: unknown section `[colours]`
 9 | [colours]
   |  ^^^^^^^
   |
-  = help: there are [server], [websocket], [tick], [room], [outbound], [stop], [watchdog], [echo], [log]
+  = help: there are [server], [websocket], [tick], [room], [outbound], [stop], [watchdog], [echo], [log], [rooms]
 "
     );
 }
@@ -213,6 +213,53 @@ error: `echo.enabled` takes true or false
    |
 15 | enabled = \"yes\"
    |           ^^^^^ this is text
+"
+    );
+}
+
+#[test]
+fn rooms_are_checked_like_everything_else() {
+    assert_eq!(
+        complaint(
+            "rooms",
+            "[rooms.arena]\n[rooms.board]\nflush = '50ms'\ntick_rate = 20\n\
+             [[rooms.board.components]]\nname = 'cursor'\nkind = 'packt'\n\
+             [[rooms.board.components]]\nname = 'cursor'\nkind = 'props'\ntre = true\n"
+        ),
+        "\
+error: `rooms.arena` cannot be described
+ --> tickloom.toml:1:8
+  |
+1 | [rooms.arena]
+  |        ^^^^^ this type is built in
+  |
+  = help: choose another name
+
+error: `rooms.board.flush` and `rooms.board.tick_rate` exclude each other
+ --> tickloom.toml:3:1
+  |
+3 | flush = '50ms'
+  | ^^^^^ at once, and then at most this often
+4 | tick_rate = 20
+  | --------- always at this rate
+
+error: `rooms.board.components[0].kind` takes \"packed\", \"opaque\" or \"props\"
+ --> tickloom.toml:7:8
+  |
+7 | kind = 'packt'
+  |        ^^^^^^^ did you mean \"packed\"?
+
+error: `rooms.board.components[1].name` is used twice
+ --> tickloom.toml:9:8
+  |
+9 | name = 'cursor'
+  |        ^^^^^^^^ there is one before it
+
+error: unknown key `rooms.board.components[1].tre`
+  --> tickloom.toml:11:1
+   |
+11 | tre = true
+   | ^^^ did you mean `tree`?
 "
     );
 }
@@ -336,8 +383,10 @@ fn the_page_of_defaults_is_a_file_that_changes_nothing() {
 
 #[test]
 fn every_value_tells_where_it_comes_from() {
-    let folder = Folder::new("provenance")
-        .with_file("[tick]\nrate = \"30/s\"\n[outbound]\nhard_max = \"2MiB\"\n");
+    let folder = Folder::new("provenance").with_file(
+        "[tick]\nrate = \"30/s\"\n[outbound]\nhard_max = \"2MiB\"\n[rooms.board]\n\
+         [[rooms.board.topics]]\nname = \"chat\"\n",
+    );
     let args = ["config", "effective", "--enable-echo", "--seed", "7", "--cores"];
     let core = allowed_cores()[0].to_string();
     let ended = folder.run(
@@ -352,6 +401,7 @@ fn every_value_tells_where_it_comes_from() {
         "seed = 7                   # flag --seed".to_owned(),
         "soft_max = \"256KiB\"        # default".to_owned(),
         format!("# Here that is core {core} and 936 connections."),
+        "# [rooms.board] comes from tickloom.toml: components 0, topics 1.".to_owned(),
     ] {
         assert!(ended.stdout.lines().any(|shown| shown == line), "{line}: {}", ended.stdout);
     }

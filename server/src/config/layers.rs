@@ -4,6 +4,7 @@ use crate::config::node::{Entry, Node, Raw, Table};
 use crate::config::problem::{Problem, Source};
 use crate::config::settings::{KEYS, Key, Origin, SECTIONS, Settings, VARIABLE_PREFIX};
 use crate::config::suggestions::nearest;
+use crate::room::description::{self, Descriptions};
 
 /// What the user said, where.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Layers {
 pub struct Asked {
     /// The value of every key.
     pub settings: Settings,
+    /// The room types of the file.
+    pub rooms: Descriptions,
     /// The file.
     pub file: Option<Source>,
     /// What is wrong so far.
@@ -59,7 +62,9 @@ impl Asked {
     fn read_file(&mut self, file: &Source, table: &Table) {
         for entry in &table.entries {
             let section = &*entry.key;
-            if SECTIONS.iter().any(|(name, _)| *name == section) {
+            if section == "rooms" {
+                self.rooms = description::read_all(&entry.node, &mut self.problems);
+            } else if SECTIONS.iter().any(|(name, _)| *name == section) {
                 self.read_section(file, section, &entry.node);
             } else {
                 self.problems.push(unknown_section(entry));
@@ -132,7 +137,7 @@ fn first_key(section: &str) -> [String; 2] {
 
 fn unknown_section(entry: &Entry) -> Problem {
     let name = &entry.key;
-    let sections = SECTIONS.iter().map(|(name, _)| *name);
+    let sections = SECTIONS.iter().map(|(name, _)| *name).chain(["rooms"]);
     if matches!(entry.node.raw, Raw::Table(_)) {
         let problem = Problem::new(format!("unknown section `[{name}]`"));
         return match nearest(name, sections.clone()) {

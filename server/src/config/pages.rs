@@ -13,6 +13,9 @@ const HEAD: &str = "\
 # The variable named with a key wins over this file, its flag over both.
 ";
 
+/// Described room types, for people who have seen none yet.
+pub const ROOMS_EXAMPLE: &str = include_str!("rooms_example.toml");
+
 /// The file with all defaults.
 #[must_use]
 pub fn default_page() -> String {
@@ -28,6 +31,10 @@ pub fn default_page() -> String {
             let _ = writeln!(page, "# Takes {}; {}{flag}.", (key.accepts)(), key.variable());
             let _ = writeln!(page, "{} = {}", key.name, (key.show)(&settings));
         }
+    }
+    page.push_str("\n# Room types that need no code, one table each. An example:\n");
+    for line in ROOMS_EXAMPLE.lines() {
+        let _ = writeln!(page, "{}", format!("# {line}").trim_end());
     }
     page
 }
@@ -50,6 +57,14 @@ pub fn effective_page(asked: &Asked, config: &Config) -> String {
     }
     let (cores, connections_max) = (describe_cores(&config.cores), config.connections_max);
     let _ = writeln!(page, "\n# Here that is {cores} and {connections_max} connections.");
+    for (name, description) in &asked.rooms {
+        let (components, topics) = (description.components.len(), description.topics.len());
+        let from = asked.file.as_ref().map_or("", |file| &file.name);
+        let _ = writeln!(
+            page,
+            "# [rooms.{name}] comes from {from}: components {components}, topics {topics}."
+        );
+    }
     page
 }
 
@@ -76,6 +91,20 @@ mod tests {
             let origin = (key.origin)(&asked.settings);
             assert!(matches!(origin, Origin::File { .. }), "{key:?} is on the page: {origin}");
         }
+        assert!(asked.rooms.is_empty(), "the rooms are only an example");
+    }
+
+    #[test]
+    fn the_example_on_the_page_is_a_configuration() {
+        let page = default_page();
+        let (_, example) = page.split_once("An example:\n").expect("there is one");
+        let lines = example.lines().map(|line| line.trim_start_matches('#').trim_start());
+        let text = lines.filter(|line| !line.starts_with("tick_rate")).collect::<Vec<_>>();
+        // The one comment of the example that is prose.
+        let text = text.into_iter().filter(|line| !line.starts_with("u8 i8"));
+        let asked = read(text.collect::<Vec<_>>().join("\n"));
+        let board = &asked.rooms["board"];
+        assert_eq!((board.components.len(), board.topics.len()), (3, 1));
     }
 
     #[test]

@@ -158,11 +158,11 @@ fn what_is_configured_is_what_the_server_gets() {
         [outbound]\nsoft_max = '15KiB'\nhard_max = '16KiB'\nstall_max = '17s'\n
         [stop]\ndeadline = '18s'\nretry_spread = '19s'\n
         [watchdog]\nunready_after = '20s'\nabort_after = '21s'\n
-        [echo]\nenabled = true\n";
+        [echo]\nenabled = true\n[rooms.board]\nmembers_max = 22\n";
     let config = Config::resolve(&file(text).merge(), &machine(), 9);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let shown = format!(
-        "{} {:?} {} {:?} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{} {:?} {} {:?} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {}",
         config.listen,
         config.cores,
         config.connections_max,
@@ -177,12 +177,13 @@ fn what_is_configured_is_what_the_server_gets() {
         config.stop,
         config.watchdog,
         config.echo,
+        config.rooms["board"].members_max,
     );
     assert_eq!(
         shown,
         "[::1]:80 [3, 0] 11 Some(1073741824) 12 Patience { head: 3s, join: 4s, ping: 9s, pong: \
          8s, drain: 5s } 7 13 14s OutboxLimits { soft_bytes_max: 15360, hard_bytes_max: 16384 } \
          17s StopConfig { deadline: 18s, retry_spread: 19s } WatchdogConfig { unready_after: 20s, \
-         abort_after: 21s } Enabled"
+         abort_after: 21s } Enabled 22"
     );
 }
