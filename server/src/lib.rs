@@ -5,11 +5,12 @@
 //! socket <- reactor <- outbox <- broadcast: encode(since) once, shared by all members <-'
 //! ```
 //!
-//! One pinned thread per core runs a [`reactor`]: the only code beside [`mailbox`] and
-//! [`runtime`] that touches sockets, clocks and threads. Everything it calls is plain data and
+//! One pinned thread per core runs a [`reactor`]: the only code beside [`mailbox`], [`runtime`] and
+//! the [`doctor`]'s look around that touches sockets, clocks and threads. Everything it calls is plain data and
 //! functions, and runs unchanged in the simulation under `tests/`.
 
 pub mod config;
+pub mod doctor;
 pub mod runtime;
 
 pub mod mailbox;

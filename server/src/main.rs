@@ -1,6 +1,6 @@
 //! The `tickloom` binary: command line, files, logs, signals, exit code.
 //!
-//! Exit codes: 0 all is well, 1 something failed (an address in use), 2 what was
+//! Exit codes: 0 all is well, 1 something failed (an address in use, a doctor's cross), 2 what was
 //! asked for makes no sense, which starting again will not change.
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
@@ -21,6 +21,7 @@ use tickloom_server::config::pages::{default_page, effective_page};
 use tickloom_server::config::problem::{Problem, Problems, Source};
 use tickloom_server::config::settings::{Settings, VARIABLE_PREFIX};
 use tickloom_server::config::{Config, Machine};
+use tickloom_server::doctor::{Facts, Verdict, judge, render};
 use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::runtime;
@@ -55,6 +56,11 @@ enum Command {
     Config {
         #[command(subcommand)]
         page: Page,
+    },
+    /// Look whether this machine and the configuration go together
+    Doctor {
+        #[command(flatten)]
+        flags: Flags,
     },
     /// Print the version
     Version {
@@ -98,6 +104,7 @@ fn main() -> ExitCode {
                 Err(problems) => refuse(&problems),
             }
         }
+        Command::Doctor { flags } => doctor(flags),
         Command::Version { json } => print(&version(json)),
     }
 }
@@ -131,6 +138,16 @@ fn check(flags: Flags) -> ExitCode {
         }
         Err(problems) => refuse(&problems),
     }
+}
+
+fn doctor(flags: Flags) -> ExitCode {
+    let asked = ask(flags);
+    let problems = resolve(&asked).err();
+    let facts = Facts::look(Path::new("/"), asked.settings.server.listen.value, problems.is_some());
+    let findings = judge(&facts, &asked.settings.server);
+    print(&render(&findings));
+    let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
+    if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn version(json: bool) -> String {

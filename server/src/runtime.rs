@@ -21,7 +21,7 @@ use crate::shard::{Shard, ShardConfig};
 
 /// Connections the kernel keeps for us between two turns of a loop. It takes the lower of this
 /// and `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// A running server.
 #[derive(Debug)]

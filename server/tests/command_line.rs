@@ -429,10 +429,51 @@ fn what_a_file_says_is_what_the_server_does() {
 }
 
 #[test]
+fn the_doctor_looks_at_everything_and_a_cross_is_a_failure() {
+    let folder = Folder::new("doctor");
+    let ended = folder.run(&["doctor", "--listen", "127.0.0.1:0"], &[]);
+    // 1000 open files are few, which is worth an exclamation mark and no failure.
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""), "{}", ended.stdout);
+    let hint = "! open files     at most 1000, enough for 936 connections\n                 -> ";
+    assert!(ended.stdout.contains(hint), "{}", ended.stdout);
+    for subject in [
+        "configuration",
+        "listen",
+        "open files",
+        "cores",
+        "siblings",
+        "port range",
+        "somaxconn",
+        "SYN backlog",
+        "governor",
+        "CPU pressure",
+        "steal",
+        "huge pages",
+        "clock source",
+    ] {
+        let line = |line: &&str| line.contains(&format!(" {subject:14} "));
+        assert_eq!(ended.stdout.lines().filter(line).count(), 1, "{subject}: {}", ended.stdout);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let ended = folder.run(&["doctor", "--listen", &address, "--tick-rate", "0"], &[]);
+    assert_eq!(ended.code, Some(1));
+    for line in [
+        format!("✗ listen         {address}: Address already in use (os error 98)"),
+        "✗ configuration  is wrong".to_owned(),
+    ] {
+        assert!(ended.stdout.contains(&line), "{line}: {}", ended.stdout);
+    }
+}
+
+#[test]
 fn help_mentions_what_it_must() {
     let folder = Folder::new("help");
     for (args, mentions) in [
-        (&["--help"][..], &["serve", "check-config", "config", "version", "--config <FILE>"][..]),
+        (
+            &["--help"][..],
+            &["serve", "check-config", "config", "doctor", "version", "--config <FILE>"][..],
+        ),
         (
             &["serve", "--help"],
             &[
@@ -455,6 +496,7 @@ fn help_mentions_what_it_must() {
         (&["config", "--help"], &["default", "effective", "where that comes from"]),
         (&["config", "default", "--help"], &["its unit", "what it costs"]),
         (&["config", "effective", "--help"], &["--config <FILE>", "--tick-rate <HZ>"]),
+        (&["doctor", "--help"], &["this machine", "--connections-max <COUNT>"]),
         (&["version", "--help"], &["--json"]),
     ] {
         let ended = folder.run(args, &[]);
