@@ -7,6 +7,10 @@ use crate::config::problem::{Problem, Span};
 use crate::config::suggestions::nearest;
 use crate::config::value::{Value, accepts_within, misfit, read_within};
 
+/// Past this many problems, unknown keys are not looked into any more: a client can send hundreds,
+/// and whoever writes a file has enough to do.
+const PROBLEMS_MAX: usize = 64;
+
 /// The keys of one table.
 pub struct Fields<'a> {
     /// What leads here, such as `rooms.board`. Empty at the top.
@@ -112,6 +116,9 @@ impl<'a> Fields<'a> {
         for entry in &self.table.entries {
             if self.asked.contains(&&*entry.key) {
                 continue;
+            }
+            if problems.len() >= PROBLEMS_MAX {
+                return;
             }
             let problem = Problem::new(format!("unknown key `{}`", self.path_of(&entry.key)));
             problems.push(match nearest(&entry.key, self.asked.iter().copied()) {

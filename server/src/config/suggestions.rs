@@ -2,6 +2,9 @@
 
 use strsim::damerau_levenshtein;
 
+/// No word of ours is longer.
+const WORD_BYTES_MAX: usize = 64;
+
 /// The candidate nearest to what was written, unless even that is something else.
 #[must_use]
 pub fn nearest<'a>(
@@ -9,16 +12,23 @@ pub fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let written = written.to_lowercase().replace('-', "_");
-    let distances = candidates.into_iter().map(|candidate| {
+    let distances = candidates.into_iter().filter_map(|candidate| {
         let other = candidate.to_lowercase().replace('-', "_");
+        let (shorter, longer) = (written.len().min(other.len()), written.len().max(other.len()));
         // `rate_hz` is further from `rate` than it looks.
-        let shorter = written.len().min(other.len());
         let extends = shorter >= 3 && (written.starts_with(&other) || other.starts_with(&written));
-        let distance = if extends { 1 } else { damerau_levenshtein(&written, &other) };
-        (distance, written.len().max(other.len()), candidate)
+        if extends {
+            return Some((1, candidate));
+        }
+        let distance_max = 1.max(longer / 3);
+        // A client may have written this: no word is worth a long comparison.
+        if longer - shorter > distance_max || longer > WORD_BYTES_MAX {
+            return None;
+        }
+        let distance = damerau_levenshtein(&written, &other);
+        (distance <= distance_max).then_some((distance, candidate))
     });
-    let near = distances.filter(|(distance, longer, _)| *distance <= 1.max(longer / 3));
-    near.min_by_key(|(distance, ..)| *distance).map(|(.., candidate)| candidate)
+    distances.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

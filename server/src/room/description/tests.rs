@@ -299,3 +299,10 @@ fn only_where_the_file_allows_it_a_joiner_describes_anything() {
     let refusal = Description::default().by_joiner(b"{}").expect_err("the server describes");
     assert_eq!(refusal.to_string(), "rooms of this type are described by the server alone");
 }
+
+#[test]
+fn hundreds_of_unknown_keys_are_not_worth_a_look_at_each() {
+    let keys: Vec<String> = (0..500).map(|at| format!("\"tick_{at}\": 0")).collect();
+    let refusal = by_joiner(&format!("{{{}}}", keys.join(","))).expect_err("unknown keys");
+    assert!(refusal.ends_with(" / and 61 more"), "{refusal}");
+}
