@@ -9,7 +9,9 @@ use bytes::{Buf, Bytes};
 pub struct OutboxLimits {
     /// From here on the session is congested: it gets no state until its queue is empty.
     pub soft_bytes_max: usize,
-    /// From here on the session is lost and closes.
+    /// From here on the session is lost and closes. The one message that made it congested may be
+    /// longer than all this, such as the snapshot of a large room: then it may still queue as much
+    /// more as lies between the two limits.
     pub hard_bytes_max: usize,
 }
 
@@ -37,8 +39,8 @@ pub struct Outbox {
     queue: VecDeque<Bytes>,
     /// The sum of the slices' lengths.
     bytes: usize,
-    /// Set when `bytes` passes the soft limit, cleared when the queue is empty.
-    congested: bool,
+    /// What `bytes` was when it passed the soft limit; 0 again when the queue is empty.
+    congested_at: usize,
     /// How many slices at the front hold no memory but their own.
     unshared: usize,
     /// Its member was passed over, and is owed the state once the queue is empty.
@@ -53,7 +55,7 @@ impl Outbox {
             limits,
             queue: VecDeque::new(),
             bytes: 0,
-            congested: false,
+            congested_at: 0,
             unshared: 0,
             owes_state: false,
         }
@@ -66,7 +68,9 @@ impl Outbox {
         }
         self.bytes += slice.len();
         self.queue.push_back(slice);
-        self.congested |= self.bytes > self.limits.soft_bytes_max;
+        if self.congested_at == 0 && self.bytes > self.limits.soft_bytes_max {
+            self.congested_at = self.bytes;
+        }
     }
 
     /// Copies as much of the queue's front as fits into `buffer`; says how much that is.
@@ -101,7 +105,7 @@ impl Outbox {
             self.unshared = self.unshared.saturating_sub(1);
         }
         if self.queue.is_empty() {
-            self.congested = false;
+            self.congested_at = 0;
             // A burst must not be paid for in memory for ever.
             if self.queue.capacity() > 64 {
                 self.queue.shrink_to(8);
@@ -132,10 +136,13 @@ impl Outbox {
     /// Whether the session takes more.
     #[must_use]
     pub fn backpressure(&self) -> Backpressure {
-        if self.bytes > self.limits.hard_bytes_max {
-            return Backpressure::Overflow;
+        let OutboxLimits { soft_bytes_max, hard_bytes_max } = self.limits;
+        let slack = hard_bytes_max.saturating_sub(soft_bytes_max);
+        match self.congested_at {
+            0 => Backpressure::Ready,
+            at if self.bytes > hard_bytes_max.max(at + slack) => Backpressure::Overflow,
+            _ => Backpressure::Congested,
         }
-        if self.congested { Backpressure::Congested } else { Backpressure::Ready }
     }
 
     /// Notes that its member was passed over.
@@ -169,7 +176,7 @@ impl Outbox {
         assert_eq!(self.bytes, sum, "bytes is the sum of the slices");
         assert!(self.queue.iter().all(|slice| !slice.is_empty()), "no slice is empty");
         assert!(self.unshared <= self.queue.len(), "what was copied is still here");
-        assert!(!self.congested || self.bytes > 0, "an empty queue is not congested");
+        assert!(self.congested_at == 0 || self.bytes > 0, "an empty queue is not congested");
     }
 }
 
@@ -208,8 +215,15 @@ mod tests {
             (1, 0, Backpressure::Congested),
             (0, 10, Backpressure::Congested),
             (0, 1, Backpressure::Ready),
-            (21, 0, Backpressure::Overflow),
-            (0, 21, Backpressure::Ready),
+            (11, 0, Backpressure::Congested),
+            (9, 0, Backpressure::Congested),
+            (2, 0, Backpressure::Overflow),
+            (0, 22, Backpressure::Ready),
+            // One message longer than the hard limit is no reason to close.
+            (30, 0, Backpressure::Congested),
+            (10, 0, Backpressure::Congested),
+            (1, 0, Backpressure::Overflow),
+            (0, 41, Backpressure::Ready),
         ];
         for (push, advance, expected) in rows {
             outbox.push(Bytes::from(vec![0; push]));
