@@ -102,7 +102,7 @@ pub enum Fate {
 }
 
 impl Room {
-    /// A new room, whose first tick is due one step after `now`, for a first joiner with these
+    /// A new room, whose first tick is due within a step after `now`, for a first joiner with these
     /// options.
     ///
     /// # Errors
@@ -129,7 +129,8 @@ impl Room {
             state: State::new(Arc::clone(&spec.schema), spec.entities_max),
             events: EventLog::new(spec.events_max, spec.events_bytes_max),
             rng: fastrand::Rng::with_seed(seed),
-            ticker: Ticker::new(now, spec.cadence),
+            // Consecutive rooms get seeds whose high halves are spread evenly.
+            ticker: Ticker::new(now, spec.cadence, (seed >> 32) as u32),
             members: BTreeMap::new(),
             host: None,
             next_member: 1,
