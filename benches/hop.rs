@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use tickloom_benches::machine::Cores;
-use tickloom_benches::queues::{Post, empty_letter};
+use tickloom_benches::queues::{EmptyLetter, Post};
 use tickloom_server::mailbox::Mailbox;
 
 /// A thread that has nothing to do is asleep in its poll after this long.
@@ -67,7 +67,7 @@ enum Manner {
 
 /// The other thread.
 struct Receiver {
-    mailbox: Mailbox,
+    mailbox: Mailbox<EmptyLetter>,
     received: Arc<AtomicU64>,
     stops: Arc<AtomicBool>,
     answers: RefCell<Post>,
@@ -152,8 +152,8 @@ impl Drop for Receiver {
 }
 
 /// Sends a letter, when the mailbox is full as soon as there is room.
-fn send(mailbox: &Mailbox) {
-    let mut letter = empty_letter();
+fn send(mailbox: &Mailbox<EmptyLetter>) {
+    let mut letter = EmptyLetter::default();
     while let Err(returned) = mailbox.send(letter) {
         letter = *returned;
         thread::yield_now();

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use mio::{Events, Poll, Token, Waker};
 use tickloom_server::config::Config;
-use tickloom_server::mail::Mail;
 use tickloom_server::mailbox::{Inbox, Letter, Mailbox, mailbox};
 use tickloom_server::outbox::Outbox;
 
@@ -18,9 +17,13 @@ const MAILBOX: Token = Token(0);
 pub struct Post {
     poll: Poll,
     events: Events,
-    mailbox: Mailbox,
-    inbox: Inbox,
+    mailbox: Mailbox<EmptyLetter>,
+    inbox: Inbox<EmptyLetter>,
 }
+
+/// As large as a letter but owns nothing, so that a measurement of mail is not one of the
+/// allocator.
+pub type EmptyLetter = [u64; size_of::<Letter>() / size_of::<u64>()];
 
 impl Post {
     /// Without mail.
@@ -31,13 +34,13 @@ impl Post {
     pub fn new() -> Self {
         let poll = Poll::new().expect("the kernel has another poll");
         let waker = Waker::new(poll.registry(), MAILBOX).expect("the poll takes a waker");
-        let (mailbox, inbox) = mailbox(Arc::new(waker));
+        let (mailbox, inbox) = mailbox(Arc::new(waker), Config::loopback().letters_max);
         Self { poll, events: Events::with_capacity(16), mailbox, inbox }
     }
 
     /// The sending end.
     #[must_use]
-    pub fn mailbox(&self) -> Mailbox {
+    pub fn mailbox(&self) -> Mailbox<EmptyLetter> {
         self.mailbox.clone()
     }
 
@@ -57,7 +60,7 @@ impl Post {
     /// When the mailbox is full.
     pub fn exchange(&mut self, letters_count: u64) -> u64 {
         for _ in 0..letters_count {
-            self.mailbox.send(empty_letter()).expect("the mailbox has room");
+            self.mailbox.send(EmptyLetter::default()).expect("the mailbox has room");
         }
         self.inbox.drain().count() as u64
     }
@@ -67,12 +70,6 @@ impl Default for Post {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The letter that owns nothing, so that a measurement of mail is not one of the allocator.
-#[must_use]
-pub fn empty_letter() -> Letter {
-    Letter { mail: Mail::Stop, socket: None }
 }
 
 /// A member's outbox and what a tick puts into it.

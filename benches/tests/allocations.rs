@@ -3,6 +3,7 @@
 //! An allocation costs some 20 ns, a tenth of what is ours in a client's tick, and it is where
 //! memory that grows for ever begins. The count is exact, so it is a test and not a benchmark.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use allocation_counter::measure;
@@ -10,6 +11,7 @@ use tickloom_benches::rooms::Steering;
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::time::Timestamp;
+use tickloom_server::board::Board;
 use tickloom_server::config::Config;
 use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::room::arena::Arena;
@@ -46,6 +48,7 @@ impl World {
         let config = Config::loopback();
         let shard = Shard::new(ShardConfig {
             index: ShardIndex(0),
+            board: Arc::new(Board::new(1, Timestamp::ZERO, None)),
             directory: Directory::new(1, 0),
             room_types: RoomTypes::default().with(Arena::new(20)),
             echo: config.echo,
@@ -56,6 +59,7 @@ impl World {
             rooms_max: 1,
             room_linger: config.room_linger,
             stall_max: config.stall_max,
+            retry_spread: config.stop.retry_spread,
             seed: 0,
         });
         let mut world = Self {

@@ -65,8 +65,8 @@ impl Figures {
         }
         let mut figures = Self {
             window,
-            tick_lateness: shard.metrics.tick_lateness_us,
-            tick_duration: shard.metrics.tick_duration_us,
+            tick_lateness: shard.metrics.tick_lateness_us.whole,
+            tick_duration: shard.metrics.tick_duration_us.whole,
             due_to_enqueue: histogram(),
             enqueue_to_socket: histogram(),
             socket_to_client: histogram(),

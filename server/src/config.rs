@@ -42,6 +42,9 @@ use crate::shard::Echo;
 /// File descriptors that are not connections: listeners, polls, timers, wakers, logs.
 pub const DESCRIPTORS_RESERVED: usize = 64;
 
+/// Sessions that may wait on their way to one shard. Nobody has a reason to choose another number.
+const LETTERS_MAX: usize = 4096;
+
 /// What a server needs to know, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -67,6 +70,9 @@ pub struct Config {
     pub stall_max: Duration,
     /// Bounds of each session's queue.
     pub outbox: OutboxLimits,
+    /// Sessions that may wait on their way to one shard; more are overload. Far more than one turn
+    /// of a loop leaves behind.
+    pub letters_max: usize,
     /// How the server stops.
     pub stop: StopConfig,
     /// What happens when a shard no longer turns.
@@ -181,6 +187,7 @@ impl Config {
                 soft_bytes_max: outbound.soft_max.value.0,
                 hard_bytes_max: outbound.hard_max.value.0,
             },
+            letters_max: LETTERS_MAX,
             stop: StopConfig {
                 deadline: stop.deadline.value,
                 retry_spread: stop.retry_spread.value,

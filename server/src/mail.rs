@@ -9,6 +9,4 @@ pub enum Mail {
     Adopt(Box<Session>),
     /// A session that could not be delivered, back at its sender.
     Returned(Box<Session>),
-    /// Close everything politely and stop.
-    Stop,
 }

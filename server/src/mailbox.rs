@@ -10,10 +10,6 @@ use mio::net::TcpStream;
 
 use crate::mail::Mail;
 
-/// Letters a shard may have waiting. A letter is a session on the move, so this is far more than
-/// one turn of the loop leaves behind; a full mailbox is overload, and its sender is told.
-const LETTERS_MAX: usize = 4096;
-
 /// A piece of mail and the socket that goes with it.
 #[derive(Debug)]
 pub struct Letter {
@@ -23,10 +19,11 @@ pub struct Letter {
     pub socket: Option<TcpStream>,
 }
 
-/// The sending end. Every shard has one for every other.
-#[derive(Clone, Debug)]
-pub struct Mailbox {
-    sender: Sender<Letter>,
+/// The sending end. Every shard has one for every other. It does not look at what it carries,
+/// which is letters except in benchmarks.
+#[derive(Debug)]
+pub struct Mailbox<L = Letter> {
+    sender: Sender<L>,
     /// Set from the first letter until the receiver drains: one wake is enough for all of them.
     woken: Arc<AtomicBool>,
     waker: Arc<Waker>,
@@ -34,41 +31,54 @@ pub struct Mailbox {
 
 /// The receiving end.
 #[derive(Debug)]
-pub struct Inbox {
-    receiver: Receiver<Letter>,
+pub struct Inbox<L = Letter> {
+    receiver: Receiver<L>,
     woken: Arc<AtomicBool>,
 }
 
-/// A mailbox that wakes the poll behind `waker`.
+/// A mailbox that wakes the poll behind `waker` and has room for `letters_max` letters. A full
+/// one is overload, and its sender is told.
 #[must_use]
-pub fn mailbox(waker: Arc<Waker>) -> (Mailbox, Inbox) {
-    let (sender, receiver) = bounded(LETTERS_MAX);
+pub fn mailbox<L>(waker: Arc<Waker>, letters_max: usize) -> (Mailbox<L>, Inbox<L>) {
+    let (sender, receiver) = bounded(letters_max);
     let woken = Arc::new(AtomicBool::new(false));
     (Mailbox { sender, woken: Arc::clone(&woken), waker }, Inbox { receiver, woken })
 }
 
-impl Mailbox {
+impl<L> Clone for Mailbox<L> {
+    fn clone(&self) -> Self {
+        let (sender, woken, waker) = (self.sender.clone(), self.woken.clone(), self.waker.clone());
+        Self { sender, woken, waker }
+    }
+}
+
+impl<L> Mailbox<L> {
     /// Puts a letter in and wakes the receiver.
     ///
     /// # Errors
     /// The letter, when the mailbox is full or its shard has ended.
-    pub fn send(&self, letter: Letter) -> Result<(), Box<Letter>> {
+    pub fn send(&self, letter: L) -> Result<(), Box<L>> {
         self.sender.try_send(letter).map_err(|error| match error {
             TrySendError::Full(letter) | TrySendError::Disconnected(letter) => Box::new(letter),
         })?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Wakes the receiver without a letter, which works when there is no room for one, too.
+    pub fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
         {
             tracing::error!(event = "mailbox.wake", %error, "a shard could not be woken");
         }
-        Ok(())
     }
 }
 
-impl Inbox {
+impl<L> Inbox<L> {
     /// Takes out every letter there is. The flag is cleared first: in the other order a letter
     /// sent between the last receive and the clearing would wait for an unrelated event.
-    pub fn drain(&self) -> impl Iterator<Item = Letter> {
+    pub fn drain(&self) -> impl Iterator<Item = L> {
         self.woken.store(false, Ordering::Release);
         self.receiver.try_iter()
     }

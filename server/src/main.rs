@@ -277,7 +277,9 @@ fn run(config: &Config) -> anyhow::Result<()> {
     let reports = server.join()?;
     let ticks: u64 = reports.iter().map(|report| report.metrics.ticks).sum();
     let sessions: u64 = reports.iter().map(|report| report.metrics.upgrades).sum();
-    tracing::info!(event = "stopped", ticks, sessions, "bye");
+    let closed: u64 = reports.iter().map(|report| report.metrics.stopped_in_order).sum();
+    let cut: u64 = reports.iter().map(|report| report.metrics.stopped_cut).sum();
+    tracing::info!(event = "stopped", ticks, sessions, closed, cut, "bye");
     Ok(())
 }
 

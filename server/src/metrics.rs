@@ -9,6 +9,8 @@ use tickloom_protocol::close::CloseReason;
 /// Counters and histograms of one shard, since it started.
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    /// Connections accepted.
+    pub accepted: u64,
     /// Connections accepted or adopted.
     pub sessions_opened: u64,
     /// Connections ended or handed on.
@@ -43,11 +45,78 @@ pub struct Metrics {
     pub slips: u64,
     /// Rooms that could not go on.
     pub rooms_failed: u64,
+    /// New work turned away, by kind.
+    sheds: [u64; Shed::ALL.len()],
+    /// Connections that took everything and were closed by both ends after the stop began.
+    pub stopped_in_order: u64,
+    /// Connections that ended otherwise after the stop began.
+    pub stopped_cut: u64,
     /// How late ticks began, in microseconds.
-    pub tick_lateness_us: Histogram<u32>,
+    pub tick_lateness_us: Durations,
     /// How long one room's tick took, encoding included, in microseconds. Filled by the edge,
     /// which has the clock.
-    pub tick_duration_us: Histogram<u32>,
+    pub tick_duration_us: Durations,
+}
+
+/// New work that is turned away so that those who are here do not suffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shed {
+    /// A connection beyond the most there may be.
+    Connections,
+    /// A connection for which no file descriptor was left.
+    Descriptors,
+    /// An upgrade while memory was over its cap.
+    MemoryUpgrades,
+    /// A join while memory was over its cap.
+    MemoryJoins,
+    /// A join that needed a room beyond the most there may be.
+    Rooms,
+    /// A session whose room's shard had a full mailbox.
+    Mailbox,
+}
+
+impl Shed {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::Connections,
+        Self::Descriptors,
+        Self::MemoryUpgrades,
+        Self::MemoryJoins,
+        Self::Rooms,
+        Self::Mailbox,
+    ];
+
+    /// What logs call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Descriptors => "descriptors",
+            Self::MemoryUpgrades => "memory_upgrades",
+            Self::MemoryJoins => "memory_joins",
+            Self::Rooms => "rooms",
+            Self::Mailbox => "mailbox",
+        }
+    }
+}
+
+/// Durations since the start and those of the last second, in microseconds.
+#[derive(Clone, Debug)]
+pub struct Durations {
+    /// Since the start, to three digits.
+    pub whole: Histogram<u32>,
+    /// Since the last [`Durations::take_second`]; two digits make it small enough to be looked
+    /// through and cleared while rooms wait.
+    second: Histogram<u32>,
+}
+
+/// Percentiles of a second, in microseconds; 0 when nothing happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Percentiles {
+    /// The median.
+    pub p50_us: u64,
+    /// One in a hundred was longer.
+    pub p99_us: u64,
 }
 
 /// Longest duration a histogram tells apart from longer ones: a minute.
@@ -55,10 +124,8 @@ const DURATION_US_MAX: u64 = 60_000_000;
 
 impl Default for Metrics {
     fn default() -> Self {
-        let histogram = || {
-            Histogram::new_with_bounds(1, DURATION_US_MAX, 3).expect("three digits up to a minute")
-        };
         Self {
+            accepted: 0,
             sessions_opened: 0,
             sessions_closed: 0,
             upgrades: 0,
@@ -76,8 +143,11 @@ impl Default for Metrics {
             ticks_overrun: 0,
             slips: 0,
             rooms_failed: 0,
-            tick_lateness_us: histogram(),
-            tick_duration_us: histogram(),
+            sheds: [0; Shed::ALL.len()],
+            stopped_in_order: 0,
+            stopped_cut: 0,
+            tick_lateness_us: Durations::default(),
+            tick_duration_us: Durations::default(),
         }
     }
 }
@@ -88,9 +158,75 @@ impl Metrics {
         *self.closes.entry(reason.code()).or_default() += 1;
     }
 
+    /// Counts new work that was turned away.
+    pub fn count_shed(&mut self, kind: Shed, count: u64) {
+        self.sheds[kind as usize] += count;
+    }
+
+    /// How much new work of a kind was turned away.
+    #[must_use]
+    pub fn shed(&self, kind: Shed) -> u64 {
+        self.sheds[kind as usize]
+    }
+
     /// Adds a duration to one of the histograms.
-    pub fn record(histogram: &mut Histogram<u32>, duration: Duration) {
+    pub fn record(durations: &mut Durations, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        histogram.saturating_record(micros.min(DURATION_US_MAX));
+        durations.whole.saturating_record(micros.min(DURATION_US_MAX));
+        durations.second.saturating_record(micros.min(DURATION_US_MAX));
+    }
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        let histogram = |digits| {
+            Histogram::new_with_bounds(1, DURATION_US_MAX, digits).expect("digits up to a minute")
+        };
+        Self { whole: histogram(3), second: histogram(2) }
+    }
+}
+
+impl Durations {
+    /// What was recorded since the last call.
+    pub fn take_second(&mut self) -> Percentiles {
+        if self.second.is_empty() {
+            return Percentiles::default();
+        }
+        let at = |quantile| self.second.value_at_quantile(quantile);
+        let percentiles = Percentiles { p50_us: at(0.5), p99_us: at(0.99) };
+        self.second.reset();
+        percentiles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_last_second_only() {
+        let mut durations = Durations::default();
+        for micros in [9_000, 9_000, 9_000] {
+            Metrics::record(&mut durations, Duration::from_micros(micros));
+        }
+        durations.take_second();
+        for micros in 1..=100 {
+            Metrics::record(&mut durations, Duration::from_micros(micros));
+        }
+        let second = durations.take_second();
+        assert_eq!(second, Percentiles { p50_us: 50, p99_us: 99 });
+        assert_eq!(durations.take_second(), Percentiles::default());
+        assert_eq!(durations.whole.len(), 103);
+    }
+
+    #[test]
+    fn every_kind_of_shed_has_a_place_and_a_name_of_its_own() {
+        let mut metrics = Metrics::default();
+        for (place, kind) in Shed::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place, "{kind:?}");
+            metrics.count_shed(kind, place as u64 + 1);
+            assert!(Shed::ALL[..place].iter().all(|other| other.name() != kind.name()), "{kind:?}");
+        }
+        assert_eq!(Shed::ALL.map(|kind| metrics.shed(kind)), [1, 2, 3, 4, 5, 6]);
     }
 }

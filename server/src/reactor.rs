@@ -22,14 +22,16 @@ use tickloom_protocol::time::Timestamp;
 
 use crate::mail::Mail;
 use crate::mailbox::{Inbox, Letter, Mailbox};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shed};
 use crate::room::broadcast::BroadcastCounts;
 use crate::session::{Reads, SessionId};
 use crate::shard::{Effect, Shard};
 
 mod accept;
+mod pulse;
 
 use accept::Acceptor;
+use pulse::Pulse;
 
 // Session tokens hold a generation above 32 bits of index; these hold an index that no table
 // reaches.
@@ -64,6 +66,7 @@ pub struct Reactor {
     /// What the timer is set to.
     timer_due: Option<Timestamp>,
     shard: Shard,
+    pulse: Pulse,
     /// By the session's index. A socket is here exactly while its session is in the shard.
     sockets: Vec<Option<Socket>>,
     inbox: Inbox,
@@ -145,12 +148,14 @@ impl Reactor {
         let registry = poll.registry();
         registry.register(&mut listener, LISTENER, Interest::READABLE)?;
         registry.register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        let (board, index) = (shard.config().board.clone(), shard.config().index);
         Ok(Self {
             poll,
             acceptor: Acceptor::new(listener)?,
             timer,
             timer_due: None,
             shard,
+            pulse: Pulse::new(board, index.0, monotonic_now()),
             sockets: Vec::new(),
             inbox,
             mailboxes,
@@ -175,6 +180,8 @@ impl Reactor {
                 result => result?,
             }
             let now = monotonic_now();
+            self.pulse.begin_turn(now);
+            self.notice_stop(now);
             for event in &events {
                 self.handle_event(now, event);
             }
@@ -184,7 +191,10 @@ impl Reactor {
             self.run_rooms();
             self.shard.handle_deadlines(monotonic_now());
             self.flush_and_obey();
+            self.pulse.end_turn(monotonic_now(), &mut self.shard);
         }
+        // Sessions that were still on their way when the last one here had gone.
+        self.shard.metrics_mut().stopped_cut += self.inbox.drain().count() as u64;
         Ok(ShardReport {
             metrics: self.shard.metrics().clone(),
             broadcast: self.shard.broadcast_counts(),
@@ -195,7 +205,8 @@ impl Reactor {
     /// Sets the timer to the next thing due. Returns the poll's own timeout: zero when something
     /// waits already. The poll's timeouts are whole milliseconds, the timer's are exact.
     fn arm(&mut self) -> io::Result<Option<Duration>> {
-        let due = [self.shard.next_due(), self.acceptor.retry_at()].into_iter().flatten().min();
+        let due = [self.shard.next_due(), self.acceptor.retry_at(), Some(self.pulse.due())];
+        let due = due.into_iter().flatten().min();
         let waits = !self.ready.is_empty() || self.acceptor.is_ready();
         if waits || due.is_some_and(|due| due <= monotonic_now()) {
             return Ok(Some(Duration::ZERO));
@@ -210,6 +221,17 @@ impl Reactor {
             self.timer_due = due;
         }
         Ok(None)
+    }
+
+    /// Stops once the board says so. It is no mail: a full mailbox would lose it.
+    fn notice_stop(&mut self, now: Timestamp) {
+        if let Some(until) = self.shard.config().board.stop_by()
+            && !self.shard.is_stopping()
+        {
+            self.acceptor.close();
+            self.shard.handle_stop(now, until);
+            self.obey_all(now);
+        }
     }
 
     fn handle_event(&mut self, now: Timestamp, event: &mio::event::Event) {
@@ -280,6 +302,7 @@ impl Reactor {
     fn accept(&mut self, now: Timestamp) {
         let mut streams = Vec::new();
         self.acceptor.accept(now, &mut streams);
+        self.shard.metrics_mut().count_shed(Shed::Descriptors, self.acceptor.take_refused());
         for stream in streams {
             let id = self.shard.handle_accept(now);
             self.add_socket(now, id, stream);
@@ -319,6 +342,7 @@ impl Reactor {
     fn run_rooms(&mut self) {
         self.shard.list_due_rooms(monotonic_now());
         while let Some(room) = self.shard.poll_room() {
+            self.pulse.begin_reads();
             let mut on_turn = std::mem::take(&mut self.on_turn);
             on_turn.clear();
             self.shard.sessions_on_turn(room, &mut on_turn);
@@ -344,6 +368,7 @@ impl Reactor {
 
     /// Writes what is queued and does what the shard asks for, until neither is left.
     fn flush_and_obey(&mut self) {
+        self.pulse.begin_flush();
         let now = monotonic_now();
         loop {
             while let Some(id) = self.shard.poll_flush() {
@@ -432,11 +457,8 @@ impl Reactor {
 
     /// A letter could not be delivered: its session stays here, to be told so.
     fn take_back(&mut self, now: Timestamp, letter: Letter) {
-        tracing::warn!(event = "mailbox.full", "a session could not move to its room's shard");
-        let mail = match letter.mail {
-            Mail::Adopt(session) | Mail::Returned(session) => Mail::Returned(session),
-            Mail::Stop => return,
-        };
+        let (Mail::Adopt(session) | Mail::Returned(session)) = letter.mail;
+        let mail = Mail::Returned(session);
         if let (Some(id), Some(stream)) = (self.shard.handle_mail(now, mail), letter.socket) {
             self.add_socket(now, id, stream);
         }

@@ -1,34 +1,56 @@
-//! Starts one pinned thread per shard, connects their mailboxes, and stops them.
+//! Starts one pinned thread per shard and one that watches them, connects their mailboxes, and
+//! stops them.
 #![expect(clippy::disallowed_types, reason = "an edge module: listeners and polls")]
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use core_affinity::CoreId;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::board::{Activity, Board};
 use crate::config::Config;
 use crate::directory::{Directory, ShardIndex};
-use crate::mail::Mail;
-use crate::mailbox::{Letter, Mailbox, mailbox};
-use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport};
+use crate::mailbox::{Mailbox, mailbox};
+use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport, monotonic_now};
 use crate::rooms::RoomTypes;
 use crate::shard::{Shard, ShardConfig};
+use crate::watchdog;
 
 /// Connections the kernel keeps for us between two turns of a loop. It takes the lower of this
 /// and `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
 
+/// The last part of a stop's deadline, of this many: shards have dropped everybody by then, and
+/// only their threads have to end.
+const STOP_MARGIN_PARTS: u32 = 10;
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    mailboxes: Vec<Mailbox>,
+    stopper: Stopper,
     threads: Vec<JoinHandle<io::Result<ShardReport>>>,
+    notices: Receiver<Notice>,
+    /// Never sent to: the watchdog watches until it is dropped.
+    _watched: Sender<Infallible>,
+}
+
+/// What a waiting server is told.
+#[derive(Clone, Copy, Debug)]
+enum Notice {
+    /// There is a deadline now.
+    StopRequested,
+    /// A shard's thread is about to end.
+    Ended(ShardIndex),
 }
 
 /// The cores this process may run on: affinity masks and cpusets are honoured.
@@ -44,6 +66,7 @@ pub fn allowed_cores() -> Vec<usize> {
 pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
     let shards_count = config.cores.len().max(1);
     let directory = Directory::new(shards_count, config.seed);
+    let board = Arc::new(Board::new(shards_count, monotonic_now(), config.memory_bytes_max));
     let listeners = listen(config.listen, shards_count)?;
     let address = listeners[0].local_addr()?;
 
@@ -52,10 +75,11 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
     for listener in listeners {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), MAILBOX)?);
-        let (sender, inbox) = mailbox(waker);
+        let (sender, inbox) = mailbox(waker, config.letters_max);
         mailboxes.push(sender);
         edges.push((poll, listener, inbox));
     }
+    let (notifier, notices) = unbounded();
     let mut threads = Vec::with_capacity(shards_count);
     for (index, (poll, listener, inbox)) in edges.into_iter().enumerate() {
         let parts = Parts {
@@ -67,6 +91,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         };
         let shard_config = ShardConfig {
             index: ShardIndex(index),
+            board: Arc::clone(&board),
             directory,
             room_types: room_types.clone(),
             echo: config.echo,
@@ -76,13 +101,20 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
             rooms_max: config.rooms_max.div_ceil(shards_count),
             room_linger: config.room_linger,
             stall_max: config.stall_max,
+            retry_spread: config.stop.retry_spread,
             seed: config.seed.wrapping_add(index as u64),
         };
         let core = config.cores.get(index).copied();
         let builder = thread::Builder::new().name(format!("shard-{index}"));
-        threads.push(builder.spawn(move || run_shard(core, parts, shard_config))?);
+        let notifier = notifier.clone();
+        threads.push(builder.spawn(move || run_shard(core, parts, shard_config, &notifier))?);
     }
-    Ok(Server { address, mailboxes, threads })
+    let (watched, until) = bounded(0);
+    let (watchdog, watched_board) = (config.watchdog, Arc::clone(&board));
+    let builder = thread::Builder::new().name("watchdog".to_owned());
+    builder.spawn(move || watchdog::watch(watchdog, &watched_board, &until))?;
+    let stopper = Stopper { board, mailboxes, notifier, deadline: config.stop.deadline };
+    Ok(Server { address, stopper, threads, notices, _watched: watched })
 }
 
 impl Server {
@@ -95,14 +127,30 @@ impl Server {
     /// A handle that stops the server from another thread.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
-        Stopper { mailboxes: self.mailboxes.clone() }
+        self.stopper.clone()
     }
 
-    /// Waits until every shard has ended.
+    /// Waits until every shard has ended. One that ends unasked stops the others, and when the
+    /// server was told to stop, nobody is waited for longer than the deadline.
     ///
     /// # Errors
-    /// What ended a shard other than being told to stop.
+    /// What ended a shard other than being told to stop, or that one did not end in time.
     pub fn join(self) -> io::Result<Vec<ShardReport>> {
+        let mut running: BTreeSet<usize> = (0..self.threads.len()).collect();
+        while !running.is_empty() {
+            let notice = match self.stopper.time_left() {
+                None => self.notices.recv().ok(),
+                Some(time) => self.notices.recv_timeout(time).ok(),
+            };
+            match notice {
+                Some(Notice::StopRequested) => {}
+                Some(Notice::Ended(shard)) => {
+                    running.remove(&shard.0);
+                    self.stopper.stop();
+                }
+                None => return Err(self.stopper.give_up(&running)),
+            }
+        }
         let joined = self.threads.into_iter().map(|thread| {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard panicked")))
         });
@@ -113,21 +161,57 @@ impl Server {
 /// Stops a server.
 #[derive(Clone, Debug)]
 pub struct Stopper {
+    board: Arc<Board>,
     mailboxes: Vec<Mailbox>,
+    notifier: Sender<Notice>,
+    deadline: Duration,
 }
 
 impl Stopper {
-    /// Tells every shard to close its sessions politely and to end.
+    /// Tells every shard to close its sessions politely and to end. Only the first time counts.
     pub fn stop(&self) {
-        for mailbox in &self.mailboxes {
-            // Fails when the shard has ended already, which is what is wanted.
-            let _ = mailbox.send(Letter { mail: Mail::Stop, socket: None });
+        if self.board.stop_by().is_some() {
+            return;
         }
+        self.board.request_stop(monotonic_now() + (self.deadline - self.margin()));
+        for mailbox in &self.mailboxes {
+            mailbox.wake();
+        }
+        // Fails when nobody waits for the end.
+        let _ = self.notifier.send(Notice::StopRequested);
+    }
+
+    /// How long shards may still take, once there is a deadline.
+    fn time_left(&self) -> Option<Duration> {
+        let end = self.board.stop_by()? + self.margin();
+        Some(end.saturating_since(monotonic_now()))
+    }
+
+    fn margin(&self) -> Duration {
+        self.deadline / STOP_MARGIN_PARTS
+    }
+
+    /// Says which shards did not end in time.
+    fn give_up(&self, running: &BTreeSet<usize>) -> io::Error {
+        for shard in running {
+            let activity = self.board.shard(*shard).activity();
+            let sessions_count = self.board.shard(*shard).published().1.sessions_count;
+            let message = "it did not stop in time, its connections are cut";
+            tracing::error!(event = "stop.hung", shard, %activity, sessions_count, message);
+        }
+        let shards: Vec<String> = running.iter().map(usize::to_string).collect();
+        let (shards, deadline) = (shards.join(", "), self.deadline);
+        io::Error::other(format!("did not stop within {deadline:?}: shard {shards}"))
     }
 }
 
-fn run_shard(core: Option<usize>, parts: Parts, config: ShardConfig) -> io::Result<ShardReport> {
-    let index = config.index.0;
+fn run_shard(
+    core: Option<usize>,
+    parts: Parts,
+    config: ShardConfig,
+    notifier: &Sender<Notice>,
+) -> io::Result<ShardReport> {
+    let (index, board) = (config.index.0, Arc::clone(&config.board));
     let guard = AbortOnPanic;
     if let Some(id) = core
         && !core_affinity::set_for_current(CoreId { id })
@@ -136,6 +220,9 @@ fn run_shard(core: Option<usize>, parts: Parts, config: ShardConfig) -> io::Resu
     }
     let report = Reactor::new(parts, Shard::new(config)).and_then(Reactor::run);
     std::mem::forget(guard);
+    board.shard(index).set_activity(Activity::Ended);
+    // Fails when nobody waits for the end.
+    let _ = notifier.send(Notice::Ended(ShardIndex(index)));
     report
 }
 

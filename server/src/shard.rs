@@ -6,9 +6,12 @@
 //! the simulation.
 
 mod messages;
+mod stats;
+mod stopping;
 mod timeouts;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +21,11 @@ use tickloom_protocol::link::{End, Link, Received};
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
+use crate::board::Board;
 use crate::directory::{Directory, ShardIndex};
 use crate::http;
 use crate::mail::Mail;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shed};
 use crate::outbox::{Backpressure, Outbox, OutboxLimits};
 use crate::quarantine::Quarantine;
 use crate::room::RoomId;
@@ -30,12 +34,15 @@ use crate::room::member::Member;
 use crate::rooms::{RoomTable, RoomTypes};
 use crate::session::{Patience, Phase, Reads, Session, SessionId};
 use crate::session_table::SessionTable;
+use crate::shard::stopping::Stopping;
 
 /// What a shard must know before it starts.
 #[derive(Clone, Debug)]
 pub struct ShardConfig {
     /// Which shard this is.
     pub index: ShardIndex,
+    /// What all shards know of each other; this one has a place on it.
+    pub board: Arc<Board>,
     /// Which shard owns which room.
     pub directory: Directory,
     /// The room types it offers.
@@ -54,9 +61,15 @@ pub struct ShardConfig {
     pub room_linger: Duration,
     /// How long a congested session may take nothing before it closes.
     pub stall_max: Duration,
+    /// The time over which clients are told to come back when the server stops.
+    pub retry_spread: Duration,
     /// Seeds the rooms' randomness.
     pub seed: u64,
 }
+
+/// Connections beyond the most there may be whose request is read all the same: whoever asks how
+/// the server is must get an answer most of all when it is full.
+const PROBES_MAX: usize = 16;
 
 /// Whether `/echo` answers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +114,8 @@ pub struct Shard {
     metrics: Metrics,
     quarantine: Quarantine,
     rooms_made: u64,
-    stopping: bool,
+    /// Set once the shard was told to stop.
+    stopping: Option<Stopping>,
     /// Rooms whose turn it is.
     due_rooms: VecDeque<RoomId>,
     scratch: Vec<u8>,
@@ -122,7 +136,7 @@ impl Shard {
             metrics: Metrics::default(),
             quarantine: Quarantine::default(),
             rooms_made: 0,
-            stopping: false,
+            stopping: None,
             due_rooms: VecDeque::new(),
             scratch: Vec::new(),
         }
@@ -132,13 +146,15 @@ impl Shard {
 
     /// A connection was accepted.
     pub fn handle_accept(&mut self, now: Timestamp) -> SessionId {
-        let full = self.sessions.count() >= self.config.sessions_max || self.stopping;
+        self.metrics.accepted += 1;
+        let full = self.sessions.count() >= self.config.sessions_max + PROBES_MAX;
         let outbox = Outbox::new(self.config.outbox);
         let session = Session::new(now, outbox, &self.config.patience);
         let id = self.insert(session);
-        if full {
+        if full || self.is_stopping() {
             self.answer(now, id, Refusal::OVERLOADED.response());
             self.metrics.heads_refused += 1;
+            self.metrics.count_shed(Shed::Connections, u64::from(full));
         }
         id
     }
@@ -199,8 +215,8 @@ impl Shard {
                 let pending = session.pending_join.take();
                 let unread = std::mem::take(&mut session.unread);
                 let id = self.insert(*session);
-                if self.stopping {
-                    self.close(now, id, &CloseReason::RESTART);
+                if self.is_stopping() {
+                    self.say_goodbye(now, id);
                 } else if let Some(join) = pending {
                     self.seat(now, id, &join);
                     self.handle_bytes(now, id, &unread);
@@ -210,23 +226,14 @@ impl Shard {
             }
             Mail::Returned(session) => {
                 let id = self.insert(*session);
-                self.close(now, id, &CloseReason::OVERLOADED);
-                Some(id)
-            }
-            Mail::Stop => {
-                self.stopping = true;
-                for id in self.sessions.ids() {
-                    match self.sessions.get(id).map(|session| &session.phase) {
-                        Some(Phase::Head(_)) => {
-                            self.answer(now, id, Refusal::OVERLOADED.response());
-                        }
-                        Some(Phase::Draining { .. }) | None => {}
-                        Some(Phase::Echo(_) | Phase::Joining(_) | Phase::Active(..)) => {
-                            self.close(now, id, &CloseReason::RESTART);
-                        }
-                    }
+                if self.is_stopping() {
+                    // The other shard has stopped already.
+                    self.say_goodbye(now, id);
+                } else {
+                    self.metrics.count_shed(Shed::Mailbox, 1);
+                    self.close(now, id, &CloseReason::OVERLOADED);
                 }
-                None
+                Some(id)
             }
         }
     }
@@ -280,6 +287,7 @@ impl Shard {
         {
             self.handle_deadline(now, id);
         }
+        self.continue_stopping(now);
         #[cfg(debug_assertions)]
         self.check_invariants();
     }
@@ -311,13 +319,19 @@ impl Shard {
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        [self.rooms.next_due(), deadline].into_iter().flatten().min()
+        [self.rooms.next_due(), deadline, self.stopping_due()].into_iter().flatten().min()
     }
 
     /// Whether the shard was told to stop and nobody is left.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.stopping && self.sessions.count() == 0
+        self.is_stopping() && self.sessions.count() == 0
+    }
+
+    /// What the shard was made with.
+    #[must_use]
+    pub fn config(&self) -> &ShardConfig {
+        &self.config
     }
 
     /// The rooms.
@@ -367,6 +381,7 @@ impl Shard {
         let session = self.sessions.remove(id)?;
         self.deadlines.remove(&(session.deadline, id));
         self.metrics.sessions_closed += 1;
+        self.count_stopped(&session);
         Some(session)
     }
 
@@ -380,6 +395,7 @@ impl Shard {
 
     /// Reads the request head. Returns the bytes behind it when frames follow.
     fn handle_head(&mut self, now: Timestamp, id: SessionId, bytes: &[u8]) -> Option<Vec<u8>> {
+        let shed = self.upgrade_shed();
         let session = self.sessions.get_mut(id)?;
         let Phase::Head(head) = &mut session.phase else { return None };
         head.extend_from_slice(bytes);
@@ -387,13 +403,17 @@ impl Shard {
             Ok(None) => return None,
             Ok(Some((Head::Http(request), _))) => {
                 self.metrics.http_requests += 1;
-                self.answer(now, id, http::respond(&request));
+                self.answer(now, id, http::respond(&request, now, &self.config.board));
                 return None;
             }
             Ok(Some((Head::Upgrade(upgrade), used))) => {
                 let rest = head.split_off(used);
                 let link = Box::new(Link::new(End::Server));
+                if let Some(kind) = shed {
+                    self.metrics.count_shed(kind, 1);
+                }
                 let phase = match (upgrade.path(), upgrade.subprotocol, self.config.echo) {
+                    _ if shed.is_some() => Err(Refusal::OVERLOADED),
                     ("/ws", Offer::Unknown, _) => Err(Refusal::SUBPROTOCOL),
                     ("/ws", Offer::Tickloom | Offer::Nothing, _) => Ok(Phase::Joining(link)),
                     ("/echo", _, Echo::Enabled) => Ok(Phase::Echo(link)),
@@ -416,6 +436,15 @@ impl Shard {
         self.metrics.heads_refused += 1;
         self.answer(now, id, refusal.response());
         None
+    }
+
+    /// Why nobody gets a WebSocket now, if that is so.
+    fn upgrade_shed(&self) -> Option<Shed> {
+        if self.config.board.is_memory_full() {
+            return Some(Shed::MemoryUpgrades);
+        }
+        // The session that asks is one of them.
+        (self.sessions.count() > self.config.sessions_max).then_some(Shed::Connections)
     }
 
     /// Queues a whole HTTP response, after which the connection ends.

@@ -11,6 +11,7 @@ use tickloom_protocol::limits::OPAQUE_BYTES_MAX;
 use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
 use tickloom_protocol::time::Timestamp;
+use tickloom_server::board::Board;
 use tickloom_server::config::Config;
 use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::outbox::OutboxLimits;
@@ -39,6 +40,7 @@ impl World {
         let config = Config::loopback();
         let mut shard = Shard::new(ShardConfig {
             index: ShardIndex(0),
+            board: Arc::new(Board::new(1, Timestamp::ZERO, None)),
             directory: Directory::new(1, 0),
             room_types: RoomTypes::default().with(Arena::new(20)).with(Hoard).with(Landmine),
             echo: config.echo,
@@ -48,6 +50,7 @@ impl World {
             rooms_max: 10,
             room_linger: config.room_linger,
             stall_max: config.stall_max,
+            retry_spread: config.stop.retry_spread,
             seed: 0,
         });
         let now = Timestamp(1_000_000);
@@ -243,6 +246,39 @@ fn a_member_that_reads_late_catches_up_and_stays() {
     let counts = world.shard.broadcast_counts();
     assert!(counts.catch_ups >= 10, "{counts:?}");
     assert_eq!(counts.snapshots, 1, "{counts:?}");
+}
+
+#[test]
+fn stats_tell_who_lags_how_far_and_what_is_queued() {
+    let limits = OutboxLimits { soft_bytes_max: 8 << 10, hard_bytes_max: 64 << 10 };
+    let mut world = World::new(limits);
+    world.join("arena");
+    world.pass(Duration::from_millis(500));
+    let stats = world.shard.take_stats();
+    assert_eq!((stats.sessions_count, stats.rooms_count, stats.members_count), (1, 1, 1));
+    assert_eq!((stats.accepted, stats.upgrades, stats.joins, stats.ticks), (1, 1, 1, 10));
+    assert_eq!(
+        (stats.outbox_bytes, stats.members_lagging_count, stats.staleness_us_max),
+        (0, 0, 0)
+    );
+    world.window = 0;
+    world.pass(Duration::from_secs(5));
+    let lagging = world.shard.take_stats();
+    assert_eq!(lagging.outbox_bytes, world.queued() as u64);
+    assert!(lagging.outbox_bytes > 8 << 10, "{lagging:?}");
+    assert_eq!(lagging.members_lagging_count, 1);
+    assert!((1_000_000..5_000_000).contains(&lagging.staleness_us_max), "{lagging:?}");
+    world.pass(Duration::from_secs(1));
+    let later = world.shard.take_stats();
+    assert_eq!(later.staleness_us_max, lagging.staleness_us_max + 1_000_000, "it ages");
+    world.window = usize::MAX;
+    world.shard.list_for_flush(world.id);
+    world.pass(Duration::from_millis(100));
+    let stats = world.shard.take_stats();
+    assert_eq!(
+        (stats.outbox_bytes, stats.members_lagging_count, stats.staleness_us_max),
+        (0, 0, 0)
+    );
 }
 
 #[test]

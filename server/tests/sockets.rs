@@ -1,14 +1,15 @@
-//! The few truths only a kernel can tell: real sockets, real signals, real limits.
+//! The few truths only a kernel can tell: real sockets, real limits.
 #![expect(clippy::disallowed_types, reason = "these tests are about sockets")]
 #![expect(clippy::disallowed_methods, reason = "deadlines of real sockets need the real clock")]
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+mod player;
+
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use tickloom_protocol::client::{Client, ClientEvent};
+use tickloom_protocol::client::ClientEvent;
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::link::{End, Link, Received};
@@ -17,8 +18,7 @@ use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::runtime::{self, Server, allowed_cores};
 
-/// Nothing here takes longer, except when something is wrong.
-const DEADLINE: Duration = Duration::from_secs(20);
+use player::{DEADLINE, Player, ask, connect};
 
 fn start(config: &Config) -> Server {
     let room_types = RoomTypes::default().with(Arena::new(config.tick_rate_hz));
@@ -28,72 +28,6 @@ fn start(config: &Config) -> Server {
 fn stop(server: Server) {
     server.stopper().stop();
     server.join().expect("every shard ends");
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-    stream
-}
-
-/// Sends a request and reads to the end.
-fn ask(address: SocketAddr, request: &[u8]) -> String {
-    let mut stream = connect(address);
-    stream.write_all(request).expect("sent");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).expect("an answer and an end");
-    response
-}
-
-/// A client on a blocking socket.
-struct Player {
-    stream: TcpStream,
-    client: Client,
-}
-
-impl Player {
-    fn connect(address: SocketAddr) -> Self {
-        let client = Client::connect("localhost", "/ws", [7; 16]);
-        let mut player = Self { stream: connect(address), client };
-        player.until(|event| matches!(event, ClientEvent::Upgraded));
-        player
-    }
-
-    fn join(address: SocketAddr, room: &str) -> Self {
-        let mut player = Self::connect(address);
-        player.client.join(Join { room_type: "arena", room, name: "tester", options: &[] });
-        player.until(|event| matches!(event, ClientEvent::Joined));
-        player
-    }
-
-    /// Reads until something happens; returns it.
-    fn until(&mut self, wanted: impl Fn(&ClientEvent) -> bool) -> ClientEvent {
-        let started = Instant::now();
-        let mut buffer = [0; 4096];
-        loop {
-            while let Some(event) = self.client.poll_event() {
-                if wanted(&event) {
-                    return event;
-                }
-                assert!(!matches!(event, ClientEvent::Broken(_)), "{event:?}");
-            }
-            let output = self.client.take_output();
-            self.stream.write_all(&output).expect("sent");
-            assert!(started.elapsed() < DEADLINE, "it did not happen");
-            match self.stream.read(&mut buffer) {
-                Ok(0) => panic!("the server closed without a word"),
-                Ok(length) => self.client.handle_bytes(&buffer[..length]),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    fn until_closed(&mut self) -> u16 {
-        match self.until(|event| matches!(event, ClientEvent::Closed(_))) {
-            ClientEvent::Closed(reason) => reason.code(),
-            _ => unreachable!("only a close was wanted"),
-        }
-    }
 }
 
 #[test]
@@ -122,7 +56,7 @@ fn players_of_one_room_meet_whatever_shard_they_connect_to() {
     let config = Config { cores: vec![core; 3], ..Config::loopback() };
     let server = start(&config);
     let mut players: Vec<Player> =
-        (0..12).map(|_| Player::join(server.address(), "meeting")).collect();
+        (0..12).map(|_| Player::join(server.address(), "arena", "meeting")).collect();
     let applied = |event: &ClientEvent| matches!(event, ClientEvent::Applied { .. });
     let started = Instant::now();
     for player in &mut players {
@@ -158,7 +92,7 @@ fn nobody_is_lost_between_shards_while_others_arrive() {
     let arrive = move |thread: usize| {
         let room = |number: usize| format!("room-{}", (thread * 7 + number) % 11);
         let players: Vec<Player> =
-            (0..60).map(|number| Player::join(address, &room(number))).collect();
+            (0..60).map(|number| Player::join(address, "arena", &room(number))).collect();
         for mut player in players {
             player.until(|event| matches!(event, ClientEvent::Applied { .. }));
         }
@@ -190,9 +124,9 @@ fn a_silent_client_is_pinged_and_then_closed() {
     config.patience.pong = Duration::from_millis(300);
     let server = start(&config);
     // This one answers pings by reading, and stays.
-    let mut alive = Player::join(server.address(), "a");
+    let mut alive = Player::join(server.address(), "arena", "a");
     // This one reads frames and answers none.
-    let mut stream = Player::join(server.address(), "b").stream;
+    let mut stream = Player::join(server.address(), "arena", "b").stream;
     let mut link = Link::new(End::Client);
     let (mut buffer, mut unsent) = ([0; 4096], Vec::new());
     let reason = 'read: loop {
@@ -217,7 +151,8 @@ fn a_silent_client_is_pinged_and_then_closed() {
 fn a_full_room_refuses_and_the_connection_joins_another() {
     let server = start(&Config::loopback());
     let seats = tickloom_server::room::arena::MEMBERS_MAX;
-    let players: Vec<Player> = (0..seats).map(|_| Player::join(server.address(), "full")).collect();
+    let players: Vec<Player> =
+        (0..seats).map(|_| Player::join(server.address(), "arena", "full")).collect();
     let mut late = Player::connect(server.address());
     late.client.join(Join { room_type: "arena", room: "full", name: "late", options: &[] });
     let refused = late.until(|event| matches!(event, ClientEvent::Refused { .. }));
@@ -346,101 +281,6 @@ fn a_connection_that_breaks_while_it_closes_does_not_hold_its_shard() {
             let response = ask(server.address(), b"GET /healthz HTTP/1.1\r\n\r\n");
             assert!(response.starts_with("HTTP/1.1 200"), "{response}");
         }
-    }
-    stop(server);
-}
-
-/// The binary as a process of its own. It ends with the test, also when that fails.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Fails when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Starts the binary by `exec` behind a piece of shell; its first event says where it listens.
-fn spawn(before: &str, arguments: &str) -> Process {
-    let binary = env!("CARGO_BIN_EXE_tickloom");
-    let script = format!("{before} exec {binary} serve --listen 127.0.0.1:0 {arguments}");
-    let mut child =
-        Command::new("bash").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("a shell");
-    let mut first = String::new();
-    let stdout = child.stdout.as_mut().expect("piped");
-    BufReader::new(stdout).read_line(&mut first).expect("a line");
-    assert!(first.contains(r#""event":"listening""#), "the first event says where: {first}");
-    let address = first.split(r#""address":""#).nth(1).and_then(|rest| rest.split('"').next());
-    let address = address.and_then(|address| address.parse().ok());
-    Process { child, address: address.unwrap_or_else(|| panic!("an address: {first}")) }
-}
-
-#[test]
-fn a_signal_tells_clients_to_come_back_and_ends_the_process() {
-    let mut process = spawn("", "");
-    let mut player = Player::join(process.address, "a");
-    let id = rustix::process::Pid::from_child(&process.child);
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it runs");
-    assert_eq!(player.until_closed(), 1012);
-    drop(player);
-    let status = process.child.wait().expect("it ends");
-    assert!(status.success(), "{status}");
-}
-
-#[test]
-fn out_of_descriptors_newcomers_are_refused_and_later_ones_are_welcome() {
-    // Descriptors the server does not know of leave it fewer than its cap on connections needs.
-    let hoard = "ulimit -n 80; for fd in {10..66}; do eval \"exec $fd</dev/null\"; done;";
-    let process = spawn(hoard, &format!("--cores {}", allowed_cores()[0]));
-    let healthy = || {
-        let mut stream = connect(process.address);
-        let sent = stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n");
-        let mut response = String::new();
-        sent.is_ok()
-            && stream.read_to_string(&mut response).is_ok()
-            && response.starts_with("HTTP/1.1 200")
-    };
-    let mut player = Player::join(process.address, "a");
-    let started = Instant::now();
-    // A connection that just ended may free a descriptor, so one refusal is not the end of them.
-    let (mut held, mut refusals) = (Vec::new(), 0);
-    while refusals < 5 {
-        held.push(connect(process.address));
-        refusals = if healthy() { 0 } else { refusals + 1 };
-        assert!(held.len() < 60, "the limit was never met");
-    }
-    player.until(|event| matches!(event, ClientEvent::Applied { .. }));
-    drop(held);
-    while !healthy() {
-        assert!(started.elapsed() < DEADLINE, "accepting never recovers");
-    }
-    player.until(|event| matches!(event, ClientEvent::Applied { .. }));
-}
-
-#[test]
-fn a_connection_past_the_cap_is_told_so_in_http() {
-    let config = Config { connections_max: 3, ..Config::loopback() };
-    let server = start(&config);
-    let mut players: Vec<Player> = (0..3).map(|_| Player::join(server.address(), "a")).collect();
-    let response = ask(server.address(), b"");
-    assert!(response.starts_with("HTTP/1.1 503"), "{response}");
-    assert!(response.contains("Retry-After: 1"), "{response}");
-    players.pop().expect("three").client.close();
-    let started = Instant::now();
-    loop {
-        let mut stream = connect(server.address());
-        stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").expect("sent");
-        let mut response = String::new();
-        match stream.read_to_string(&mut response) {
-            Ok(_) if response.starts_with("HTTP/1.1 200") => break,
-            Ok(_) => {}
-            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-        }
-        assert!(started.elapsed() < DEADLINE, "the place is never free again");
     }
     stop(server);
 }

@@ -23,19 +23,22 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// A listener and its way out of exhaustion.
 pub(super) struct Acceptor {
-    listener: TcpListener,
+    /// `None` once no more connections are taken.
+    listener: Option<TcpListener>,
     /// Connections may be waiting.
     is_ready: bool,
     /// Set while out of descriptors.
     retry_at: Option<Timestamp>,
     /// A descriptor to give up; `None` only while even that one could not be had back.
     spare: Option<File>,
+    /// Connections dropped for want of descriptors since the last [`Acceptor::take_refused`].
+    refused: u64,
 }
 
 impl Acceptor {
     pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
         let spare = Some(open_spare()?);
-        Ok(Self { listener, is_ready: true, retry_at: None, spare })
+        Ok(Self { listener: Some(listener), is_ready: true, retry_at: None, spare, refused: 0 })
     }
 
     /// The listener reported connections.
@@ -55,22 +58,19 @@ impl Acceptor {
 
     /// Appends the connections that wait, up to the turn's share.
     pub(super) fn accept(&mut self, now: Timestamp, streams: &mut Vec<TcpStream>) {
-        let was_exhausted = self.retry_at.is_some();
+        let Some(listener) = &self.listener else { return };
         if self.retry_at.is_some_and(|at| at > now) || !self.is_ready {
             return;
         }
         self.retry_at = None;
         for _ in 0..ACCEPTS_PER_TURN_MAX {
-            match self.listener.accept() {
+            match listener.accept() {
                 Ok((stream, _)) => streams.push(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.is_ready = false;
                     return;
                 }
                 Err(error) if is_exhaustion(&error) => {
-                    if !was_exhausted {
-                        tracing::warn!(event = "accept.exhausted", %error, "refusing connections");
-                    }
                     self.refuse_one();
                     self.retry_at = Some(now + RETRY_AFTER);
                     return;
@@ -84,8 +84,22 @@ impl Acceptor {
     /// Takes one waiting connection and drops it, with the descriptor kept for that.
     fn refuse_one(&mut self) {
         drop(self.spare.take());
-        drop(self.listener.accept());
+        if let Some(listener) = &self.listener {
+            self.refused += u64::from(listener.accept().is_ok());
+        }
         self.spare = open_spare().ok();
+    }
+
+    /// Takes no more connections: from now on the kernel refuses them.
+    pub(super) fn close(&mut self) {
+        self.listener = None;
+        self.is_ready = false;
+        self.retry_at = None;
+    }
+
+    /// How many connections were dropped for want of descriptors since the last call.
+    pub(super) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 }
 

@@ -7,6 +7,7 @@ use tickloom_protocol::server_message::{Accepted, RefusalCode, ServerMessage, Ti
 use tickloom_protocol::time::Timestamp;
 
 use crate::mail::Mail;
+use crate::metrics::Shed;
 use crate::room::logic::Denial;
 use crate::room::write::{Refusal, WriteError};
 use crate::room::{Room, RoomId};
@@ -161,6 +162,14 @@ impl Shard {
             let message = "this server has no such room type";
             return self.refuse(now, id, RefusalCode::UnknownRoomType, message);
         }
+        if self.is_stopping() {
+            return self.say_goodbye(now, id);
+        }
+        if self.config.board.is_memory_full() {
+            self.metrics.count_shed(Shed::MemoryJoins, 1);
+            let message = "the server is short of memory, try again later";
+            return self.refuse(now, id, RefusalCode::ServerFull, message);
+        }
         let pending = PendingJoin { key, name: join.name.into(), options: join.options.into() };
         let owner = self.config.directory.shard_of(&pending.key);
         if owner == self.config.index {
@@ -216,6 +225,7 @@ impl Shard {
             return full("this server has no such room type");
         };
         if self.rooms.count() >= self.config.rooms_max {
+            self.metrics.count_shed(Shed::Rooms, 1);
             return full("the server has no place for another room");
         }
         if self.quarantine.holds(now, &key.room_type) {

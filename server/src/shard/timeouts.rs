@@ -8,6 +8,7 @@ use tickloom_protocol::handshake::Refusal;
 use tickloom_protocol::server_message::ServerMessage;
 use tickloom_protocol::time::Timestamp;
 
+use crate::board::Activity;
 use crate::metrics::Metrics;
 use crate::room::failure::Failure;
 use crate::room::{Fate, RoomId};
@@ -61,6 +62,8 @@ impl Shard {
             self.rooms.remove(id);
             return;
         }
+        let activity = Activity::Ticking { room_slot: id.index };
+        self.config.board.shard(self.config.index.0).set_activity(activity);
         for _ in 0..CATCH_UP_STEPS_MAX {
             if room.next_due().is_none_or(|due| due > now) {
                 break;

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
+use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::ids::InputSeq;
 use tickloom_protocol::replica::Outcome as Taken;
@@ -21,6 +22,8 @@ pub struct Honest {
     pub upgraded: bool,
     /// It is waiting for the answer to a `Join`.
     pub joining: bool,
+    /// The server has said that it stops.
+    told_to_go: bool,
     refusals: u32,
     sent: InputSeq,
     acked: InputSeq,
@@ -35,6 +38,7 @@ impl Honest {
             asked_to_leave: false,
             upgraded: false,
             joining: false,
+            told_to_go: false,
             refusals: 0,
             sent: InputSeq(0),
             acked: InputSeq(0),
@@ -100,10 +104,14 @@ impl Honest {
                     }
                 }
                 ClientEvent::Left => self.asked_to_leave = false,
-                ClientEvent::TimeSync(_)
-                | ClientEvent::Accepted(_)
-                | ClientEvent::GoAway { .. } => {}
+                ClientEvent::TimeSync(_) | ClientEvent::Accepted(_) => {}
+                ClientEvent::GoAway { retry_ms } => {
+                    assert!(!self.told_to_go && retry_ms <= 5_000, "{retry_ms} ms");
+                    self.told_to_go = true;
+                }
                 ClientEvent::Closed(reason) => {
+                    let by_stop = reason.code() == CloseReason::RESTART.code();
+                    assert_eq!(by_stop, self.told_to_go, "{reason}");
                     assert!(self.leaving, "an honest client was closed: {reason}");
                     return false;
                 }

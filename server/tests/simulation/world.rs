@@ -1,10 +1,12 @@
 //! Shards, clients and the network between them, moved by one seed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::entities::View;
 use tickloom_protocol::time::Timestamp;
+use tickloom_server::board::Board;
 use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::mail::Mail;
 use tickloom_server::outbox::OutboxLimits;
@@ -111,8 +113,10 @@ impl World {
         let shards_count = rng.usize(1..4);
         let directory = Directory::new(shards_count, seed);
         let room_types = RoomTypes::default().with(Arena::new(20)).with(Chaos::new());
+        let board = Arc::new(Board::new(shards_count, Timestamp::ZERO, None));
         let config = |index| ShardConfig {
             index: ShardIndex(index),
+            board: Arc::clone(&board),
             directory,
             room_types: room_types.clone(),
             echo: Echo::Enabled,
@@ -128,6 +132,7 @@ impl World {
             rooms_max: 5,
             room_linger: Duration::from_secs(1),
             stall_max: Duration::from_secs(20),
+            retry_spread: Duration::from_secs(5),
             seed: seed + index as u64,
         };
         Self {
@@ -213,6 +218,13 @@ impl World {
     /// Sends everybody home, by the clients' or by the server's wish; then nothing is left.
     pub fn drain(&mut self) -> Outcome {
         let by_server = self.rng.bool();
+        if by_server {
+            // It happens while clients come and move between shards.
+            for _ in 0..60 {
+                self.act();
+                self.pass(Duration::from_millis(2));
+            }
+        }
         for connection in self.connections.values_mut() {
             match &mut connection.peer {
                 Peer::Honest(honest) => {
@@ -225,8 +237,9 @@ impl World {
             }
         }
         if by_server {
-            for shard in &mut self.shards {
-                shard.handle_mail(self.now, Mail::Stop);
+            for index in 0..self.shards.len() {
+                self.shards[index].handle_stop(self.now, self.now + Duration::from_secs(10));
+                self.obey(ShardIndex(index));
             }
         }
         for _ in 0..400 {

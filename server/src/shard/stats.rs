@@ -1,0 +1,94 @@
+//! What a shard says about itself once a second.
+
+use std::time::Duration;
+
+use crate::board::ShardStats;
+use crate::metrics::{Metrics, Shed};
+use crate::outbox::Backpressure;
+use crate::session::Seat;
+use crate::shard::Shard;
+
+impl Shard {
+    /// The shard's numbers at this moment, those "of the last second" since the last call. Time
+    /// outside of its calls is the edge's to know: `busy_us` is left at zero.
+    ///
+    /// It walks over all sessions: 30 us for 10,000 of them, once a second. A sum kept up to date
+    /// would cost something with each byte queued and sent.
+    pub fn take_stats(&mut self) -> ShardStats {
+        let duration = self.metrics.tick_duration_us.take_second();
+        let lateness = self.metrics.tick_lateness_us.take_second();
+        let mut stats = ShardStats {
+            sessions_count: self.sessions.count() as u64,
+            rooms_count: self.rooms.count() as u64,
+            tick_duration_p50_us: duration.p50_us,
+            tick_duration_p99_us: duration.p99_us,
+            tick_lateness_p99_us: lateness.p99_us,
+            ..counters(&self.metrics)
+        };
+        for (_, session) in self.sessions.iter() {
+            stats.outbox_bytes += session.outbox.bytes() as u64;
+            let Some(seat) = session.seat() else { continue };
+            stats.members_count += 1;
+            if session.outbox.backpressure() != Backpressure::Ready {
+                stats.members_lagging_count += 1;
+                let staleness_us = self.staleness(seat).as_micros() as u64;
+                stats.staleness_us_max = stats.staleness_us_max.max(staleness_us);
+            }
+        }
+        stats
+    }
+
+    /// How far the state that is on its way to a member is behind its room's. Zero for one that waits for a snapshot: what
+    /// it has is of no use, whatever its age. Zero in a room without a rate, too.
+    fn staleness(&self, seat: Seat) -> Duration {
+        let Some(room) = self.rooms.get(seat.room) else { return Duration::ZERO };
+        match room.members().get(&seat.member).map(|member| member.baseline.0) {
+            None | Some(0) => Duration::ZERO,
+            Some(has) => {
+                let ticks = u64::from(room.sent().0.saturating_sub(has));
+                Duration::from_micros(ticks * u64::from(room.clock().tick_us))
+            }
+        }
+    }
+}
+
+/// What was counted since the start.
+fn counters(metrics: &Metrics) -> ShardStats {
+    let mut stats = ShardStats {
+        ticks: metrics.ticks,
+        ticks_overrun: metrics.ticks_overrun,
+        slips: metrics.slips,
+        accepted: metrics.accepted,
+        upgrades: metrics.upgrades,
+        http_requests: metrics.http_requests,
+        heads_refused: metrics.heads_refused,
+        messages: metrics.messages,
+        inputs: metrics.inputs,
+        ops: metrics.ops,
+        joins: metrics.joins,
+        refusals: metrics.refusals,
+        resyncs: metrics.resyncs,
+        rooms_failed: metrics.rooms_failed,
+        shed_connections: metrics.shed(Shed::Connections),
+        shed_descriptors: metrics.shed(Shed::Descriptors),
+        shed_memory_upgrades: metrics.shed(Shed::MemoryUpgrades),
+        shed_memory_joins: metrics.shed(Shed::MemoryJoins),
+        shed_rooms: metrics.shed(Shed::Rooms),
+        shed_mailbox: metrics.shed(Shed::Mailbox),
+        ..ShardStats::default()
+    };
+    for (code, count) in &metrics.closes {
+        let place = match code {
+            1000 | 1001 => &mut stats.closes_done,
+            1002 | 1003 | 1007 | 1008 | 1009 | 4500..=4999 => &mut stats.closes_client_fault,
+            1011 => &mut stats.closes_room_failed,
+            1012 => &mut stats.closes_restart,
+            1013 => &mut stats.closes_overload,
+            4001 => &mut stats.closes_silence,
+            // Codes of rooms' own, which the server does not know the sense of.
+            _ => &mut stats.closes_other,
+        };
+        *place += count;
+    }
+    stats
+}
