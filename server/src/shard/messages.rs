@@ -245,7 +245,11 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.refuse(&mut self.encoder, code, message);
         if session.refusals > REFUSALS_MAX {
-            self.close(now, id, &CloseReason::TOO_MANY_JOINS);
+            // Who asked for what may be free later is to come back, and not to stop.
+            let is_full = matches!(code, RefusalCode::RoomFull | RefusalCode::ServerFull);
+            let reason =
+                if is_full { CloseReason::OVERLOADED } else { CloseReason::TOO_MANY_JOINS };
+            self.close(now, id, &reason);
         }
     }
 }
