@@ -246,32 +246,46 @@ fn lists_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> boo
 
 // ---- the client's end --------------------------------------------------------------------------
 
-/// The nonce of a client's handshake: 16 random bytes in base64 (RFC 6455 section 4.1).
+/// What a client's handshake is known by: a nonce of 16 random bytes in base64 (RFC 6455 section
+/// 4.1) and the subprotocol it offers.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ClientKey(String);
+pub struct ClientKey {
+    nonce: String,
+    offer: Option<Box<str>>,
+}
 
 impl ClientKey {
-    /// A key from 16 random bytes.
+    /// A key from 16 random bytes, which offers [`SUBPROTOCOL`].
     #[must_use]
     pub fn new(nonce: [u8; 16]) -> Self {
-        Self(BASE64.encode(&nonce))
+        Self::offering(nonce, Some(SUBPROTOCOL))
     }
 
-    /// The request head that asks `host` for `target` as a WebSocket, offering [`SUBPROTOCOL`].
+    /// A key for servers other than ours: it offers `subprotocol` or none at all.
+    #[must_use]
+    pub fn offering(nonce: [u8; 16], subprotocol: Option<&str>) -> Self {
+        Self { nonce: BASE64.encode(&nonce), offer: subprotocol.map(Box::from) }
+    }
+
+    /// The request head that asks `host` for `target` as a WebSocket.
     #[must_use]
     pub fn request(&self, host: &str, target: &str) -> Vec<u8> {
+        let offer = match &self.offer {
+            Some(offer) => format!("Sec-WebSocket-Protocol: {offer}\r\n"),
+            None => String::new(),
+        };
         format!(
             "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n",
-            self.0
+             {offer}\r\n",
+            self.nonce
         )
         .into_bytes()
     }
 
     /// Reads the server's answer from the start of `bytes`: `Ok(None)` while it is incomplete,
     /// the number of bytes it took when the upgrade went through. What makes it an upgrade is
-    /// RFC 6455 section 4.1; an answer that names no subprotocol is taken as ours.
+    /// RFC 6455 section 4.1; an answer that names no subprotocol is taken as the offered one.
     ///
     /// # Errors
     /// The server answered, but not with the upgrade this key asked for.
@@ -295,14 +309,14 @@ impl ClientKey {
         {
             return Err(UpgradeError::NotWebSocket);
         }
-        let accept = derive_accept_key(self.0.as_bytes());
+        let accept = derive_accept_key(self.nonce.as_bytes());
         if values(response.headers, "sec-websocket-accept").ne([accept.as_bytes()]) {
             return Err(UpgradeError::WrongAccept);
         }
         let mut subprotocols = values(response.headers, "sec-websocket-protocol");
         match (subprotocols.next(), subprotocols.next()) {
             (None, _) => {}
-            (Some(ours), None) if ours == SUBPROTOCOL.as_bytes() => {}
+            (Some(chosen), None) if self.offer.as_deref().map(str::as_bytes) == Some(chosen) => {}
             (Some(_), _) => return Err(UpgradeError::WrongSubprotocol),
         }
         Ok(Some(used))
@@ -325,7 +339,7 @@ pub enum UpgradeError {
     #[error("Sec-WebSocket-Accept does not answer our key")]
     WrongAccept,
     /// The server chose a subprotocol that was not offered, or several.
-    #[error("the server chose a subprotocol other than {SUBPROTOCOL}")]
+    #[error("the server chose a subprotocol that was not offered")]
     WrongSubprotocol,
 }
 
@@ -427,6 +441,33 @@ mod tests {
         assert_eq!(other.parse_response(&response), Err(UpgradeError::WrongAccept));
         let refused = Refusal::OVERLOADED.response();
         assert_eq!(key.parse_response(&refused), Err(UpgradeError::Status(503)));
+    }
+
+    #[test]
+    fn a_client_takes_the_subprotocol_it_offered_and_no_other() {
+        for (offer, chosen, taken) in [
+            (Some("chat"), Some("chat"), true),
+            (Some("chat"), Some("tickloom.v1"), false),
+            (Some("chat"), None, true),
+            (None, None, true),
+            (None, Some("chat"), false),
+        ] {
+            let key = ClientKey::offering(*b"0123456789abcdef", offer);
+            let request = String::from_utf8(key.request("a", "/ws")).expect("ASCII");
+            assert_eq!(request.contains("Sec-WebSocket-Protocol"), offer.is_some(), "{request}");
+            let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(request.as_bytes()) else {
+                panic!("an upgrade")
+            };
+            let upgrade = Upgrade { subprotocol: Offer::Nothing, ..upgrade };
+            let mut response = String::from_utf8(upgrade.response()).expect("ASCII");
+            if let Some(chosen) = chosen {
+                let line = format!("\r\nSec-WebSocket-Protocol: {chosen}\r\n\r\n");
+                response = response.replace("\r\n\r\n", &line);
+            }
+            let expected =
+                if taken { Ok(Some(response.len())) } else { Err(UpgradeError::WrongSubprotocol) };
+            assert_eq!(key.parse_response(response.as_bytes()), expected, "{offer:?} {chosen:?}");
+        }
     }
 
     #[test]
