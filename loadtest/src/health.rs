@@ -5,17 +5,17 @@
 use std::fs;
 
 use rustix::param::clock_ticks_per_second;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tickloom_protocol::time::Timestamp;
 
 /// Resident memory may grow by this and still be called flat: an allocator's own steps.
 const FLAT_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A process at one moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProcessSample {
     /// When.
-    #[serde(skip)]
     pub at: Timestamp,
     /// CPU time since its start, user and system.
     pub cpu_us: u64,
@@ -24,12 +24,22 @@ pub struct ProcessSample {
 }
 
 impl ProcessSample {
-    /// Looks at process `pid`, or at this one.
+    /// Looks at several processes and adds them up; `None` when one of them is not there.
     #[must_use]
-    pub fn take(pid: Option<u32>, at: Timestamp) -> Option<Self> {
-        let folder = pid.map_or("/proc/self".to_owned(), |pid| format!("/proc/{pid}"));
-        let stat = fs::read_to_string(format!("{folder}/stat")).ok()?;
-        let status = fs::read_to_string(format!("{folder}/status")).ok()?;
+    pub fn sum(pids: &[u32], at: Timestamp) -> Option<Self> {
+        let samples: Option<Vec<Self>> = pids.iter().map(|pid| Self::take(*pid, at)).collect();
+        samples?.into_iter().reduce(|sum, next| Self {
+            at,
+            cpu_us: sum.cpu_us + next.cpu_us,
+            resident_bytes: sum.resident_bytes + next.resident_bytes,
+        })
+    }
+
+    /// Looks at process `pid`.
+    #[must_use]
+    pub fn take(pid: u32, at: Timestamp) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let ticks = parse_cpu_ticks(&stat)?;
         Some(Self {
             at,
@@ -80,7 +90,7 @@ impl ProcessTrack {
 }
 
 /// What resident memory did over the window.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct MemoryTrend {
     /// At the window's start.
     pub first_bytes: u64,
@@ -138,7 +148,7 @@ impl HostTrack {
 }
 
 /// One generator thread over the measured window.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ThreadHealth {
     /// Time spent outside of the poll call.
     pub busy_us: u64,
@@ -166,38 +176,6 @@ impl ThreadHealth {
     #[must_use]
     pub fn cpu_ppm(&self) -> u64 {
         (self.cpu_us * 1_000_000).checked_div(self.wall_us).unwrap_or(0)
-    }
-}
-
-/// Where a run happened.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-pub struct Environment {
-    /// The kernel's release.
-    pub kernel: String,
-    /// The processor's name.
-    pub cpu_model: String,
-    /// Cores this process may use.
-    pub cores_count: usize,
-    /// `release` or `debug`.
-    pub profile: &'static str,
-    /// What was typed.
-    pub command_line: String,
-}
-
-impl Environment {
-    /// Looks around.
-    #[must_use]
-    pub fn look(command_line: String) -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let cpu_info = read("/proc/cpuinfo");
-        let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name"));
-        Self {
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            cpu_model: model.unwrap_or_default().trim_start_matches(['\t', ' ', ':']).to_owned(),
-            cores_count: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-            profile: if cfg!(debug_assertions) { "debug" } else { "release" },
-            command_line,
-        }
     }
 }
 
@@ -256,8 +234,14 @@ mod tests {
 
     #[test]
     fn this_process_can_be_looked_at() {
-        let sample = ProcessSample::take(None, Timestamp(1)).expect("/proc is there");
+        let own = std::process::id();
+        let sample = ProcessSample::take(own, Timestamp(1)).expect("/proc is there");
         assert!(sample.resident_bytes > 100 * 1024, "{sample:?}");
+        let twice = ProcessSample::sum(&[own, own], Timestamp(1)).expect("the same twice");
+        assert!(twice.resident_bytes > sample.resident_bytes, "{twice:?}");
+        for gone in [&[][..], &[own, u32::MAX]] {
+            assert_eq!(ProcessSample::sum(gone, Timestamp(1)), None, "{gone:?}");
+        }
     }
 
     #[test]

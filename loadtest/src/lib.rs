@@ -2,36 +2,54 @@
 //! is, and check that it equals the room.
 //!
 //! ```text
-//! argv -> plan      what to do, checked before anything starts
-//!         spawn     the server under test as a child process, when no --url is given
-//!         driver    threads, sockets and the clock: the only edge beside spawn
+//! argv -> plan      what to do, checked before anything starts; threshold: what must hold
+//!         cores     which of them the server gets and which the generator
+//!         ceilings  what the kernel lets one process and one address have
+//!         spawn     the server under test as a child process
+//!         driver    threads, processes, sockets and the clock: the only edge beside spawn
 //!           |  bytes and timestamps
 //!           v
-//!         client    one virtual client: the protocol's client plus stamps
-//!         workload  what its player does, and when each input is meant to happen
+//!         client    one virtual client: a player in a room, or a sender of messages that return
+//!         workload  what a player does, and when each send is meant to happen
+//!         payload   what an echoed message consists of
 //!           |  histograms and counters
 //!           v
 //!         tally     what was measured, as things that add up
 //!         health    what the generator and its host were busy with meanwhile
+//!         server_view  what the server says about the same seconds
 //!         verdict   whether the numbers mean anything, and whether the server passed
 //!         report    the same run as text and as JSON
+//!
+//! compare           two of these reports, and whether the second was slower (rank_test)
+//! doctor            this machine before a run
 //! ```
 //!
 //! Time is always a [`tickloom_protocol::time::Timestamp`] of the machine's monotonic clock, which
 //! the server's tick times use too: on one machine the age of state needs no estimate.
 
 pub mod plan;
+pub mod threshold;
+
+pub mod ceilings;
+pub mod cores;
 pub mod spawn;
 
 pub mod driver;
 
 pub mod client;
+pub mod payload;
 pub mod workload;
 
+pub mod environment;
 pub mod health;
 pub mod report;
+pub mod server_view;
 pub mod tally;
 pub mod verdict;
+
+pub mod compare;
+pub mod doctor;
+pub mod rank_test;
 
 #[cfg(test)]
 #[path = "../tests/double/mod.rs"]

@@ -1,4 +1,4 @@
-//! `loadtest`: argv to plan, plan to driver, driver to report, report to exit code.
+//! `loadtest`: argv to job, job to report, report to exit code.
 
 use std::env;
 use std::fs;
@@ -12,20 +12,32 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use tickloom_loadtest::ceilings::{self, Ceilings};
+use tickloom_loadtest::compare::{Compared, Recorded};
+use tickloom_loadtest::cores::{Cores, CoresAsked, CoresError};
+use tickloom_loadtest::doctor::{self, Facts, Mark};
 use tickloom_loadtest::driver::{self, Interval, Measured, Run, RunError};
-use tickloom_loadtest::health::Environment;
-use tickloom_loadtest::plan::{Args, Plan, Target, Url};
-use tickloom_loadtest::report::{Circumstances, Report, Seconds, table_head, table_line};
-use tickloom_loadtest::spawn::{Cores, Server, SpawnError};
+use tickloom_loadtest::environment::Environment;
+use tickloom_loadtest::plan::{Args, Comparison, Job, Load, Plan, Target, Url};
+use tickloom_loadtest::report::{Circumstances, Report, Seconds, Table};
+use tickloom_loadtest::spawn::{Endpoint, Server, SpawnError};
 use tickloom_loadtest::verdict::Exit;
 
 fn main() -> ExitCode {
-    let plan = match Plan::new(Args::parse()) {
-        Ok(plan) => plan,
+    let job = match Job::new(Args::parse()) {
+        Ok(job) => job,
         Err(error) => Args::command().error(ErrorKind::ValueValidation, error).exit(),
     };
     let interrupted = Arc::new(AtomicBool::new(false));
-    let exit = perform(&plan, &interrupted).unwrap_or_else(|error| {
+    let result = match &job {
+        Job::Load(plan) => put_load(plan, &interrupted),
+        Job::Compare(comparison) => compare(comparison),
+        Job::Doctor => Ok(examine()),
+        Job::Worker => {
+            driver::serve_worker().context("this worker cannot go on").map(|()| Exit::Passed)
+        }
+    };
+    let exit = result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         // A build or a start that Ctrl-C cut short is nobody's error.
         let was_interrupted = interrupted.load(Ordering::Relaxed);
@@ -34,7 +46,30 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(exit))
 }
 
-fn perform(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<Exit> {
+/// Prints what two reports have to say to each other.
+fn compare(comparison: &Comparison) -> Result<Exit> {
+    let read = |path: &Path| {
+        let of_file = || format!("cannot compare {}", path.display());
+        let text = fs::read_to_string(path).with_context(of_file).context(BadInput)?;
+        Recorded::parse(&text).with_context(of_file).context(BadInput)
+    };
+    let (before, after) = (read(&comparison.before)?, read(&comparison.after)?);
+    let compared = Compared::new(&before, &after);
+    print!("{}", compared.text(&before, &after));
+    let exit = compared.exit(comparison.regress_ppm_max);
+    println!("exit {}", u8::from(exit));
+    Ok(exit)
+}
+
+/// Prints what limits a load test on this machine.
+fn examine() -> Exit {
+    let findings = doctor::findings(&Facts::look(driver::available_cores()));
+    findings.iter().for_each(|finding| println!("{finding}"));
+    let is_bad = findings.iter().any(|finding| finding.mark == Mark::Bad);
+    if is_bad { Exit::Internal } else { Exit::Passed }
+}
+
+fn put_load(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<Exit> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(interrupted))
             .context("cannot listen to signals")?;
@@ -42,27 +77,11 @@ fn perform(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<Exit> {
     if cfg!(debug_assertions) {
         eprintln!("warning: this is a debug build; run with --release for numbers to keep");
     }
-    driver::raise_descriptor_limit(plan.clients_count)?;
-    let available = driver::available_cores();
-    let (report, shown_live) = match &plan.target {
-        Target::Url(url) => {
-            // On a host with fewer cores than threads the scheduler knows better.
-            let cores = Cores::split(&available, plan.threads_count).unwrap_or_default();
-            let cores = Cores { server: Vec::new(), shared: false, ..cores };
-            drive(plan, url, None, cores, interrupted)?
-        }
-        Target::Spawn { tick_rate_hz } => {
-            let cores = Cores::split(&available, plan.threads_count)?;
-            let mut server = Server::start(&cores.server, *tick_rate_hz)?;
-            let url = Url::of_server(server.address());
-            let outcome = drive(plan, &url, Some(&mut server), cores, interrupted);
-            let status = server.stop().context("cannot stop the server")?;
-            if !status.success() {
-                eprintln!("warning: the server did not stop in order: {status}");
-            }
-            outcome?
-        }
-    };
+    if let Some(shares) = Ceilings::look().check(plan).map_err(Misfit::Ceiling)? {
+        eprintln!("{shares}");
+    }
+    ceilings::raise_files_limit().context("cannot raise the limit of open files")?;
+    let (report, shown_live) = perform(plan, interrupted)?;
     print!("{}", report.text(if shown_live { Seconds::Left } else { Seconds::Shown }));
     let exit = report.judgement.exit_code;
     if let Some(path) = &plan.json {
@@ -74,31 +93,63 @@ fn perform(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<Exit> {
 }
 
 /// Runs the plan; says whether its seconds were shown while they passed.
+fn perform(plan: &Plan, interrupted: &AtomicBool) -> Result<(Report, bool)> {
+    let available = driver::available_cores();
+    let asked = CoresAsked {
+        generator: plan.cores.as_deref(),
+        server: plan.server_cores.as_deref(),
+        threads_count: plan.threads_count,
+        processes_count: plan.processes_count,
+    };
+    if let Target::Url(url) = &plan.target {
+        let cores = Cores::of_generator(&available, asked).map_err(Misfit::Cores)?;
+        return drive(plan, url, None, &cores, interrupted);
+    }
+    let cores = Cores::split(&available, asked).map_err(Misfit::Cores)?;
+    let (mut server, url) = match &plan.target {
+        Target::Command { url, command } => {
+            (Server::start_command(command, &cores.server, &url.authority)?, url.clone())
+        }
+        Target::Spawn { tick_rate_hz } => {
+            let endpoint = match plan.load {
+                Load::Rooms(_) => Endpoint::Rooms { tick_rate_hz: *tick_rate_hz },
+                Load::Echo(_) => Endpoint::Echo,
+            };
+            let server = Server::start(&cores.server, endpoint)?;
+            let authority = server.address().to_owned();
+            (server, Url { authority, path: endpoint.path().to_owned() })
+        }
+        Target::Url(_) => unreachable!("driven above"),
+    };
+    let outcome = drive(plan, &url, Some(&mut server), &cores, interrupted);
+    let status = server.stop().context("cannot stop the server")?;
+    // Others may well end by the signal that asks them to.
+    if !status.success() && matches!(plan.target, Target::Spawn { .. }) {
+        eprintln!("warning: the server did not stop in order: {status}");
+    }
+    outcome
+}
+
 fn drive(
     plan: &Plan,
     url: &Url,
     server: Option<&mut Server>,
-    cores: Cores,
+    cores: &Cores,
     interrupted: &AtomicBool,
 ) -> Result<(Report, bool)> {
-    // Before the driver pins this thread, which hides the other cores.
-    let environment = Environment::look(env::args().collect::<Vec<_>>().join(" "));
+    let command_line = env::args().collect::<Vec<_>>().join(" ");
+    let environment = Environment::look(command_line, driver::available_cores());
     let live = plan.progress || stderr().is_terminal();
-    let mut lines = 0;
+    let mut table = Table::new(plan.kind());
     let mut progress = |interval: &Interval| {
-        if !live {
-            return;
+        if live {
+            table.lines(interval).iter().for_each(|line| eprintln!("{line}"));
         }
-        if lines % 20 == 0 {
-            eprintln!("{}", table_head());
-        }
-        lines += 1;
-        eprintln!("{}", table_line(interval));
     };
     let run =
         Run { plan, url, server, cores: &cores.generator, interrupted, progress: &mut progress };
     let measured: Measured = driver::run(run)?;
-    let circumstances = Circumstances { plan, url, cores: &cores, environment };
+    let circumstances = Circumstances { plan, url, cores, environment };
     Ok((Report::new(circumstances, measured), live))
 }
 
@@ -107,12 +158,28 @@ fn save(report: &Report, path: &Path) -> Result<()> {
     fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// What this machine does not have for what was typed.
+#[derive(Debug, thiserror::Error)]
+enum Misfit {
+    #[error(transparent)]
+    Ceiling(ceilings::CeilingError),
+    #[error(transparent)]
+    Cores(CoresError),
+}
+
+/// What was typed names a file that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("give two files that --json wrote")]
+struct BadInput;
+
 fn exit_of(error: &anyhow::Error) -> Exit {
-    match (error.downcast_ref::<RunError>(), error.downcast_ref::<SpawnError>()) {
-        (Some(RunError::Unreachable { .. }), _) => Exit::Unreachable,
-        (Some(RunError::Descriptors { .. }), _) => Exit::Usage,
-        (_, Some(SpawnError::NoCoreLeft { .. })) => Exit::Usage,
-        (_, Some(_)) => Exit::Unreachable,
-        (Some(RunError::Setup(_)) | None, None) => Exit::Internal,
+    if error.is::<Misfit>() || error.is::<BadInput>() {
+        return Exit::Usage;
     }
+    if error.is::<SpawnError>()
+        || matches!(error.downcast_ref(), Some(RunError::Unreachable { .. }))
+    {
+        return Exit::Unreachable;
+    }
+    Exit::Internal
 }

@@ -1,100 +1,50 @@
-//! What to do: `Args` is what was typed, [`Plan`] is what was meant, checked before any start.
+//! What to do: [`Args`] is what was typed, [`Job`] is what was meant, checked before any start.
 
-use std::num::NonZeroU32;
+mod args;
+pub(crate) mod units;
+
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tickloom_protocol::limits;
+
+pub use args::Args;
+use args::{Command, CourseArgs, EchoArgs, GeneratorArgs, OutputArgs, RunArgs};
+
+use crate::payload::stamp_bytes;
+use crate::threshold::Threshold;
 
 /// Highest rate of inputs or ticks. Rooms tick at 128 Hz at most; players send no faster.
 const RATE_HZ_MAX: u32 = 128;
 
-/// Most clients of one process: the protocol's member ids and the kernel's ports end near here.
-const CLIENTS_MAX: u32 = 60_000;
+/// Most clients of a run. What a process and an address can hold is checked against the machine.
+const CLIENTS_MAX: u32 = 1_000_000;
 
-/// Drives a Tickloom server with many clients and says how old their state is.
-///
-/// Without a subcommand, `run` is meant: a server is started on a free port, 1,000 bots play in
-/// arena rooms of 20, the report is printed and the server is stopped.
-#[derive(Parser, Debug)]
-#[command(
-    name = "loadtest",
-    version,
-    args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 passed, 1 internal error, 2 usage, 97 target unreachable, 98 the \
-                  run is INVALID, 99 the server failed a check, 130 interrupted"
-)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    run: RunArgs,
-}
+/// Most generator processes, and most threads of one: more than any machine has cores for.
+const THREADS_MAX: usize = 256;
 
-#[derive(Subcommand, Debug)]
-enum Command {
-    /// Drive one scenario at a fixed load and report.
-    Run(RunArgs),
-}
+/// Most senders: every receiver remembers the last message of each.
+const SENDERS_MAX: u32 = 1024;
 
-#[derive(clap::Args, Clone, Debug)]
-struct RunArgs {
-    /// Server to drive, as ws://HOST:PORT/ws; without it a server is started for the run.
-    #[arg(short, long, value_name = "URL", value_parser = parse_url)]
-    url: Option<Url>,
-    /// Clients to connect; each takes a socket and, with its replica of a room of 20, 17 KiB.
-    #[arg(short = 'n', long, value_name = "COUNT", default_value = "1k", value_parser = parse_count)]
-    clients: NonZeroU32,
-    /// Rooms to spread the clients over, instead of --room-size.
-    #[arg(short, long, value_name = "COUNT", conflicts_with = "room_size", value_parser = parse_count)]
-    rooms: Option<NonZeroU32>,
-    /// Clients in each room.
-    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = parse_count)]
-    room_size: NonZeroU32,
-    /// How long to measure.
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
-    duration: Duration,
-    /// How long to play unmeasured once everybody has joined.
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
-    warmup: Duration,
-    /// Connections to open per second.
-    #[arg(long, value_name = "RATE", default_value = "2k/s", value_parser = parse_rate)]
-    connect_rate: u32,
-    /// Inputs each client sends per second; 0 makes spectators.
-    #[arg(long, value_name = "RATE", default_value = "20/s", value_parser = parse_rate)]
-    input_rate: u32,
-    /// Ticks per second of the server that is started [default: 20/s].
-    #[arg(long, value_name = "RATE", conflicts_with = "url", value_parser = parse_rate)]
-    tick_rate: Option<u32>,
-    /// Seed of everything the bots do.
-    #[arg(long, value_name = "NUMBER", default_value_t = 42)]
-    seed: u64,
-    /// Generator threads, each pinned to a core of its own; the server gets the other cores.
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    threads: usize,
-    /// Also write the report to this file, as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Print a line a second even when stderr is not a terminal.
-    #[arg(long)]
-    progress: bool,
-}
+/// Most messages of one client on their way at once.
+const IN_FLIGHT_MAX: u32 = 1024;
+
+/// Messages each sender of a broadcast sends per second when no rate is given.
+const BROADCAST_RATE_HZ: u32 = 10;
+
+/// The rate a spawned server ticks at when none is given.
+const TICK_RATE_HZ: u32 = 20;
 
 /// Where a server is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Url {
     /// `HOST:PORT`, as it goes into the `Host` header.
     pub authority: String,
     /// The path to upgrade, such as `/ws`.
     pub path: String,
-}
-
-impl Url {
-    /// The endpoint of a server on `address`.
-    #[must_use]
-    pub fn of_server(address: &str) -> Self {
-        Self { authority: address.to_owned(), path: "/ws".to_owned() }
-    }
 }
 
 impl std::fmt::Display for Url {
@@ -103,39 +53,156 @@ impl std::fmt::Display for Url {
     }
 }
 
-/// Which server to drive.
+/// What was meant.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Job {
+    /// Put load on a server and report.
+    Load(Box<Plan>),
+    /// Compare two reports.
+    Compare(Comparison),
+    /// Look at this machine.
+    Doctor,
+    /// Drive another process's share of a run.
+    Worker,
+}
+
+/// Two reports to compare.
 #[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Comparison {
+    /// The file to compare with.
+    pub before: PathBuf,
+    /// The file in question.
+    pub after: PathBuf,
+    /// How much slower the second may be, in parts of a million.
+    pub regress_ppm_max: Option<u64>,
+}
+
+/// Which server to drive.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Target {
     /// One that runs already.
     Url(Url),
-    /// One that is started for the run and stopped after it.
+    /// A Tickloom server that is started for the run and stopped after it.
     Spawn {
         /// The rate its rooms tick at.
         tick_rate_hz: u32,
     },
+    /// A server that a command starts.
+    Command {
+        /// Where it will listen.
+        url: Url,
+        /// What starts it.
+        command: String,
+    },
+}
+
+/// What the clients do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Load {
+    /// They play in rooms of a Tickloom server.
+    Rooms(RoomLoad),
+    /// They send messages that come back.
+    Echo(EchoLoad),
+}
+
+/// Players in rooms.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RoomLoad {
+    /// Rooms to spread the clients over; `1 ..= clients_count`.
+    pub rooms_count: u32,
+    /// Inputs per client and second; 0 for none.
+    pub input_rate_hz: u32,
+}
+
+/// What the clients did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// They played in rooms. The headline is the age of state.
+    Rooms,
+    /// They sent messages that came back. The headline is the round trip.
+    Echo,
+    /// They sent messages to everybody. The headline is the delivery.
+    Broadcast,
+}
+
+/// Messages that come back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EchoLoad {
+    /// Bytes of each message; enough for its stamp.
+    pub payload_bytes: u32,
+    /// How they are sent.
+    pub kind: MessageKind,
+    /// When they are sent, and to whom they come back.
+    pub pattern: Pattern,
+    /// The subprotocol to offer.
+    pub subprotocol: Option<String>,
+}
+
+/// How a message is sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MessageKind {
+    /// As text.
+    Text,
+    /// As bytes.
+    Binary,
+}
+
+/// When messages are sent, and to whom they come back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Pattern {
+    /// To their sender; the next is sent when one comes back.
+    Closed {
+        /// Messages of one client on their way at once; at least one.
+        in_flight: u32,
+    },
+    /// To their sender; sent when they are due.
+    Open {
+        /// Messages per second, over all clients; at least one.
+        rate_hz: u32,
+    },
+    /// To everybody; sent when they are due.
+    Broadcast {
+        /// The first this many clients send.
+        senders_count: u32,
+        /// Messages per second, over all senders; at least one.
+        rate_hz: u32,
+    },
 }
 
 /// One run, checked.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// Which server to drive.
     pub target: Target,
     /// Clients to connect; at least one.
     pub clients_count: u32,
-    /// Rooms to spread them over; `1 ..= clients_count`.
-    pub rooms_count: u32,
+    /// What they do.
+    pub load: Load,
     /// How long to measure; at least a second.
     pub duration: Duration,
     /// How long to play before that.
     pub warmup: Duration,
     /// Connections to open per second; at least one.
     pub connect_rate_hz: u32,
-    /// Inputs per client and second; 0 for none.
-    pub input_rate_hz: u32,
     /// Seed of everything random.
     pub seed: u64,
-    /// Generator threads; at least one.
+    /// Threads of each generator process; at least one.
     pub threads_count: usize,
+    /// Generator processes; at least one.
+    pub processes_count: usize,
+    /// Cores the generator is to use.
+    pub cores: Option<Vec<usize>>,
+    /// Cores a server that is started is to use.
+    pub server_cores: Option<Vec<usize>>,
+    /// Processes of a server that runs already.
+    pub server_pids: Vec<u32>,
+    /// Addresses to connect from, in turn; empty to leave that to the kernel.
+    pub local_addresses: Vec<IpAddr>,
+    /// What must hold.
+    #[serde(skip)]
+    pub thresholds: Vec<Threshold>,
     /// Where to write the JSON report.
     pub json: Option<PathBuf>,
     /// Whether progress lines are asked for without a terminal.
@@ -145,8 +212,8 @@ pub struct Plan {
 /// Why what was typed cannot be done.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PlanError {
-    /// More clients than a process can hold.
-    #[error("--clients {0} is more than one process can hold; the most is {CLIENTS_MAX}")]
+    /// More clients than a run can hold.
+    #[error("--clients {0} is more than a run can hold; the most is {CLIENTS_MAX}")]
     TooManyClients(u32),
     /// More rooms than clients.
     #[error(
@@ -172,143 +239,257 @@ pub enum PlanError {
         /// What it said.
         rate_hz: u32,
     },
-    /// No threads, or more than clients.
-    #[error("--threads {threads} must be between 1 and --clients {clients}")]
+    /// No threads or processes, or more than clients.
+    #[error(
+        "--threads {threads} with --processes {processes}: together they must be between 1 and \
+         --clients {clients}, each at most {THREADS_MAX}"
+    )]
     BadThreads {
         /// What `--threads` said.
         threads: usize,
+        /// What `--processes` said.
+        processes: usize,
         /// What `--clients` said.
         clients: u32,
     },
+    /// A message too short for its stamp, or too long for a server.
+    #[error("--payload {payload} must be between {least} and {most} bytes")]
+    BadPayload {
+        /// What `--payload` said.
+        payload: u32,
+        /// The length of a stamp.
+        least: usize,
+        /// The protocol's limit.
+        most: usize,
+    },
+    /// A number over its limit.
+    #[error("{flag} {number} is over the limit of {most}")]
+    TooMany {
+        /// Which flag.
+        flag: &'static str,
+        /// What it said.
+        number: u32,
+        /// What it may say.
+        most: u32,
+    },
+    /// A broadcast to nobody.
+    #[error("--broadcast needs --clients 2 or more: nobody else would receive anything")]
+    NobodyListens,
+    /// More senders than clients.
+    #[error("--senders {senders} are more than --clients {clients}")]
+    MoreSendersThanClients {
+        /// What `--senders` said.
+        senders: u32,
+        /// What `--clients` said.
+        clients: u32,
+    },
+    /// Cores for a server that is there already.
+    #[error("--server-cores is for a server that is started; the one at --url has its cores")]
+    NotOurServer,
 }
 
-impl Plan {
+impl Job {
     /// Checks what was typed.
     ///
     /// # Errors
     /// The first flag that does not fit, by name.
     pub fn new(args: Args) -> Result<Self, PlanError> {
-        let run = match args.command {
-            Some(Command::Run(run)) => run,
-            None => args.run,
+        let plan = match args.command {
+            Some(Command::Compare(compare)) => {
+                return Ok(Self::Compare(Comparison {
+                    before: compare.before,
+                    after: compare.after,
+                    regress_ppm_max: compare.max_regress,
+                }));
+            }
+            Some(Command::Doctor) => return Ok(Self::Doctor),
+            Some(Command::Worker) => return Ok(Self::Worker),
+            Some(Command::Echo(echo)) => Plan::echo(echo)?,
+            Some(Command::Run(run)) => Plan::rooms(run)?,
+            None => Plan::rooms(args.run)?,
         };
+        Ok(Self::Load(Box::new(plan)))
+    }
+}
+
+impl Plan {
+    fn rooms(run: RunArgs) -> Result<Self, PlanError> {
         let clients = run.clients.get();
-        if clients > CLIENTS_MAX {
-            return Err(PlanError::TooManyClients(clients));
-        }
-        let rooms = match run.rooms {
+        let rooms_count = match run.rooms {
             Some(rooms) => rooms.get(),
             None => clients.div_ceil(run.room_size.get()),
         };
-        if rooms > clients {
-            return Err(PlanError::MoreRoomsThanClients { rooms, clients });
-        }
-        if run.duration < Duration::from_secs(1) {
-            return Err(PlanError::TooShort);
-        }
-        if run.connect_rate == 0 {
-            return Err(PlanError::ZeroRate("--connect-rate"));
+        if rooms_count > clients {
+            return Err(PlanError::MoreRoomsThanClients { rooms: rooms_count, clients });
         }
         if run.tick_rate == Some(0) {
             return Err(PlanError::ZeroRate("--tick-rate"));
         }
-        let tick_rate_hz = run.tick_rate.unwrap_or(20);
+        let tick_rate_hz = run.tick_rate.unwrap_or(TICK_RATE_HZ);
         for (flag, rate_hz) in [("--input-rate", run.input_rate), ("--tick-rate", tick_rate_hz)] {
             if rate_hz > RATE_HZ_MAX {
                 return Err(PlanError::RateTooHigh { flag, rate_hz });
             }
         }
-        if run.threads == 0 || run.threads > clients as usize {
-            return Err(PlanError::BadThreads { threads: run.threads, clients });
-        }
+        let load = Load::Rooms(RoomLoad { rooms_count, input_rate_hz: run.input_rate });
         let target = run.url.map_or(Target::Spawn { tick_rate_hz }, Target::Url);
+        Self::new(target, clients, load, run.course, run.generator, run.output)
+    }
+
+    fn echo(echo: EchoArgs) -> Result<Self, PlanError> {
+        let clients = echo.clients.get();
+        let kind = if echo.text { MessageKind::Text } else { MessageKind::Binary };
+        let (payload, least) = (echo.payload.get(), stamp_bytes(kind));
+        let most = limits::CLIENT_MESSAGE_BYTES_MAX;
+        if !(least..=most).contains(&(payload as usize)) {
+            return Err(PlanError::BadPayload { payload, least, most });
+        }
+        let load = Load::Echo(EchoLoad {
+            payload_bytes: payload,
+            kind,
+            pattern: pattern(&echo)?,
+            subprotocol: echo.subprotocol,
+        });
+        let target = match (echo.url, echo.spawn) {
+            (Some(url), Some(command)) => Target::Command { url, command },
+            (Some(url), None) => Target::Url(url),
+            (None, _) => Target::Spawn { tick_rate_hz: TICK_RATE_HZ },
+        };
+        Self::new(target, clients, load, echo.course, echo.generator, echo.output)
+    }
+
+    fn new(
+        target: Target,
+        clients: u32,
+        load: Load,
+        course: CourseArgs,
+        generator: GeneratorArgs,
+        output: OutputArgs,
+    ) -> Result<Self, PlanError> {
+        if clients > CLIENTS_MAX {
+            return Err(PlanError::TooManyClients(clients));
+        }
+        if course.duration < Duration::from_secs(1) {
+            return Err(PlanError::TooShort);
+        }
+        if course.connect_rate == 0 {
+            return Err(PlanError::ZeroRate("--connect-rate"));
+        }
+        let GeneratorArgs { threads, processes, .. } = generator;
+        let is_sensible = |count: usize| (1..=THREADS_MAX).contains(&count);
+        if !is_sensible(threads)
+            || !is_sensible(processes)
+            || threads * processes > clients as usize
+        {
+            return Err(PlanError::BadThreads { threads, processes, clients });
+        }
+        if generator.server_cores.is_some() && matches!(target, Target::Url(_)) {
+            return Err(PlanError::NotOurServer);
+        }
         Ok(Self {
             target,
             clients_count: clients,
-            rooms_count: rooms,
-            duration: run.duration,
-            warmup: run.warmup,
-            connect_rate_hz: run.connect_rate,
-            input_rate_hz: run.input_rate,
-            seed: run.seed,
-            threads_count: run.threads,
-            json: run.json,
-            progress: run.progress,
+            load,
+            duration: course.duration,
+            warmup: course.warmup,
+            connect_rate_hz: course.connect_rate,
+            seed: course.seed,
+            threads_count: threads,
+            processes_count: processes,
+            cores: generator.cores.map(|list| list.0),
+            server_cores: generator.server_cores.map(|list| list.0),
+            server_pids: generator.server_pid,
+            local_addresses: generator.local_addr.map(|list| list.0).unwrap_or_default(),
+            thresholds: output.threshold,
+            json: output.json,
+            progress: output.progress,
         })
     }
+
+    /// Threads of all generator processes together; the clients are dealt out to them in turn.
+    #[must_use]
+    pub fn shares_count(&self) -> usize {
+        self.threads_count * self.processes_count
+    }
+
+    /// What the clients do, in a word.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match &self.load {
+            Load::Rooms(_) => Kind::Rooms,
+            Load::Echo(echo) => match echo.pattern {
+                Pattern::Closed { .. } | Pattern::Open { .. } => Kind::Echo,
+                Pattern::Broadcast { .. } => Kind::Broadcast,
+            },
+        }
+    }
+
+    /// Microseconds between two things a client sends by the clock; `None` when it sends nothing
+    /// or waits for answers.
+    #[must_use]
+    pub fn send_period_us(&self) -> Option<u64> {
+        let (senders, rate_hz) = match &self.load {
+            Load::Rooms(rooms) => (1, rooms.input_rate_hz),
+            Load::Echo(echo) => match echo.pattern {
+                Pattern::Closed { .. } => return None,
+                Pattern::Open { rate_hz } => (self.clients_count, rate_hz),
+                Pattern::Broadcast { senders_count, rate_hz } => (senders_count, rate_hz),
+            },
+        };
+        (u64::from(senders) * 1_000_000).checked_div(u64::from(rate_hz))
+    }
 }
 
-fn parse_url(text: &str) -> Result<Url, String> {
-    if text.starts_with("wss://") || text.starts_with("https://") {
-        return Err("TLS is not spoken here; use the server's ws:// address".to_owned());
+fn pattern(echo: &EchoArgs) -> Result<Pattern, PlanError> {
+    let (clients, senders) = (echo.clients.get(), echo.senders.get());
+    if echo.rate == Some(0) {
+        return Err(PlanError::ZeroRate("--rate"));
     }
-    let Some(rest) = text.strip_prefix("ws://") else {
-        return Err("expected ws://HOST:PORT/ws".to_owned());
+    let at_most = |flag, number, most| {
+        if number > most { Err(PlanError::TooMany { flag, number, most }) } else { Ok(number) }
     };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if authority.is_empty() || authority.contains('@') {
-        return Err("expected ws://HOST:PORT/ws, the host is missing".to_owned());
+    if !echo.broadcast {
+        return Ok(match echo.rate {
+            Some(rate_hz) => Pattern::Open { rate_hz },
+            None => Pattern::Closed {
+                in_flight: at_most("--in-flight", echo.in_flight.get(), IN_FLIGHT_MAX)?,
+            },
+        });
     }
-    // The port follows the last colon; colons inside brackets belong to an IPv6 address.
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let authority = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-    let path = if path.is_empty() { "/ws" } else { path };
-    Ok(Url { authority, path: path.to_owned() })
-}
-
-/// A count with an optional `k` or `m`: `250`, `5k`, `1.5k`.
-fn parse_number(text: &str) -> Option<u32> {
-    let (digits, factor) = match text.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1e3),
-        None => text.strip_suffix(['m', 'M']).map_or((text, 1.0), |digits| (digits, 1e6)),
-    };
-    if !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return None;
+    if clients < 2 {
+        return Err(PlanError::NobodyListens);
     }
-    let number = digits.parse::<f64>().ok()? * factor;
-    (number.fract() == 0.0 && number <= f64::from(u32::MAX)).then_some(number as u32)
-}
-
-fn parse_count(text: &str) -> Result<NonZeroU32, String> {
-    let number = parse_number(text).ok_or("expected a count such as 250 or 5k")?;
-    NonZeroU32::new(number).ok_or_else(|| "must be at least 1".to_owned())
-}
-
-fn parse_rate(text: &str) -> Result<u32, String> {
-    let number = text.strip_suffix("/s").unwrap_or(text);
-    parse_number(number).ok_or_else(|| "expected a rate such as 20, 20/s or 2k/s".to_owned())
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a time with its unit, such as 30s, 250ms or 2m".to_owned();
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
-    let (digits, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(wrong()),
-    };
-    if !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return Err(wrong());
+    if senders > clients {
+        return Err(PlanError::MoreSendersThanClients { senders, clients });
     }
-    let number: f64 = digits.parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
+    let senders_count = at_most("--senders", senders, SENDERS_MAX)?;
+    let rate_hz = echo.rate.unwrap_or(senders_count * BROADCAST_RATE_HZ);
+    Ok(Pattern::Broadcast { senders_count, rate_hz })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     fn plan(flags: &str) -> Result<Result<Plan, PlanError>, clap::Error> {
         let words = std::iter::once("loadtest").chain(flags.split_whitespace());
-        Args::try_parse_from(words).map(Plan::new)
+        let job = Args::try_parse_from(words).map(Job::new)?;
+        Ok(job.map(|job| match job {
+            Job::Load(plan) => *plan,
+            other => panic!("{flags}: {other:?}"),
+        }))
     }
 
     fn good(flags: &str) -> Plan {
         plan(flags).expect("parses").expect("fits")
+    }
+
+    fn rooms(plan: &Plan) -> u32 {
+        match &plan.load {
+            Load::Rooms(rooms) => rooms.rooms_count,
+            Load::Echo(echo) => panic!("{echo:?}"),
+        }
     }
 
     #[test]
@@ -321,19 +502,20 @@ mod tests {
         let plan = good("");
         assert_eq!(plan, good("run"));
         assert_eq!(plan.target, Target::Spawn { tick_rate_hz: 20 });
-        assert_eq!((plan.clients_count, plan.rooms_count), (1000, 50));
+        assert_eq!(plan.clients_count, 1000);
+        assert_eq!(plan.load, Load::Rooms(RoomLoad { rooms_count: 50, input_rate_hz: 20 }));
         assert_eq!((plan.duration, plan.warmup), (Duration::from_secs(10), Duration::from_secs(2)));
-        assert_eq!((plan.connect_rate_hz, plan.input_rate_hz), (2000, 20));
-        assert_eq!((plan.seed, plan.threads_count), (42, 1));
+        assert_eq!((plan.connect_rate_hz, plan.seed), (2000, 42));
+        assert_eq!((plan.threads_count, plan.processes_count), (1, 1));
     }
 
     #[test]
     fn units_are_understood() {
         let plan = good("run -n 5k -r 250 -d 1.5m --warmup 250ms --connect-rate 3k --seed 7");
-        assert_eq!((plan.clients_count, plan.rooms_count), (5000, 250));
+        assert_eq!((plan.clients_count, rooms(&plan)), (5000, 250));
         assert_eq!((plan.duration.as_secs(), plan.warmup.as_millis()), (90, 250));
         assert_eq!((plan.connect_rate_hz, plan.seed), (3000, 7));
-        assert_eq!(good("--clients 7 --room-size 3").rooms_count, 3);
+        assert_eq!(rooms(&good("--clients 7 --room-size 3")), 3);
     }
 
     #[test]
@@ -356,6 +538,17 @@ mod tests {
             "-u ws://a --tick-rate 30",
             "-r 5 --room-size 5",
             "--threads x",
+            "--threshold state_age.p99=80ms",
+            "--threshold stat_age.p99<80ms",
+            "--server-pid 1",
+            "--payload 64",
+            "echo --text --binary",
+            "echo --senders 2",
+            "echo --rate 5 --in-flight 2",
+            "echo --spawn x",
+            "echo --subprotocol a,b",
+            "echo --rooms 3",
+            "compare a.json",
         ] {
             assert!(plan(flags).is_err(), "{flags}");
         }
@@ -372,7 +565,17 @@ mod tests {
             ("--input-rate 1k", "--input-rate"),
             ("--threads 0", "--threads"),
             ("-n 2 --threads 3", "--threads"),
-            ("-n 100k", "--clients"),
+            ("-n 2m", "--clients"),
+            ("-n 3 --threads 2 --processes 2", "--threads"),
+            ("-u ws://a --server-cores 0", "--server-cores"),
+            ("echo --payload 15", "--payload"),
+            ("echo --payload 31 --text", "--payload"),
+            ("echo --payload 70k", "--payload"),
+            ("echo --rate 0", "--rate"),
+            ("echo --in-flight 2k", "--in-flight"),
+            ("echo --broadcast -n 1", "--broadcast"),
+            ("echo --broadcast -n 5 --senders 6", "--senders"),
+            ("echo --broadcast -n 5k --senders 2k", "--senders"),
         ] {
             let error = plan(flags).expect("parses").expect_err(flags);
             assert!(error.to_string().starts_with(flag), "{flags}: {error}");
@@ -380,15 +583,23 @@ mod tests {
     }
 
     #[test]
-    fn urls_name_a_host_a_port_and_a_path() {
-        for (text, authority, path) in [
-            ("ws://127.0.0.1:7420/ws", "127.0.0.1:7420", "/ws"),
-            ("ws://example.org", "example.org:80", "/ws"),
-            ("ws://[::1]:7420", "[::1]:7420", "/ws"),
-            ("ws://[::1]/ws/arena", "[::1]:80", "/ws/arena"),
+    fn echo_is_a_closed_loop_until_a_rate_opens_it() {
+        for (flags, pattern, period_us) in [
+            ("echo", Pattern::Closed { in_flight: 1 }, None),
+            ("echo --in-flight 16", Pattern::Closed { in_flight: 16 }, None),
+            ("echo -n 10 --rate 5k", Pattern::Open { rate_hz: 5000 }, Some(2_000)),
+            (
+                "echo --broadcast --senders 3",
+                Pattern::Broadcast { senders_count: 3, rate_hz: 30 },
+                Some(100_000),
+            ),
         ] {
-            let expected = Url { authority: authority.to_owned(), path: path.to_owned() };
-            assert_eq!(parse_url(text), Ok(expected), "{text}");
+            let plan = good(flags);
+            let Load::Echo(echo) = &plan.load else { panic!("{flags}: {plan:?}") };
+            assert_eq!((echo.pattern, plan.send_period_us()), (pattern, period_us), "{flags}");
         }
+        let plan = good("echo -u ws://a/x --spawn true");
+        let Target::Command { url, command } = plan.target else { panic!("{:?}", plan.target) };
+        assert_eq!((url.path.as_str(), command.as_str()), ("/x", "true"));
     }
 }

@@ -3,26 +3,35 @@
 //! The JSON is [`Report`] as serde writes it: times in microseconds, sizes in bytes, shares in
 //! parts of a million, all of them integers and none of them rounded for show.
 
-mod text;
+pub mod metrics;
+mod table;
+pub(crate) mod text;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::cores::Cores;
 use crate::driver::{Clock, Interval, Measured};
-use crate::health::{Environment, MemoryTrend, ThreadHealth};
-use crate::plan::{Plan, Target, Url};
-use crate::spawn::Cores;
-use crate::tally::{Counters, Kinds, Summary};
+use crate::environment::Environment;
+use crate::health::{MemoryTrend, ThreadHealth};
+pub use crate::plan::Kind;
+use crate::plan::{EchoLoad, Load, MessageKind, Pattern, Plan, Target, Url};
+use crate::tally::{Counters, Kinds, Summary, Tally, Times};
+use crate::threshold::Outcome;
 use crate::verdict::{Evidence, Judgement, Reach};
+use metrics::{Figures, Metric};
 
-pub use text::{Seconds, table_head, table_line};
+pub use table::Table;
+pub use text::Seconds;
 
 /// The name and version of the JSON's shape.
 pub const SCHEMA: &str = "tickloom.loadtest/1";
 
 /// Everything a run is known by afterwards.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: &'static str,
@@ -31,6 +40,11 @@ pub struct Report {
     pub judgement: Judgement,
     /// What was asked for.
     pub scenario: Scenario,
+    /// What had to hold, and whether it did.
+    pub thresholds: Vec<Outcome>,
+    /// Every figure under one name, whose end is its unit; those that were not measured are left
+    /// out.
+    pub metrics: BTreeMap<&'static str, u64>,
     /// Where it ran.
     pub environment: Environment,
     /// Which cores did what.
@@ -59,7 +73,9 @@ pub struct Report {
     pub refusals: Kinds,
     /// What failed before or below the protocol.
     pub errors: Kinds,
-    /// The server's process, when we started it.
+    /// The version the server gives itself.
+    pub server_version: Option<String>,
+    /// The server's processes, when they are known.
     pub server: Option<ServerUse>,
     /// The generator.
     pub generator: GeneratorUse,
@@ -68,22 +84,26 @@ pub struct Report {
 }
 
 /// What was asked for.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Scenario {
+    /// What the clients did.
+    pub kind: Kind,
     /// The server.
     pub url: String,
     /// Whether it was started for the run.
     pub spawned: bool,
-    /// The room type.
-    pub room_type: &'static str,
+    /// The room type; null without rooms.
+    pub room_type: Option<&'static str>,
     /// Clients.
     pub clients_count: u32,
-    /// Rooms.
-    pub rooms_count: u32,
-    /// Inputs per client and second.
-    pub input_rate_hz: u32,
+    /// Rooms; null without them.
+    pub rooms_count: Option<u32>,
+    /// Inputs per client and second; null without rooms.
+    pub input_rate_hz: Option<u32>,
     /// The tick rate a spawned server was given.
     pub tick_rate_hz: Option<u32>,
+    /// What messages were sent; null in rooms.
+    pub echo: Option<EchoScenario>,
     /// Connections per second.
     pub connect_rate_hz: u32,
     /// How long to measure.
@@ -92,12 +112,33 @@ pub struct Scenario {
     pub warmup_us: u64,
     /// Seed of everything random.
     pub seed: u64,
-    /// Generator threads.
+    /// Threads of each generator process.
     pub threads_count: usize,
+    /// Generator processes.
+    pub processes_count: usize,
+    /// Addresses connected from, in turn; empty when the kernel chose.
+    pub local_addresses: Vec<String>,
+}
+
+/// What messages were sent.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct EchoScenario {
+    /// Bytes of each.
+    pub payload_bytes: u32,
+    /// How they were sent.
+    pub message_kind: MessageKind,
+    /// Messages of one client on their way at once; null in an open loop.
+    pub in_flight: Option<u32>,
+    /// Messages per second of all senders; null in a closed loop.
+    pub rate_hz: Option<u32>,
+    /// Clients that sent.
+    pub senders_count: u32,
+    /// The subprotocol that was offered.
+    pub subprotocol: Option<String>,
 }
 
 /// Which cores did what.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CoresUsed {
     /// The server's, when we started it.
     pub server: Vec<usize>,
@@ -108,11 +149,12 @@ pub struct CoresUsed {
 }
 
 /// All distributions.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
 #[expect(missing_docs, reason = "the fields are those of `Tally`, described there")]
 pub struct Summaries {
     pub state_age_us: Summary,
     pub delivery_us: Summary,
+    pub rtt_us: Summary,
     pub input_ack_us: Summary,
     pub tick_jitter_us: Summary,
     pub connect_us: Summary,
@@ -121,26 +163,28 @@ pub struct Summaries {
 }
 
 /// The server's process over the window.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ServerUse {
     /// CPU time.
     pub cpu_us: u64,
     /// Share of one core.
     pub core_ppm: u64,
-    /// CPU time for one client and tick, in nanoseconds.
+    /// CPU time for one client and tick, in nanoseconds; 0 without rooms.
     pub cpu_ns_per_client_tick: u64,
+    /// CPU time for one message that came back, in nanoseconds; 0 in rooms.
+    pub cpu_ns_per_message: u64,
     /// Resident memory.
     pub memory: Option<MemoryTrend>,
 }
 
 /// The generator over the window.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct GeneratorUse {
     /// CPU time.
     pub cpu_us: u64,
     /// Share of one core.
     pub core_ppm: u64,
-    /// Its threads.
+    /// Its threads, over all processes.
     pub threads: Vec<ThreadHealth>,
     /// How busy the busiest thread was.
     pub busy_ppm_max: u64,
@@ -172,20 +216,21 @@ impl Report {
     pub fn new(circumstances: Circumstances<'_>, measured: Measured) -> Self {
         let Circumstances { plan, url, cores, environment } = circumstances;
         let window = measured.window.until.saturating_since(measured.window.from);
-        let reach = Reach::of(&measured.ledgers);
-        let generator = generator_use(&measured);
-        let judgement = Judgement::of(&Evidence {
+        let (kind, reach) = (plan.kind(), reach(plan, &measured));
+        let (generator, server) = (generator_use(&measured), server_use(&measured, window));
+        let mut judgement = Judgement::of(&Evidence {
+            kind,
             clients_count: plan.clients_count,
             measured: window,
             interrupted: measured.interrupted,
             counters: &measured.totals.counters,
             reach,
-            age_samples: measured.totals.state_age.count(),
+            samples: headline(kind, &measured).count(),
             closes: measured.totals.closes.total(),
             refusals: measured.totals.refusals.total(),
             server_died: measured.server_died.as_deref(),
             sched_lag_p99_us: measured.totals.sched_lag.quantile_us(0.99),
-            input_period_us: 1_000_000_u64.checked_div(u64::from(plan.input_rate_hz)),
+            send_period_us: plan.send_period_us(),
             busy_ppm_max: generator.busy_ppm_max,
             busiest_cpu_ppm: generator.busiest_cpu_ppm,
             psi_ppm: generator.psi_ppm,
@@ -194,10 +239,28 @@ impl Report {
             clock_shared: measured.clock.shared,
             debug_build: cfg!(debug_assertions),
         });
+        let summary = summaries(&measured);
+        let metrics = Figures {
+            summaries: summary,
+            counters: Some(&measured.totals.counters),
+            reach_ppm: (reach.expected > 0).then(|| reach.ppm()),
+            errors: errors(&measured),
+            measured_us: micros(window),
+            server: server.as_ref(),
+            generator_core_ppm: generator.core_ppm,
+            generator_busy_ppm: generator.busy_ppm_max,
+            intervals: &measured.intervals,
+        }
+        .metrics();
+        let thresholds: Vec<Outcome> =
+            plan.thresholds.iter().map(|threshold| threshold.judge(&metrics)).collect();
+        judgement.weigh(&thresholds);
         Self {
             schema: SCHEMA,
             judgement,
             scenario: scenario(plan, url),
+            thresholds,
+            metrics: flat(&metrics),
             environment,
             cores: CoresUsed {
                 server: cores.server.clone(),
@@ -209,10 +272,11 @@ impl Report {
             started_unix_us: measured.started_unix_us,
             ramp_us: micros(measured.ramp),
             measured_us: micros(window),
-            summary: summaries(&measured),
+            summary,
             reach,
             reach_ppm: reach.ppm(),
-            server: server_use(&measured, window),
+            server_version: measured.server_version,
+            server,
             generator,
             counters: measured.totals.counters,
             close_codes: measured.totals.closes,
@@ -223,24 +287,80 @@ impl Report {
     }
 }
 
+/// The distribution a run is about.
+fn headline(kind: Kind, measured: &Measured) -> &Times {
+    match kind {
+        Kind::Rooms => &measured.totals.state_age,
+        Kind::Echo => &measured.totals.rtt,
+        Kind::Broadcast => &measured.totals.delivery,
+    }
+}
+
+fn reach(plan: &Plan, measured: &Measured) -> Reach {
+    let counters = &measured.totals.counters;
+    match plan.kind() {
+        Kind::Rooms => Reach::of(&measured.ledgers),
+        Kind::Echo => Reach { expected: counters.messages_sent, lost: counters.messages_lost },
+        Kind::Broadcast => {
+            let others = counters.clients_joined.saturating_sub(1);
+            let expected = counters.messages_sent * others;
+            Reach { expected, lost: expected.saturating_sub(counters.messages_received) }
+        }
+    }
+}
+
+/// Everything that went wrong, of whatever kind.
+fn errors(measured: &Measured) -> u64 {
+    let Tally { counters, closes, refusals, errors, .. } = &measured.totals;
+    closes.total() + refusals.total() + errors.total() + counters.messages_lost
+}
+
+fn flat(metrics: &[Metric]) -> BTreeMap<&'static str, u64> {
+    metrics.iter().filter_map(|metric| Some((metric.name, metric.value?))).collect()
+}
+
 fn scenario(plan: &Plan, url: &Url) -> Scenario {
+    let (rooms, echo) = match &plan.load {
+        Load::Rooms(rooms) => (Some(rooms), None),
+        Load::Echo(echo) => (None, Some(echo)),
+    };
     let tick_rate_hz = match plan.target {
-        Target::Url(_) => None,
-        Target::Spawn { tick_rate_hz } => Some(tick_rate_hz),
+        Target::Spawn { tick_rate_hz } => rooms.map(|_| tick_rate_hz),
+        Target::Url(_) | Target::Command { .. } => None,
     };
     Scenario {
+        kind: plan.kind(),
         url: url.to_string(),
-        spawned: tick_rate_hz.is_some(),
-        room_type: "arena",
+        spawned: !matches!(plan.target, Target::Url(_)),
+        room_type: rooms.map(|_| "arena"),
         clients_count: plan.clients_count,
-        rooms_count: plan.rooms_count,
-        input_rate_hz: plan.input_rate_hz,
+        rooms_count: rooms.map(|rooms| rooms.rooms_count),
+        input_rate_hz: rooms.map(|rooms| rooms.input_rate_hz),
         tick_rate_hz,
+        echo: echo.map(|echo| echo_scenario(plan, echo)),
         connect_rate_hz: plan.connect_rate_hz,
         duration_us: micros(plan.duration),
         warmup_us: micros(plan.warmup),
         seed: plan.seed,
         threads_count: plan.threads_count,
+        processes_count: plan.processes_count,
+        local_addresses: plan.local_addresses.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn echo_scenario(plan: &Plan, echo: &EchoLoad) -> EchoScenario {
+    let (in_flight, rate_hz, senders_count) = match echo.pattern {
+        Pattern::Closed { in_flight } => (Some(in_flight), None, plan.clients_count),
+        Pattern::Open { rate_hz } => (None, Some(rate_hz), plan.clients_count),
+        Pattern::Broadcast { senders_count, rate_hz } => (None, Some(rate_hz), senders_count),
+    };
+    EchoScenario {
+        payload_bytes: echo.payload_bytes,
+        message_kind: echo.kind,
+        in_flight,
+        rate_hz,
+        senders_count,
+        subprotocol: echo.subprotocol.clone(),
     }
 }
 
@@ -249,6 +369,7 @@ fn summaries(measured: &Measured) -> Summaries {
     Summaries {
         state_age_us: totals.state_age.summary(),
         delivery_us: totals.delivery.summary(),
+        rtt_us: totals.rtt.summary(),
         input_ack_us: totals.input_ack.summary(),
         tick_jitter_us: totals.tick_jitter.summary(),
         connect_us: totals.connect.summary(),
@@ -279,11 +400,14 @@ fn server_use(measured: &Measured, window: Duration) -> Option<ServerUse> {
     let core_ppm = measured.server.core_ppm();
     // Samples are whole seconds apart; a window that was cut short ends between two of them.
     let cpu_ns = core_ppm.saturating_mul(micros(window)) / 1000;
-    let deltas = measured.totals.counters.deltas_received;
+    let counters = &measured.totals.counters;
+    let (deltas, messages) =
+        (counters.deltas_received, counters.messages_received + counters.messages_to_sender);
     Some(ServerUse {
         cpu_us: measured.server.cpu_us(),
         core_ppm,
         cpu_ns_per_client_tick: cpu_ns.checked_div(deltas).unwrap_or(0),
+        cpu_ns_per_message: cpu_ns.checked_div(messages).unwrap_or(0),
         memory: measured.server.memory(),
     })
 }

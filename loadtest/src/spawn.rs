@@ -1,10 +1,15 @@
 //! The server under test as a child process: found, built when that is possible, started on
 //! cores of its own, watched, and stopped.
-#![expect(clippy::disallowed_methods, reason = "processes are waited for in real time")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "processes are waited for in real time, and knocked at"
+)]
 
 use std::collections::VecDeque;
 use std::env;
 use std::io::{self, BufRead, BufReader};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -13,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The server's binary.
 const BINARY: &str = "tickloom";
@@ -26,50 +32,9 @@ const STOPPED_WITHIN: Duration = Duration::from_secs(5);
 /// Lines of the server's log that are kept for error messages.
 const LOG_LINES_MAX: usize = 50;
 
-/// Which cores do what.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Cores {
-    /// The server's, when we start it.
-    pub server: Vec<usize>,
-    /// One for each generator thread; empty when threads are not pinned.
-    pub generator: Vec<usize>,
-    /// Whether one core does both.
-    pub shared: bool,
-}
-
-impl Cores {
-    /// Gives the last `threads_count` cores to the generator and the rest to the server. A
-    /// single core is shared.
-    ///
-    /// # Errors
-    /// The generator would leave no core to the server.
-    pub fn split(available: &[usize], threads_count: usize) -> Result<Self, SpawnError> {
-        if available.len() < 2 && threads_count == 1 {
-            let one = available.to_vec();
-            return Ok(Self { server: one.clone(), generator: one, shared: true });
-        }
-        if threads_count >= available.len() {
-            return Err(SpawnError::NoCoreLeft { threads_count, cores_count: available.len() });
-        }
-        let (server, generator) = available.split_at(available.len() - threads_count);
-        Ok(Self { server: server.to_vec(), generator: generator.to_vec(), shared: false })
-    }
-}
-
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// Too many generator threads.
-    #[error(
-        "--threads {threads_count} leaves no core for the server: this process may use \
-         {cores_count}; ask for fewer threads, or start the server elsewhere and give its --url"
-    )]
-    NoCoreLeft {
-        /// What `--threads` said.
-        threads_count: usize,
-        /// Cores there are.
-        cores_count: usize,
-    },
     /// No binary.
     #[error(
         "there is no `{BINARY}` to start; looked for {}, then in the folders of PATH\n  build it \
@@ -89,6 +54,12 @@ pub enum SpawnError {
         /// What the system said.
         error: io::Error,
     },
+    /// Somebody else is there already.
+    #[error(
+        "{0} takes connections before the server is started; leave --spawn out to drive the one \
+         that runs there, or give another --url"
+    )]
+    Taken(String),
     /// It ended instead of listening.
     #[error("the server ended before it listened ({status}); its last words:\n{log}")]
     Ended {
@@ -105,6 +76,29 @@ pub enum SpawnError {
     },
 }
 
+/// What a Tickloom server is started for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Endpoint {
+    /// Its rooms.
+    Rooms {
+        /// The rate they tick at.
+        tick_rate_hz: u32,
+    },
+    /// Its echo.
+    Echo,
+}
+
+impl Endpoint {
+    /// The path to upgrade.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Rooms { .. } => "/ws",
+            Self::Echo => "/echo",
+        }
+    }
+}
+
 /// A running server. Dropping it kills the process.
 pub struct Server {
     child: Child,
@@ -115,34 +109,58 @@ pub struct Server {
 }
 
 impl Server {
-    /// Builds the server when run through cargo, finds it, starts it on `cores`, and waits until
-    /// it listens.
+    /// Builds the Tickloom server when run through cargo, finds it, starts it on `cores`, and
+    /// waits until it listens.
     ///
     /// # Errors
     /// [`SpawnError`].
-    pub fn start(cores: &[usize], tick_rate_hz: u32) -> Result<Self, SpawnError> {
+    pub fn start(cores: &[usize], endpoint: Endpoint) -> Result<Self, SpawnError> {
         let program = find()?;
         let cores = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         let mut command = Command::new(&program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
-        command.args(["--tick-rate", &tick_rate_hz.to_string()]);
+        match endpoint {
+            Endpoint::Rooms { tick_rate_hz } => {
+                command.args(["--tick-rate", &tick_rate_hz.to_string()]);
+            }
+            Endpoint::Echo => {
+                command.arg("--enable-echo");
+            }
+        }
         if !cores.is_empty() {
             command.args(["--cores", &cores]);
         }
-        // Its own process group: Ctrl-C reaches us alone, and the server is stopped in order.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
-        let start = |error| SpawnError::Start { program: program.clone(), error };
-        let mut child = command.spawn().map_err(start)?;
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let mut server = Self {
-            child,
-            address: String::new(),
-            lines: follow(stdout),
-            log: VecDeque::new(),
-            stopped: false,
-        };
+        let child = spawn(&mut command);
+        let mut server =
+            Self::of(child.map_err(|error| SpawnError::Start { program, error })?, String::new());
         server.address = server.wait_until_listening()?;
         Ok(server)
+    }
+
+    /// Starts any server by a command of the shell, on `cores`, and waits until `address` takes
+    /// connections.
+    ///
+    /// # Errors
+    /// [`SpawnError`].
+    pub fn start_command(words: &str, cores: &[usize], address: &str) -> Result<Self, SpawnError> {
+        if TcpStream::connect(address).is_ok() {
+            return Err(SpawnError::Taken(address.to_owned()));
+        }
+        let mut command = Command::new("sh");
+        // Replaced by what it starts, so that the process we look at is the server's own.
+        command.arg("-c").arg(format!("exec {words}"));
+        let child = on_cores(cores, move || spawn(&mut command));
+        let mut server = Self::of(
+            child.map_err(|error| SpawnError::Start { program: words.into(), error })?,
+            address.to_owned(),
+        );
+        server.wait_until_connectable()?;
+        Ok(server)
+    }
+
+    fn of(mut child: Child, address: String) -> Self {
+        let lines = follow(child.stdout.take().expect("stdout is piped"));
+        Self { child, address, lines, log: VecDeque::new(), stopped: false }
     }
 
     /// `HOST:PORT` it listens on.
@@ -214,6 +232,30 @@ impl Server {
         }
     }
 
+    /// A server we know nothing about listens when somebody can connect.
+    fn wait_until_connectable(&mut self) -> Result<(), SpawnError> {
+        let deadline = Instant::now() + LISTENING_WITHIN;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().ok().flatten() {
+                self.stopped = true;
+                // Its last lines may still be on their way through the pipe.
+                while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(100)) {
+                    self.keep(line);
+                }
+                let status = status.to_string();
+                return Err(SpawnError::Ended { status, log: self.last_words() });
+            }
+            if TcpStream::connect(&self.address).is_ok() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        while let Ok(line) = self.lines.try_recv() {
+            self.keep(line);
+        }
+        Err(SpawnError::Silent { log: self.last_words() })
+    }
+
     fn keep(&mut self, line: String) {
         if self.log.len() == LOG_LINES_MAX {
             self.log.pop_front();
@@ -237,6 +279,30 @@ impl Drop for Server {
             let _ = self.child.wait();
         }
     }
+}
+
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    // Its own process group: Ctrl-C reaches us alone, and the server is stopped in order.
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()
+}
+
+/// Runs `spawn` on a thread bound to `cores`: a child inherits where its parent may run.
+fn on_cores(
+    cores: &[usize],
+    spawn: impl FnOnce() -> io::Result<Child> + Send,
+) -> io::Result<Child> {
+    if cores.is_empty() {
+        return spawn();
+    }
+    let mut set = CpuSet::new();
+    cores.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| set.set(*core));
+    thread::scope(|scope| {
+        let bound = scope.spawn(move || {
+            sched_setaffinity(None, &set)?;
+            spawn()
+        });
+        bound.join().unwrap_or_else(|_| Err(io::Error::other("the spawning thread panicked")))
+    })
 }
 
 /// Reads lines until the process ends, so that its pipe never fills up.
@@ -296,23 +362,6 @@ fn build(cargo: &Path, manifest_dir: &Path, folder: &Path) -> Result<(), SpawnEr
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_generator_takes_the_last_cores() {
-        for (available, threads_count, server, generator, shared) in [
-            (&[0, 1][..], 1, vec![0], vec![1], false),
-            (&[2, 5, 7, 9], 2, vec![2, 5], vec![7, 9], false),
-            (&[3], 1, vec![3], vec![3], true),
-            (&[], 1, vec![], vec![], true),
-        ] {
-            let cores = Cores::split(available, threads_count).expect("enough cores");
-            let expected = Cores { server, generator, shared };
-            assert_eq!(cores, expected, "{available:?}");
-        }
-        for (available, threads_count) in [(&[0, 1][..], 2), (&[0][..], 2), (&[][..], 3)] {
-            assert!(Cores::split(available, threads_count).is_err(), "{available:?}");
-        }
-    }
 
     #[test]
     fn the_address_is_found_in_either_shape_of_log() {

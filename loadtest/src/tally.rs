@@ -5,8 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::BASE64;
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use hdrhistogram::serialization::{
+    Deserializer as HdrReader, Serializer as _, V2DeflateSerializer,
+};
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tickloom_protocol::time::Timestamp;
 
 /// Longest time a histogram tells apart; what is longer counts as this. Two minutes is far past
@@ -21,13 +28,20 @@ const SAMPLE_BYTES_MAX: usize = 200;
 
 /// The stretch of time that is measured: what happens in it counts, the ramp before it and the
 /// drain after it do not.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Window {
     /// The first moment that counts.
+    #[serde(with = "Micros")]
     pub from: Timestamp,
     /// The first moment that no longer counts.
+    #[serde(with = "Micros")]
     pub until: Timestamp,
 }
+
+/// How a moment is told to another process of this machine, which has the same clock.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Timestamp")]
+pub(crate) struct Micros(u64);
 
 impl Window {
     /// No moment counts: it is not decided yet when measuring begins.
@@ -114,8 +128,29 @@ impl Times {
     }
 }
 
+/// The compressed form that HdrHistogram's other implementations read too, in base64.
+impl Serialize for Times {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new().serialize(&self.0, &mut bytes).map_err(S::Error::custom)?;
+        serializer.serialize_str(&BASE64.encode(&bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Times {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = BASE64.decode(text.as_bytes()).map_err(D::Error::custom)?;
+        let theirs: Histogram<u64> =
+            HdrReader::new().deserialize(&mut bytes.as_slice()).map_err(D::Error::custom)?;
+        let mut times = Self::default();
+        times.0.add(&theirs).map_err(D::Error::custom)?;
+        Ok(times)
+    }
+}
+
 /// A distribution's quantiles, in microseconds. All zero when `count` is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Summary {
     /// The smallest.
     pub min: u64,
@@ -142,10 +177,16 @@ pub struct Summary {
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Everything that is counted.
-        #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+        #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
         pub struct Counters { $($(#[$doc])* pub $name: u64,)* }
 
         impl Counters {
+            /// Every count with its name.
+            #[must_use]
+            pub fn named(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name),)*]
+            }
+
             /// Adds everything `other` counted.
             pub fn add(&mut self, other: &Self) { $(self.$name += other.$name;)* }
         }
@@ -199,6 +240,24 @@ counters! {
     inputs_skipped,
     /// Inputs left out because the server did not take the bytes of earlier ones.
     inputs_blocked,
+    /// Messages sent in the window, or meant to be.
+    messages_sent,
+    /// Of those, the ones that came back right; of a broadcast, those that came to others.
+    messages_received,
+    /// Of those of a broadcast, the ones that came to their sender, too.
+    messages_to_sender,
+    /// Of those, the ones that did not come back until the run ended.
+    messages_lost,
+    /// Messages that came back changed, twice or out of order, over the whole run.
+    messages_wrong,
+    /// Messages that are not ours, over the whole run: greetings, notices.
+    messages_foreign,
+    /// Messages that came as text but were sent as binary or the reverse, over the whole run.
+    messages_changed_kind,
+    /// Messages left out because the generator was more than a second late.
+    messages_skipped,
+    /// Messages left out because the server was too far behind with earlier ones.
+    messages_blocked,
     /// Bytes read from sockets in the window.
     bytes_down,
     /// Bytes written to sockets in the window.
@@ -206,7 +265,7 @@ counters! {
 }
 
 /// How often something happened, with the first example.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Occurrences {
     /// How often.
     pub count: u64,
@@ -215,7 +274,7 @@ pub struct Occurrences {
 }
 
 /// Occurrences by kind.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Kinds(pub BTreeMap<String, Occurrences>);
 
@@ -247,7 +306,7 @@ impl Kinds {
 }
 
 /// Everything measured by one thread in one stretch of time, or by all of them in a run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// TCP connect to upgrade, of every client.
     pub connect: Times,
@@ -256,8 +315,11 @@ pub struct Tally {
     /// How old the newest state at a client is, sampled at 100 Hz per client: a stall counts for
     /// its full length.
     pub state_age: Times,
-    /// From when a tick was due to when its delta was applied.
+    /// From when a tick was due to when its delta was applied; of a broadcast, from when a message
+    /// was meant to be sent to when a receiver has it.
     pub delivery: Times,
+    /// From when a message was meant to be sent to when it came back.
+    pub rtt: Times,
     /// From when an input was meant to happen to the first delta that acknowledges it.
     pub input_ack: Times,
     /// How far two consecutive deltas are from one send interval apart.
@@ -281,6 +343,7 @@ impl Tally {
         self.join.add(&other.join);
         self.state_age.add(&other.state_age);
         self.delivery.add(&other.delivery);
+        self.rtt.add(&other.rtt);
         self.input_ack.add(&other.input_ack);
         self.tick_jitter.add(&other.tick_jitter);
         self.sched_lag.add(&other.sched_lag);
@@ -312,6 +375,22 @@ mod tests {
             assert!(error_us * 1000 <= expected_us, "{name} is {value_us}");
         }
         assert_eq!(Times::default().summary(), Summary::default());
+    }
+
+    #[test]
+    fn a_tally_survives_the_way_from_one_process_to_another() {
+        let mut tally = Tally::default();
+        let times_us = [0, 1, 999, 1_000_000, TIME_US_MAX, 10 * TIME_US_MAX];
+        times_us.into_iter().for_each(|us| tally.rtt.record(us));
+        tally.counters.messages_sent = 7;
+        tally.closes.count("1006", "gone");
+        let line = serde_json::to_string(&tally).expect("JSON");
+        let back: Tally = serde_json::from_str(&line).expect("the same JSON");
+        assert_eq!(back.rtt.summary(), tally.rtt.summary());
+        assert_eq!((back.counters, back.closes), (tally.counters, tally.closes));
+        assert_eq!(back.state_age.count(), 0);
+        // An empty second of nine histograms has to stay small: it is sent by every thread.
+        assert!(line.len() < 4096, "{} bytes", line.len());
     }
 
     #[test]

@@ -8,10 +8,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::client::Ledger;
+use crate::report::Kind;
 use crate::tally::Counters;
+use crate::threshold::Outcome;
 
 /// A late generator is one whose p99 lag exceeds this share of the input period.
 const LAG_SHARE_MAX: f64 = 0.10;
@@ -35,7 +38,7 @@ const HASHES_REQUIRED_FROM: Duration = Duration::from_secs(3);
 const DEBUG_CLIENTS_MAX: u32 = 200;
 
 /// Whether the numbers mean anything.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Verdict {
     /// They do.
@@ -80,12 +83,14 @@ impl From<Exit> for u8 {
     }
 }
 
-/// How much of what the rooms sent became state at the clients.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+/// How much of what was sent arrived: sends of rooms that became state, messages that came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Reach {
-    /// Sends of every client's room while the client was there, by tick numbers.
+    /// Sends of every client's room while the client was there, by tick numbers; messages sent,
+    /// of a broadcast once for every other client.
     pub expected: u64,
-    /// Of those, the ones the client neither applied nor was moved past on purpose.
+    /// Of those, the ones the client neither applied nor was moved past on purpose, or that did
+    /// not come.
     pub lost: u64,
 }
 
@@ -121,6 +126,8 @@ impl Reach {
 /// Everything a judgement is based on.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
+    /// What the clients did.
+    pub kind: Kind,
     /// Clients that were to be there.
     pub clients_count: u32,
     /// How long was measured.
@@ -131,8 +138,8 @@ pub struct Evidence<'a> {
     pub counters: &'a Counters,
     /// How much arrived.
     pub reach: Reach,
-    /// Samples of the age of state.
-    pub age_samples: u64,
+    /// Samples of what the run is about.
+    pub samples: u64,
     /// Connections that ended although nobody here ended them.
     pub closes: u64,
     /// What the server refused.
@@ -141,8 +148,8 @@ pub struct Evidence<'a> {
     pub server_died: Option<&'a str>,
     /// How late the generator was, 99 % of the time.
     pub sched_lag_p99_us: u64,
-    /// Microseconds between two inputs of a client; `None` without inputs.
-    pub input_period_us: Option<u64>,
+    /// Microseconds between two sends of a client; `None` when it sends nothing by the clock.
+    pub send_period_us: Option<u64>,
     /// How busy the busiest generator thread was.
     pub busy_ppm_max: u64,
     /// How much of a core that thread had.
@@ -160,7 +167,7 @@ pub struct Evidence<'a> {
 }
 
 /// The outcome of a run.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct Judgement {
     /// Whether the numbers mean anything.
     pub verdict: Verdict,
@@ -169,6 +176,7 @@ pub struct Judgement {
     /// What the server failed at.
     pub failures: Vec<String>,
     /// What to exit with.
+    #[schemars(with = "u8")]
     pub exit_code: Exit,
 }
 
@@ -196,13 +204,25 @@ impl Judgement {
         };
         Self { verdict, reasons: doubts, failures, exit_code }
     }
+
+    /// Counts what thresholds say. One that does not hold fails a run that is valid; one that is
+    /// only noisy leaves it undecided.
+    pub fn weigh(&mut self, thresholds: &[Outcome]) {
+        if self.exit_code != Exit::Passed || thresholds.iter().all(|outcome| outcome.ok) {
+            return;
+        }
+        self.exit_code = match self.verdict {
+            Verdict::Valid => Exit::Failed,
+            Verdict::Noisy | Verdict::Invalid => Exit::Invalid,
+        };
+    }
 }
 
 fn lag_is_high(evidence: &Evidence<'_>) -> Option<String> {
-    let period_us = evidence.input_period_us?;
+    let period_us = evidence.send_period_us?;
     let lag_us = evidence.sched_lag_p99_us;
     (lag_us as f64 > period_us as f64 * LAG_SHARE_MAX).then(|| {
-        format!("inputs were {lag_us} us late (p99), over 10 % of their period of {period_us} us")
+        format!("sends were {lag_us} us late (p99), over 10 % of their period of {period_us} us")
     })
 }
 
@@ -222,21 +242,18 @@ fn invalid(evidence: &Evidence<'_>) -> Vec<String> {
             "the generator was the bottleneck: {lag}; a thread was {busy} % busy, {advice}"
         ));
     }
-    if counters.inputs_skipped > 0 {
-        let skipped = counters.inputs_skipped;
-        reasons.push(format!("{skipped} inputs were left out, the generator was a second late"));
+    let skipped = counters.inputs_skipped + counters.messages_skipped;
+    if skipped > 0 {
+        reasons.push(format!("{skipped} sends were left out, the generator was a second late"));
     }
-    if evidence.age_samples == 0 {
-        reasons.push("no client had state while it was measured".to_owned());
+    if evidence.samples == 0 {
+        reasons.push(match evidence.kind {
+            Kind::Rooms => "no client had state while it was measured".to_owned(),
+            Kind::Echo | Kind::Broadcast => "no message arrived while it was measured".to_owned(),
+        });
     }
-    if counters.hashes_checked == 0 && evidence.measured >= HASHES_REQUIRED_FROM {
-        reasons.push("no replica was compared with its room: the server sent no hashes".to_owned());
-    }
-    if evidence.clock_shared
-        && counters.applied_before_due * 1_000_000 > counters.deltas_applied * EARLY_PPM_MAX
-    {
-        let early = counters.applied_before_due;
-        reasons.push(format!("{early} deltas came before their tick was due: the clocks differ"));
+    if evidence.kind == Kind::Rooms {
+        reasons.extend(unproven_state(evidence));
     }
     if evidence.debug_build && evidence.clients_count > DEBUG_CLIENTS_MAX {
         reasons.push(format!(
@@ -246,9 +263,24 @@ fn invalid(evidence: &Evidence<'_>) -> Vec<String> {
     reasons
 }
 
+/// Why what replicas say about their rooms is not to be used.
+fn unproven_state(evidence: &Evidence<'_>) -> Vec<String> {
+    let (counters, mut reasons) = (evidence.counters, Vec::new());
+    if counters.hashes_checked == 0 && evidence.measured >= HASHES_REQUIRED_FROM {
+        reasons.push("no replica was compared with its room: the server sent no hashes".to_owned());
+    }
+    if evidence.clock_shared
+        && counters.applied_before_due * 1_000_000 > counters.deltas_applied * EARLY_PPM_MAX
+    {
+        let early = counters.applied_before_due;
+        reasons.push(format!("{early} deltas came before their tick was due: the clocks differ"));
+    }
+    reasons
+}
+
 fn noisy(evidence: &Evidence<'_>) -> Vec<String> {
     let mut reasons: Vec<String> = lag_is_high(evidence).into_iter().collect();
-    if evidence.input_period_us.is_none() && evidence.busy_ppm_max > BUSY_PPM_MAX {
+    if evidence.send_period_us.is_none() && evidence.busy_ppm_max > BUSY_PPM_MAX {
         let busy = evidence.busy_ppm_max / 10_000;
         reasons.push(format!("a generator thread was {busy} % busy; add --threads"));
     }
@@ -275,6 +307,7 @@ fn wrong_state(counters: &Counters) -> Vec<String> {
         (counters.gaps, "deltas started from a tick the client did not have"),
         (counters.malformed, "deltas could not be read"),
         (counters.duplicates, "deltas came for a tick the client had already"),
+        (counters.messages_wrong, "messages came changed, twice or out of order"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
@@ -290,14 +323,22 @@ fn missing(evidence: &Evidence<'_>) -> Vec<String> {
     let joined = counters.clients_joined;
     if joined < u64::from(evidence.clients_count) && !evidence.interrupted {
         let clients_count = evidence.clients_count;
-        failures
-            .push(format!("only {joined} of {clients_count} clients got a seat and a snapshot"));
+        let what = match evidence.kind {
+            Kind::Rooms => "got a seat and a snapshot",
+            Kind::Echo | Kind::Broadcast => "could connect",
+        };
+        failures.push(format!("only {joined} of {clients_count} clients {what}"));
     }
     if evidence.reach.lost > 0 {
         let Reach { lost, expected } = evidence.reach;
-        failures.push(format!("{lost} of {expected} deltas never became state"));
+        failures.push(match evidence.kind {
+            Kind::Rooms => format!("{lost} of {expected} deltas never became state"),
+            Kind::Echo => format!("{lost} of {expected} messages never came back"),
+            Kind::Broadcast => format!("{lost} of {expected} deliveries never came"),
+        });
     }
     for (count, what) in [
+        (counters.messages_blocked, "messages were not sent, the server was too far behind"),
         (evidence.closes, "connections ended unasked"),
         (evidence.refusals, "requests were refused"),
     ] {
@@ -324,17 +365,18 @@ mod tests {
 
     fn evidence(counters: &Counters) -> Evidence<'_> {
         Evidence {
+            kind: Kind::Rooms,
             clients_count: 10,
             measured: Duration::from_secs(10),
             interrupted: false,
             counters,
             reach: Reach { expected: 100, lost: 0 },
-            age_samples: 1000,
+            samples: 1000,
             closes: 0,
             refusals: 0,
             server_died: None,
             sched_lag_p99_us: 300,
-            input_period_us: Some(50_000),
+            send_period_us: Some(50_000),
             busy_ppm_max: 400_000,
             busiest_cpu_ppm: 390_000,
             psi_ppm: Some(30_000),
@@ -368,7 +410,7 @@ mod tests {
                 |e| (e.debug_build, e.clients_count) = (true, 201),
                 Verdict::Invalid,
             ),
-            ("no samples", |e| e.age_samples = 0, Verdict::Invalid),
+            ("no samples", |e| e.samples = 0, Verdict::Invalid),
         ];
         let counters = counters();
         for (name, change, verdict) in rows {
@@ -405,7 +447,7 @@ mod tests {
             let mut counters = counters();
             plant(&mut counters);
             let good = evidence(&counters);
-            let bad = Evidence { age_samples: 0, ..good.clone() };
+            let bad = Evidence { samples: 0, ..good.clone() };
             assert_eq!(Judgement::of(&good).exit_code, on_good, "{name}");
             assert_eq!(Judgement::of(&bad).exit_code, on_bad, "{name}, INVALID");
         }
@@ -421,7 +463,7 @@ mod tests {
             ("crash", |e| e.server_died = Some("signal 11"), Exit::Failed),
             (
                 "crash before state",
-                |e| (e.server_died, e.age_samples) = (Some("signal 11"), 0),
+                |e| (e.server_died, e.samples) = (Some("signal 11"), 0),
                 Exit::Failed,
             ),
             ("loss, then Ctrl-C", |e| (e.reach.lost, e.interrupted) = (1, true), Exit::Interrupted),
@@ -433,6 +475,49 @@ mod tests {
             let judgement = Judgement::of(&evidence);
             assert_eq!(judgement.exit_code, exit, "{name}");
             assert_eq!(judgement.failures.len(), 1, "{name}: {:?}", judgement.failures);
+        }
+    }
+
+    #[test]
+    fn an_echo_needs_no_hashes_and_fails_on_what_is_wrong_or_lost() {
+        type Plant = fn(&mut Counters, &mut Reach);
+        let rows: [(&str, Plant, Exit); 4] = [
+            ("nothing", |_, _| {}, Exit::Passed),
+            ("wrong", |c, _| c.messages_wrong = 1, Exit::Failed),
+            ("lost", |_, r| r.lost = 1, Exit::Failed),
+            ("blocked", |c, _| c.messages_blocked = 1, Exit::Failed),
+        ];
+        for kind in [Kind::Echo, Kind::Broadcast] {
+            for (name, plant, exit) in rows {
+                let mut counters = Counters { hashes_checked: 0, ..counters() };
+                let mut reach = Reach { expected: 100, lost: 0 };
+                plant(&mut counters, &mut reach);
+                let judgement = Judgement::of(&Evidence { kind, reach, ..evidence(&counters) });
+                assert_eq!(judgement.exit_code, exit, "{kind:?} {name}: {judgement:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_threshold_fails_a_valid_run_and_leaves_a_doubtful_one_undecided() {
+        let outcome =
+            |ok| Outcome { check: String::new(), metric: String::new(), actual: None, ok };
+        let counters = counters();
+        type Change = fn(&mut Evidence<'_>);
+        let rows: [(&str, Change, Exit, Exit); 4] = [
+            ("valid", |_| {}, Exit::Passed, Exit::Failed),
+            ("noisy", |e| e.cores_shared = true, Exit::Passed, Exit::Invalid),
+            ("invalid", |e| e.samples = 0, Exit::Invalid, Exit::Invalid),
+            ("failed", |e| e.closes = 1, Exit::Failed, Exit::Failed),
+        ];
+        for (name, change, when_held, when_not) in rows {
+            for (ok, expected) in [(true, when_held), (false, when_not)] {
+                let mut evidence = evidence(&counters);
+                change(&mut evidence);
+                let mut judgement = Judgement::of(&evidence);
+                judgement.weigh(&[outcome(true), outcome(ok)]);
+                assert_eq!(judgement.exit_code, expected, "{name}, {ok}");
+            }
         }
     }
 

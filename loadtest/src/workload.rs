@@ -19,6 +19,8 @@ pub struct InputSchedule {
     start: Timestamp,
     /// 0 for a client that only watches.
     rate_hz: u32,
+    /// How many clients the rate belongs to together; at least one.
+    sharers_count: u32,
     phase_us: u64,
 }
 
@@ -28,13 +30,21 @@ impl InputSchedule {
     pub fn new(start: Timestamp, rate_hz: u32, index: u32) -> Self {
         let period_us = 1_000_000_u64.checked_div(u64::from(rate_hz)).unwrap_or(0);
         let share = u64::from(index).wrapping_mul(SPREAD) >> 32;
-        Self { start, rate_hz, phase_us: (period_us * share) >> 32 }
+        Self { start, rate_hz, sharers_count: 1, phase_us: (period_us * share) >> 32 }
+    }
+
+    /// The schedule of client `index` of `sharers_count` that keep `rate_hz` together, in turn.
+    #[must_use]
+    pub fn shared(start: Timestamp, rate_hz: u32, sharers_count: u32, index: u32) -> Self {
+        let phase_us = (u64::from(index) * 1_000_000).checked_div(u64::from(rate_hz)).unwrap_or(0);
+        Self { start, rate_hz, sharers_count: sharers_count.max(1), phase_us }
     }
 
     /// When input `k` is meant to happen; `None` when there are no inputs.
     #[must_use]
     pub fn intended(&self, k: u64) -> Option<Timestamp> {
-        let offset_us = (k * 1_000_000).checked_div(u64::from(self.rate_hz))?;
+        let round_us = u64::from(self.sharers_count) * 1_000_000;
+        let offset_us = k.saturating_mul(round_us).checked_div(u64::from(self.rate_hz))?;
         Some(Timestamp(self.start.0 + self.phase_us + offset_us))
     }
 
@@ -43,7 +53,8 @@ impl InputSchedule {
     pub fn first_from(&self, at: Timestamp) -> u64 {
         let since_us = at.0.saturating_sub(self.start.0 + self.phase_us);
         // From `intended` rounding down: the estimate is never past the input looked for.
-        let mut k = since_us * u64::from(self.rate_hz) / 1_000_000;
+        let round_us = u64::from(self.sharers_count) * 1_000_000;
+        let mut k = since_us * u64::from(self.rate_hz) / round_us;
         while self.intended(k).is_some_and(|intended| intended < at) {
             k += 1;
         }
@@ -180,6 +191,22 @@ mod tests {
                     let earlier = k.checked_sub(1).and_then(|k| schedule.intended(k));
                     assert!(earlier < Some(Timestamp(at_us)), "{rate_hz} Hz at {at_us}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn clients_that_share_a_rate_take_turns() {
+        for (rate_hz, sharers) in [(1_000, 10), (3, 7), (128, 1), (100_000, 3)] {
+            let schedule = |index| InputSchedule::shared(Timestamp(9), rate_hz, sharers, index);
+            let mut moments: Vec<u64> = (0..sharers)
+                .flat_map(|index| (0..20).filter_map(move |k| schedule(index).intended(k)))
+                .map(|at| at.0)
+                .collect();
+            moments.sort_unstable();
+            for (k, at_us) in moments.into_iter().enumerate() {
+                let even_us = 9 + k as u64 * 1_000_000 / u64::from(rate_hz);
+                assert!(at_us.abs_diff(even_us) <= 1, "{rate_hz} Hz by {sharers}: {k} at {at_us}");
             }
         }
     }

@@ -14,11 +14,11 @@ use std::time::Duration;
 use clap::Parser;
 use double::{Double, Fault};
 use rustix::time::{ClockId, clock_gettime};
+use tickloom_loadtest::cores::Cores;
 use tickloom_loadtest::driver::{self, Interval, Run, RunError};
-use tickloom_loadtest::health::Environment;
-use tickloom_loadtest::plan::{Args, Plan, Target};
+use tickloom_loadtest::environment::Environment;
+use tickloom_loadtest::plan::{Args, Job, Target};
 use tickloom_loadtest::report::{Circumstances, Report, Seconds};
-use tickloom_loadtest::spawn::Cores;
 use tickloom_loadtest::verdict::Exit;
 use tickloom_protocol::server_message::RoomClock;
 use tickloom_protocol::time::Timestamp;
@@ -81,7 +81,7 @@ fn exchange(double: &mut Double, member: usize, socket: &mut TcpStream) {
 fn run(address: SocketAddr, flags: &str) -> Result<(Report, Vec<Interval>), RunError> {
     let url = format!("ws://{address}/ws");
     let words = ["loadtest", "run", "--url", &url].into_iter().chain(flags.split_whitespace());
-    let plan = Plan::new(Args::parse_from(words)).expect("a plan");
+    let Ok(Job::Load(plan)) = Job::new(Args::parse_from(words)) else { panic!("a plan") };
     let Target::Url(url) = &plan.target else { panic!("a URL was given") };
     let mut seconds = Vec::new();
     let mut progress = |second: &Interval| seconds.push(second.clone());
@@ -94,7 +94,7 @@ fn run(address: SocketAddr, flags: &str) -> Result<(Report, Vec<Interval>), RunE
         progress: &mut progress,
     })?;
     let cores = Cores::default();
-    let environment = Environment::look("smoke".to_owned());
+    let environment = Environment::look("smoke".to_owned(), Vec::new());
     let circumstances = Circumstances { plan: &plan, url, cores: &cores, environment };
     Ok((Report::new(circumstances, measured), seconds))
 }

@@ -5,13 +5,16 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent};
+use tickloom_protocol::handshake::ClientKey;
+use tickloom_protocol::limits;
 use tickloom_protocol::server_message::TimeSync;
 use tickloom_protocol::time::Timestamp;
 
 use super::now;
-use crate::plan::Url;
+use crate::plan::{EchoLoad, Load, Url};
 
 /// How long the server may take for each step.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -20,7 +23,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const PINGS: usize = 8;
 
 /// How the server's clock relates to ours.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
 pub struct Clock {
     /// Whether both are one clock of one machine.
     pub shared: bool,
@@ -31,13 +34,18 @@ pub struct Clock {
 }
 
 /// Upgrades one connection and, unless the server is on this machine, compares clocks.
-pub(super) fn probe(address: SocketAddr, url: &Url) -> io::Result<Clock> {
+///
+/// An echo's times are all of our own clock, so its probe only looks whether somebody answers.
+pub(super) fn probe(address: SocketAddr, url: &Url, load: &Load) -> io::Result<Clock> {
     let stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     stream.set_write_timeout(Some(ANSWER_WITHIN))?;
     stream.set_nodelay(true)?;
     let nonce = now().0.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let nonce = [nonce, nonce].concat().try_into().expect("two halves of 8 bytes");
+    if let Load::Echo(echo) = load {
+        return probe_echo(stream, url, echo, nonce);
+    }
     let client = ProtocolClient::connect(&url.authority, &url.path, nonce);
     let mut probe = Probe { stream, client };
     probe.wait_for(|event| matches!(event, ClientEvent::Upgraded).then_some(()))?;
@@ -48,6 +56,35 @@ pub(super) fn probe(address: SocketAddr, url: &Url) -> io::Result<Clock> {
     probe.client.close();
     probe.flush()?;
     Ok(clock)
+}
+
+fn probe_echo(
+    mut stream: TcpStream,
+    url: &Url,
+    load: &EchoLoad,
+    nonce: [u8; 16],
+) -> io::Result<Clock> {
+    let key = ClientKey::offering(nonce, load.subprotocol.as_deref());
+    stream.write_all(&key.request(&url.authority, &url.path))?;
+    let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
+    while key.parse_response(&head).map_err(io::Error::other)?.is_none() {
+        let read = stream.read(&mut buffer).map_err(late)?;
+        if read == 0 || head.len() > limits::HEAD_BYTES_MAX {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        head.extend_from_slice(&buffer[..read]);
+    }
+    // A close frame of ours: masked with zeros, without a code.
+    stream.write_all(&[0x88, 0x80, 0, 0, 0, 0])?;
+    Ok(Clock { shared: true, ..Clock::default() })
+}
+
+/// What a read that timed out means.
+fn late(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock {
+        return io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s");
+    }
+    error
 }
 
 struct Probe {
@@ -92,10 +129,7 @@ impl Probe {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => self.client.handle_bytes(&buffer[..n]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer within 5 s"));
-                }
-                Err(error) => return Err(error),
+                Err(error) => return Err(late(error)),
             }
         }
     }

@@ -2,14 +2,14 @@
 //!
 //! Sockets are registered for both directions once and read until a short read or the byte budget
 //! of a turn; what the budget leaves goes on a ready list, because an edge-triggered poll will not
-//! remind us. Inputs wait in a heap by their intended times, and one timerfd wakes the loop for
-//! them: mio's own timeouts are rounded up to whole milliseconds.
+//! remind us. What is to be sent waits in a heap by its intended time, and one timerfd wakes the
+//! loop for it: mio's own timeouts are rounded up to whole milliseconds.
 #![expect(clippy::disallowed_types, reason = "the mio edge")]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -21,14 +21,15 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Protocol, Socket, Type};
 use tickloom_protocol::time::Timestamp;
 
 use super::{next_second, now, thread_cpu_us};
 use crate::client::{Client, Ledger, Setup, Stage, Turn};
 use crate::health::ThreadHealth;
 use crate::plan::{Plan, Url};
-use crate::tally::{Tally, Window};
-use crate::workload::{InputSchedule, room_of};
+use crate::tally::{Micros, Tally, Window};
 
 /// Bytes read at once. One buffer serves all clients of a thread.
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -48,7 +49,7 @@ const SLEEP_US_MIN: u64 = 200;
 /// How long the server may take to answer the close frames.
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Shortest drain after the window; three send intervals when that is longer.
+/// Shortest drain after the window; what the clients expect when that is longer.
 const DRAIN_US_MIN: u64 = 100_000;
 
 /// Longest drain: a tail that takes longer counts as lost.
@@ -57,31 +58,39 @@ const DRAIN_US_MAX: u64 = 1_000_000;
 /// Time between two looks at whether all tails have arrived.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
+/// What a connect that does not wait says when it has begun.
+const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
+
 /// The timer's token; clients use their slot's index.
 const TIMER: Token = Token(usize::MAX);
 
 /// What a thread is to do.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Task {
-    /// Which of the plan's threads this is.
-    pub(super) thread: usize,
+    /// Which of the plan's shares this is.
+    pub(super) share: usize,
     pub(super) address: SocketAddr,
     pub(super) url: Url,
     pub(super) plan: Plan,
-    /// When the ramp and all input schedules begin.
+    /// When the ramp and all schedules begin.
+    #[serde(with = "Micros")]
     pub(super) start: Timestamp,
     pub(super) clock_offset_us: i64,
+    /// The core to run on; `None` to leave that to the scheduler.
+    pub(super) core: Option<usize>,
 }
 
-/// What the main thread asks of a generator thread.
-#[derive(Clone, Copy, Debug)]
+/// What the conductor asks of a generator thread.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) enum Command {
     /// Measure this window, then drain, close and end.
     Measure(Window),
     /// The window ends at this moment at the latest.
-    Stop(Timestamp),
+    Stop(#[serde(with = "Micros")] Timestamp),
 }
 
-/// What a generator thread tells the main thread.
+/// What a generator thread tells the conductor.
+#[derive(Serialize, Deserialize)]
 pub(super) enum Mail {
     /// All of its clients have joined or failed.
     Settled,
@@ -89,11 +98,14 @@ pub(super) enum Mail {
     Beat(Box<Beat>),
     /// It closed its books; nothing follows.
     Finished(Box<Books>),
+    /// It cannot go on, and says why.
+    Failed(String),
 }
 
 /// What a thread has when the drain is over.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Books {
-    pub(super) thread: usize,
+    pub(super) share: usize,
     pub(super) ledgers: Vec<Ledger>,
     /// Since the last beat.
     pub(super) tally: Tally,
@@ -102,9 +114,11 @@ pub(super) struct Books {
 }
 
 /// One thread's second.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Beat {
-    pub(super) thread: usize,
+    pub(super) share: usize,
     /// The second's end; the same for all threads.
+    #[serde(with = "Micros")]
     pub(super) until: Timestamp,
     pub(super) tally: Tally,
     /// Clients that play, at its end.
@@ -125,8 +139,8 @@ enum Ending {
     Closing(Timestamp),
 }
 
-struct Slot {
-    client: Client,
+struct Slot<C> {
+    client: C,
     /// `None` once the connection is over. Slots are never reused, so a stale event finds it so.
     stream: Option<TcpStream>,
     /// Whether the TCP connection is there.
@@ -135,14 +149,14 @@ struct Slot {
     timed: bool,
 }
 
-/// One generator thread.
-pub(super) struct Reactor {
+/// One generator thread with its share of clients of one kind.
+pub(super) struct Reactor<C> {
     task: Task,
     commands: mpsc::Receiver<Command>,
     mail: mpsc::Sender<Mail>,
     poll: Poll,
     timer: OwnedFd,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<C>>,
     /// Intended times of the next inputs, with slots.
     timers: BinaryHeap<Reverse<(Timestamp, usize)>>,
     /// Slots with bytes left unread.
@@ -160,7 +174,7 @@ pub(super) struct Reactor {
     settled_told: bool,
 }
 
-impl Reactor {
+impl<C: Client> Reactor<C> {
     pub(super) fn new(
         task: Task,
         commands: mpsc::Receiver<Command>,
@@ -188,6 +202,16 @@ impl Reactor {
             settled_told: false,
             task,
         })
+    }
+
+    /// Which of the plan's shares this is.
+    pub(super) fn share(&self) -> usize {
+        self.task.share
+    }
+
+    /// The core to run on.
+    pub(super) fn core(&self) -> Option<usize> {
+        self.task.core
     }
 
     pub(super) fn run(mut self) -> io::Result<()> {
@@ -249,14 +273,19 @@ impl Reactor {
     }
 
     fn clients_count(&self) -> usize {
-        let (threads, clients) = (self.task.plan.threads_count, self.task.plan.clients_count);
-        (clients as usize + threads - 1 - self.task.thread) / threads
+        let (shares, clients) = (self.task.plan.shares_count(), self.task.plan.clients_count);
+        (clients as usize + shares - 1 - self.task.share) / shares
+    }
+
+    /// The number in the run of client `slot` of this thread.
+    fn index_of(&self, slot: usize) -> u32 {
+        (self.task.share + slot * self.task.plan.shares_count()) as u32
     }
 
     /// When client `slot` of this thread begins to connect.
     fn connect_at(&self, slot: usize) -> Timestamp {
-        let index = (self.task.thread + slot * self.task.plan.threads_count) as u64;
-        let offset_us = index * 1_000_000 / u64::from(self.task.plan.connect_rate_hz);
+        let offset_us =
+            u64::from(self.index_of(slot)) * 1_000_000 / u64::from(self.task.plan.connect_rate_hz);
         Timestamp(self.task.start.0 + offset_us)
     }
 
@@ -271,19 +300,19 @@ impl Reactor {
 
     fn connect(&mut self) {
         let (task, key) = (&self.task, self.slots.len());
-        let index = (task.thread + key * task.plan.threads_count) as u32;
+        let index = self.index_of(key);
         let setup = Setup {
-            host: &task.url.authority,
-            path: &task.url.path,
+            plan: &task.plan,
+            url: &task.url,
             index,
-            room: room_of(index, task.plan.clients_count, task.plan.rooms_count),
-            seed: task.plan.seed,
-            schedule: InputSchedule::new(task.start, task.plan.input_rate_hz, index),
+            start: task.start,
             clock_offset_us: task.clock_offset_us,
         };
-        let client = Client::new(&setup, now());
+        let client = C::new(&setup, now());
+        let sources = &task.plan.local_addresses;
+        let source = (!sources.is_empty()).then(|| sources[index as usize % sources.len()]);
         self.slots.push(Slot { client, stream: None, connected: false, timed: false });
-        let stream = TcpStream::connect(task.address).and_then(|mut stream| {
+        let stream = begin_connect(self.task.address, source).and_then(|mut stream| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, Token(key), interest)?;
             Ok(stream)
@@ -390,7 +419,7 @@ impl Reactor {
             return;
         }
         if !slot.timed
-            && let Some(at) = slot.client.next_input_at()
+            && let Some(at) = slot.client.next_due_at()
         {
             slot.timed = true;
             self.timers.push(Reverse((at, key)));
@@ -418,7 +447,7 @@ impl Reactor {
         for slot in &mut self.slots {
             // Ramps that are still going on belong to this second up to its end.
             let turn = &mut Turn { now: until, window: self.window, tally: &mut self.tally };
-            slot.client.sample_age(turn);
+            slot.client.handle_second(turn);
             playing += u64::from(slot.client.stage() == Stage::Playing);
         }
         let tally = std::mem::take(&mut self.tally);
@@ -429,7 +458,7 @@ impl Reactor {
         }
         self.cpu_us_before = cpu_us;
         self.settled_before += tally.counters.clients_joined + tally.counters.clients_failed;
-        let beat = Beat { thread: self.task.thread, until, tally, playing, health };
+        let beat = Beat { share: self.task.share, until, tally, playing, health };
         // The main thread waits for all of us, so it is there.
         let _ = self.mail.send(Mail::Beat(Box::new(beat)));
     }
@@ -448,9 +477,8 @@ impl Reactor {
         match self.ending {
             Ending::NotYet => {
                 if at >= self.window.until {
-                    let interval_us = self.slots.iter().find_map(|s| s.client.send_interval_us());
-                    let drain_us = interval_us.unwrap_or(0) * 3;
-                    let drain_us = drain_us.clamp(DRAIN_US_MIN, DRAIN_US_MAX);
+                    let tail_us = self.slots.iter().find_map(|slot| slot.client.tail_us());
+                    let drain_us = tail_us.unwrap_or(0).clamp(DRAIN_US_MIN, DRAIN_US_MAX);
                     let look_at = self.window.until + Duration::from_micros(drain_us);
                     self.ending = Ending::Draining(look_at);
                 }
@@ -485,7 +513,7 @@ impl Reactor {
             }
         }
         let (tally, health) = (std::mem::take(&mut self.tally), std::mem::take(&mut self.health));
-        let books = Books { thread: self.task.thread, ledgers, tally, health };
+        let books = Books { share: self.task.share, ledgers, tally, health };
         let _ = self.mail.send(Mail::Finished(Box::new(books)));
     }
 
@@ -520,5 +548,17 @@ impl Reactor {
         if busy {
             self.health.busy_us += us;
         }
+    }
+}
+
+/// Begins to connect, from an address of our choice when there is one.
+fn begin_connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address) };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::new(source, 0).into())?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
     }
 }

@@ -2,9 +2,9 @@
 
 use std::fmt::{Result, Write};
 
-use super::Report;
-use crate::driver::Interval;
+use super::{EchoScenario, Kind, Report, Scenario, Table};
 use crate::health::MemoryTrend;
+use crate::plan::MessageKind;
 use crate::tally::{Kinds, Summary};
 use crate::verdict::{Reach, Verdict};
 
@@ -28,37 +28,78 @@ impl Report {
     }
 
     fn write_text(&self, seconds: Seconds, out: &mut String) -> Result {
-        let (scenario, counters) = (&self.scenario, &self.counters);
         write_head(out, self)?;
-        let (connect, join) = (&self.summary.connect_us, &self.summary.join_us);
-        writeln!(
-            out,
-            "connect  {}/{}  {}  (p50 {} p99 {})   join+snapshot {}  p50 {} p99 {}",
-            thousands(counters.clients_connected),
-            thousands(u64::from(scenario.clients_count)),
-            ms(self.ramp_us),
-            ms(connect.p50),
-            ms(connect.p99),
-            thousands(counters.clients_joined),
-            ms(join.p50),
-            ms(join.p99),
-        )?;
+        self.write_connects(out)?;
         if seconds == Seconds::Shown {
-            writeln!(out, "{}", table_head())?;
+            let mut table = Table::new(self.scenario.kind);
             for interval in self.intervals.iter().filter(|interval| interval.measured) {
-                writeln!(out, "{}", table_line(interval))?;
+                for line in table.lines(interval) {
+                    writeln!(out, "{line}")?;
+                }
             }
         }
+        self.write_thresholds(out)?;
         self.write_verdict(out)?;
-        write_times(out, "state_age", &self.summary.state_age_us)?;
-        write_times(out, "delivery", &self.summary.delivery_us)?;
-        write_times(out, "input_ack", &self.summary.input_ack_us)?;
-        write_times(out, "tick_jitter", &self.summary.tick_jitter_us)?;
-        self.write_checks(out)?;
+        let summary = &self.summary;
+        match self.scenario.kind {
+            Kind::Rooms => {
+                write_times(out, "state_age", &summary.state_age_us)?;
+                write_times(out, "delivery", &summary.delivery_us)?;
+                write_times(out, "input_ack", &summary.input_ack_us)?;
+                write_times(out, "tick_jitter", &summary.tick_jitter_us)?;
+                self.write_room_checks(out)?;
+            }
+            Kind::Echo => {
+                write_times(out, "rtt", &summary.rtt_us)?;
+                self.write_message_checks(out)?;
+            }
+            Kind::Broadcast => {
+                write_times(out, "delivery", &summary.delivery_us)?;
+                self.write_message_checks(out)?;
+            }
+        }
         self.write_costs(out)?;
         write_kinds(out, "closes", &self.close_codes)?;
         write_kinds(out, "refusals", &self.refusals)?;
         write_kinds(out, "errors", &self.errors)
+    }
+
+    fn write_connects(&self, out: &mut String) -> Result {
+        let (counters, connect) = (&self.counters, &self.summary.connect_us);
+        write!(
+            out,
+            "connect  {}/{}  {}  (p50 {} p99 {})",
+            thousands(counters.clients_connected),
+            thousands(u64::from(self.scenario.clients_count)),
+            ms(self.ramp_us),
+            ms(connect.p50),
+            ms(connect.p99),
+        )?;
+        if self.scenario.kind != Kind::Rooms {
+            return writeln!(out);
+        }
+        let (joined, join) = (thousands(counters.clients_joined), &self.summary.join_us);
+        writeln!(out, "   join+snapshot {joined}  p50 {} p99 {}", ms(join.p50), ms(join.p99))
+    }
+
+    fn write_thresholds(&self, out: &mut String) -> Result {
+        if self.thresholds.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "■ THRESHOLDS")?;
+        for outcome in &self.thresholds {
+            let mark = if outcome.ok { '✓' } else { '✗' };
+            let actual = outcome
+                .actual
+                .map_or("nothing measured".to_owned(), |actual| figure(&outcome.metric, actual));
+            writeln!(out, "  {mark} {:<32} {actual}", outcome.check)?;
+        }
+        let undecided = self.judgement.verdict != Verdict::Valid
+            && self.thresholds.iter().any(|outcome| !outcome.ok);
+        if undecided {
+            writeln!(out, "  the run is not VALID, so nothing is decided by a cross")?;
+        }
+        Ok(())
     }
 
     fn write_verdict(&self, out: &mut String) -> Result {
@@ -86,7 +127,7 @@ impl Report {
         Ok(())
     }
 
-    fn write_checks(&self, out: &mut String) -> Result {
+    fn write_room_checks(&self, out: &mut String) -> Result {
         let (counters, Reach { expected, lost }) = (&self.counters, self.reach);
         writeln!(
             out,
@@ -123,6 +164,33 @@ impl Report {
         )
     }
 
+    fn write_message_checks(&self, out: &mut String) -> Result {
+        let (counters, Reach { expected, lost }) = (&self.counters, self.reach);
+        let rate = self.metrics.get("messages_per_s").copied().unwrap_or(0);
+        let what = if self.scenario.kind == Kind::Echo { "messages" } else { "deliveries" };
+        writeln!(out, "  throughput    {} {what}/s", thousands(rate))?;
+        writeln!(
+            out,
+            "  reach         {}.{:04} %  ({} of {} {what})   lost {}  wrong {}  changed kind {}  \
+             not ours {}",
+            self.reach_ppm / 10_000,
+            self.reach_ppm % 10_000,
+            thousands(expected - lost),
+            thousands(expected),
+            thousands(lost),
+            counters.messages_wrong,
+            counters.messages_changed_kind,
+            counters.messages_foreign,
+        )?;
+        writeln!(
+            out,
+            "  sent          {} messages  {} blocked  {} skipped",
+            thousands(counters.messages_sent),
+            thousands(counters.messages_blocked),
+            thousands(counters.messages_skipped),
+        )
+    }
+
     fn write_costs(&self, out: &mut String) -> Result {
         let per_client = |bytes: u64| {
             let seconds = self.measured_us as f64 / 1e6;
@@ -138,10 +206,15 @@ impl Report {
             self.counters.bytes_up / 1_000_000,
         )?;
         if let Some(server) = &self.server {
+            let (unit, cpu_ns) = match self.scenario.kind {
+                Kind::Rooms => ("client/tick", server.cpu_ns_per_client_tick),
+                Kind::Echo => ("message", server.cpu_ns_per_message),
+                Kind::Broadcast => ("delivery", server.cpu_ns_per_message),
+            };
             writeln!(
                 out,
-                "  server        {:.2} us cpu/client/tick   {} of a core   {}",
-                server.cpu_ns_per_client_tick as f64 / 1e3,
+                "  server        {:.2} us cpu/{unit}   {} of a core   {}",
+                cpu_ns as f64 / 1e3,
                 percent(server.core_ppm),
                 server.memory.as_ref().map_or(String::new(), memory_text),
             )?;
@@ -153,18 +226,12 @@ impl Report {
 
 fn write_head(out: &mut String, report: &Report) -> Result {
     let (scenario, cores) = (&report.scenario, &report.cores);
-    let ticks = scenario.tick_rate_hz.map_or(String::new(), |hz| format!(" / {hz} Hz tick"));
-    writeln!(
-        out,
-        "loadtest {}  {}  {} · {} bots · {} rooms · {} Hz in{ticks} · seed {}",
-        env!("CARGO_PKG_VERSION"),
-        scenario.url,
-        scenario.room_type,
-        thousands(u64::from(scenario.clients_count)),
-        thousands(u64::from(scenario.rooms_count)),
-        scenario.input_rate_hz,
-        scenario.seed,
-    )?;
+    let load = match &scenario.echo {
+        Some(echo) => echo_load(scenario, echo),
+        None => room_load(scenario),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(out, "loadtest {version}  {}  {load} · seed {}", scenario.url, scenario.seed)?;
     let list = |cores: &[usize]| match cores {
         [] => "any".to_owned(),
         _ => cores.iter().map(usize::to_string).collect::<Vec<_>>().join(","),
@@ -183,6 +250,37 @@ fn write_head(out: &mut String, report: &Report) -> Result {
     } else {
         writeln!(out, "   clock estimated, ages are right within ±{}", ms(clock.error_us))
     }
+}
+
+fn room_load(scenario: &Scenario) -> String {
+    let ticks = scenario.tick_rate_hz.map_or(String::new(), |hz| format!(" / {hz} Hz tick"));
+    format!(
+        "{} · {} bots · {} rooms · {} Hz in{ticks}",
+        scenario.room_type.unwrap_or_default(),
+        thousands(u64::from(scenario.clients_count)),
+        thousands(u64::from(scenario.rooms_count.unwrap_or(0))),
+        scenario.input_rate_hz.unwrap_or(0),
+    )
+}
+
+fn echo_load(scenario: &Scenario, echo: &EchoScenario) -> String {
+    let pattern = match (scenario.kind, echo.in_flight, echo.rate_hz) {
+        (Kind::Broadcast, _, rate) => {
+            format!("broadcast · {} sender(s) · {}/s", echo.senders_count, short_rate(rate))
+        }
+        (_, Some(in_flight), _) => format!("echo · {in_flight} in flight"),
+        (_, None, rate) => format!("echo · {}/s", short_rate(rate)),
+    };
+    let kind = match echo.message_kind {
+        MessageKind::Text => "text",
+        MessageKind::Binary => "binary",
+    };
+    let clients = thousands(u64::from(scenario.clients_count));
+    format!("{pattern} · {clients} clients · {} B {kind}", echo.payload_bytes)
+}
+
+fn short_rate(rate_hz: Option<u32>) -> String {
+    short(u64::from(rate_hz.unwrap_or(0)))
 }
 
 fn write_times(out: &mut String, name: &str, times: &Summary) -> Result {
@@ -208,41 +306,6 @@ fn write_kinds(out: &mut String, name: &str, kinds: &Kinds) -> Result {
     Ok(())
 }
 
-/// The head of the lines that [`table_line`] makes.
-#[must_use]
-pub fn table_head() -> &'static str {
-    "    t   conns  state_age p50/p99   input_ack p99  rx msg/s  rx Mb/s  tx msg/s  errs  gen lag p99  \
-     srv cpu   srv rss"
-}
-
-/// One second as a line.
-#[must_use]
-pub fn table_line(second: &Interval) -> String {
-    let errors = second.errors;
-    let head = format!("{:>4}s  {:>6}", second.t_us.div_ceil(1_000_000), thousands(second.playing));
-    if !second.measured {
-        return format!(
-            "{head}  not measured                                                 {errors:>6}"
-        );
-    }
-    let rss_mib = second.server_resident_bytes as f64 / f64::from(1 << 20);
-    let server = if second.server_resident_bytes == 0 {
-        "      -         -".to_owned()
-    } else {
-        format!("{:>7}  {rss_mib:>5.1} MiB", percent(second.server_core_ppm))
-    };
-    format!(
-        "{head}  {:>6.1} / {:<5.1} ms    {:>8.1} ms    {:>8}  {:>7.1}  {:>8}  {errors:>4}   {:>8.2} ms  {server}",
-        second.state_age_p50_us as f64 / 1e3,
-        second.state_age_p99_us as f64 / 1e3,
-        second.input_ack_p99_us as f64 / 1e3,
-        short(second.deltas_received),
-        second.bytes_down as f64 * 8.0 / 1e6,
-        short(second.inputs_sent),
-        second.sched_lag_p99_us as f64 / 1e3,
-    )
-}
-
 fn memory_text(memory: &MemoryTrend) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let trend = if memory.flat {
@@ -258,8 +321,19 @@ fn memory_text(memory: &MemoryTrend) -> String {
     )
 }
 
+/// A figure of the flat block in the unit that its name ends with.
+pub(crate) fn figure(name: &str, value: u64) -> String {
+    match name.rsplit_once('_').map(|(_, unit)| unit) {
+        Some("us") => ms(value),
+        Some("ns") => format!("{:.2} us", value as f64 / 1e3),
+        Some("ppm") => format!("{}.{:04} %", value / 10_000, value % 10_000),
+        Some("bytes") => format!("{:.1} MiB", value as f64 / f64::from(1 << 20)),
+        _ => thousands(value),
+    }
+}
+
 /// Microseconds in the unit that people read most easily.
-fn ms(us: u64) -> String {
+pub(crate) fn ms(us: u64) -> String {
     match us {
         0..10_000 => format!("{:.2} ms", us as f64 / 1e3),
         10_000..10_000_000 => format!("{:.1} ms", us as f64 / 1e3),
@@ -267,12 +341,12 @@ fn ms(us: u64) -> String {
     }
 }
 
-fn percent(ppm: u64) -> String {
+pub(super) fn percent(ppm: u64) -> String {
     format!("{:.1} %", ppm as f64 / 1e4)
 }
 
 /// `1234567` as `1,234,567`.
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {
@@ -285,7 +359,7 @@ fn thousands(number: u64) -> String {
 }
 
 /// `1234567` as `1.2M`.
-fn short(number: u64) -> String {
+pub(super) fn short(number: u64) -> String {
     match number {
         0..10_000 => number.to_string(),
         10_000..1_000_000 => format!("{:.1}k", number as f64 / 1e3),

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use clap::Parser;
+
 use super::*;
 use crate::double::{Double, Fault};
-use crate::tally::Counters;
+use crate::plan::{Args, Job, Url};
+use crate::report::Kind;
+use crate::tally::{Counters, Tally};
 use crate::verdict::{Evidence, Exit, Judgement, Reach, Verdict};
 
 const TICK_US: u64 = 50_000;
@@ -15,7 +19,7 @@ const DELAY_US: u64 = 2_000;
 /// A room with three clients; the window opens when all of them play.
 struct Table {
     double: Double,
-    clients: Vec<Client>,
+    clients: Vec<RoomClient>,
     tally: Tally,
     window: Window,
     now: Timestamp,
@@ -29,21 +33,15 @@ impl Table {
             RoomClock { epoch: Timestamp(1_000_000), tick_us: TICK_US as u32, send_every: 1 };
         let mut double = Double::new(clock);
         let now = Timestamp(clock.due(double.tick).0 + DELAY_US);
+        let words = ["loadtest", "run", "-n", "3", "--rooms", "1", "--seed", "1"];
+        let Ok(Job::Load(plan)) = Job::new(Args::parse_from(words)) else { panic!("a plan") };
+        let url = Url { authority: "x".to_owned(), path: "/ws".to_owned() };
         let clients = (0..CLIENTS as u32).map(|index| {
             double.connect();
             // Off the ticks' grid, so that no input is meant for a border of the window.
             let start = now + Duration::from_millis(1);
-            let schedule = InputSchedule::new(start, 20, index);
-            let setup = Setup {
-                host: "x",
-                path: "/ws",
-                index,
-                room: 0,
-                seed: 1,
-                schedule,
-                clock_offset_us: 0,
-            };
-            Client::new(&setup, now)
+            let setup = Setup { plan: &plan, url: &url, index, start, clock_offset_us: 0 };
+            RoomClient::new(&setup, now)
         });
         let clients = clients.collect();
         let mut table = Self {
@@ -106,17 +104,18 @@ impl Table {
         }
         let reach = Reach::of(&ledgers);
         let judgement = Judgement::of(&Evidence {
+            kind: Kind::Rooms,
             clients_count: CLIENTS as u32,
             measured: Duration::from_secs(10),
             interrupted: false,
             counters: &self.tally.counters,
             reach,
-            age_samples: self.tally.state_age.count(),
+            samples: self.tally.state_age.count(),
             closes: self.tally.closes.total(),
             refusals: self.tally.refusals.total(),
             server_died: None,
             sched_lag_p99_us: 0,
-            input_period_us: Some(50_000),
+            send_period_us: Some(50_000),
             busy_ppm_max: 0,
             busiest_cpu_ppm: 0,
             psi_ppm: None,

@@ -1,0 +1,248 @@
+//! The main thread's part: when the window is, and what the seconds add up to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use rustix::time::ClockId;
+use tickloom_protocol::time::Timestamp;
+
+use super::reactor::{Beat, Command, Mail};
+use super::view::View;
+use super::{Clock, Interval, Measured, Run, next_second, now, read};
+use crate::health::{HostSample, HostTrack, ProcessSample, ProcessTrack, ThreadHealth};
+use crate::tally::{Tally, Window};
+
+/// How long after the last connection was begun clients may take to join.
+const JOINED_WITHIN: Duration = Duration::from_secs(15);
+
+/// Shortest warmup: every thread has to know when the window begins before it does.
+const WARMUP_MIN: Duration = Duration::from_millis(50);
+
+/// The main thread's part of a run.
+pub(super) struct Conductor<'a, 'b> {
+    run: &'a mut Run<'b>,
+    start: Timestamp,
+    /// One inbox for each thread here and for each worker process.
+    commands: Vec<mpsc::Sender<Command>>,
+    worker_pids: Vec<u32>,
+    view: View,
+    /// Threads, here and in workers, whose clients have all joined or failed.
+    shares_settled: usize,
+    shares_finished: usize,
+    /// When clients that have not joined are given up.
+    give_up_at: Timestamp,
+    next_look_at: Timestamp,
+    stopped: bool,
+    /// Beats by their end, until all threads sent theirs.
+    open_seconds: BTreeMap<Timestamp, Vec<Beat>>,
+    last_server_sample: Option<ProcessSample>,
+    server_core_ppm: u64,
+    measured: Measured,
+}
+
+impl<'a, 'b> Conductor<'a, 'b> {
+    pub(super) fn new(
+        run: &'a mut Run<'b>,
+        start: Timestamp,
+        clock: Clock,
+        commands: Vec<mpsc::Sender<Command>>,
+        worker_pids: Vec<u32>,
+        view: View,
+    ) -> Self {
+        let ramp_us =
+            u64::from(run.plan.clients_count) * 1_000_000 / u64::from(run.plan.connect_rate_hz);
+        let measured = Measured {
+            totals: Tally::default(),
+            ledgers: Vec::new(),
+            intervals: Vec::new(),
+            threads: vec![ThreadHealth::default(); run.plan.shares_count()],
+            window: Window::UNDECIDED,
+            ramp: Duration::ZERO,
+            server: ProcessTrack::default(),
+            server_version: None,
+            generator: ProcessTrack::default(),
+            host: HostTrack::default(),
+            started_unix_us: read(ClockId::Realtime),
+            clock,
+            interrupted: false,
+            server_died: None,
+        };
+        Self {
+            run,
+            start,
+            commands,
+            worker_pids,
+            view,
+            shares_settled: 0,
+            shares_finished: 0,
+            give_up_at: start + Duration::from_micros(ramp_us) + JOINED_WITHIN,
+            next_look_at: start,
+            stopped: false,
+            open_seconds: BTreeMap::new(),
+            last_server_sample: None,
+            server_core_ppm: 0,
+            measured,
+        }
+    }
+
+    /// Sees the run through.
+    ///
+    /// # Errors
+    /// A thread or a worker process cannot go on.
+    pub(super) fn conduct(&mut self, mail: &mpsc::Receiver<Mail>) -> io::Result<()> {
+        let shares_count = self.run.plan.shares_count();
+        while self.shares_finished < shares_count {
+            if self.run.interrupted.load(Ordering::Relaxed) && !self.stopped {
+                self.measured.interrupted = true;
+                self.stop();
+            }
+            let at = now();
+            if at >= self.next_look_at {
+                self.look(at);
+            }
+            if self.measured.window == Window::UNDECIDED && at >= self.give_up_at {
+                self.begin_warmup(at);
+            }
+            // Short enough to notice Ctrl-C at once and to look at the window's very ends.
+            let wait = self.next_look_at.saturating_since(now()).min(Duration::from_millis(20));
+            match mail.recv_timeout(wait) {
+                Ok(Mail::Settled) => {
+                    self.shares_settled += 1;
+                    if self.shares_settled == shares_count
+                        && self.measured.window == Window::UNDECIDED
+                    {
+                        self.begin_warmup(now());
+                    }
+                }
+                Ok(Mail::Beat(beat)) => self.add_beat(*beat),
+                Ok(Mail::Finished(books)) => {
+                    self.shares_finished += 1;
+                    self.measured.ledgers.extend(books.ledgers);
+                    self.measured.totals.add(&books.tally);
+                    self.measured.threads[books.share].add(books.health);
+                }
+                Ok(Mail::Failed(error)) => return Err(io::Error::other(error)),
+                Err(RecvTimeoutError::Timeout) => {}
+                // A thread panicked: joining it says so.
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What was measured.
+    pub(super) fn into_measured(self) -> Measured {
+        self.measured
+    }
+
+    fn begin_warmup(&mut self, at: Timestamp) {
+        self.measured.ramp = at.saturating_since(self.start);
+        let from = at + self.run.plan.warmup.max(WARMUP_MIN);
+        let window = Window { from, until: from + self.run.plan.duration };
+        self.measured.window = window;
+        self.next_look_at = self.next_look_at.min(from);
+        self.tell(Command::Measure(window));
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+        let at = now();
+        let window = &mut self.measured.window;
+        *window = Window { from: window.from.min(at), until: window.until.min(at) };
+        self.tell(Command::Stop(at));
+    }
+
+    fn tell(&self, command: Command) {
+        for inbox in &self.commands {
+            // A thread that is gone has panicked: joining it says so.
+            let _ = inbox.send(command);
+        }
+    }
+
+    /// Looks at the processes and the host: once a second, and at both ends of the window.
+    fn look(&mut self, at: Timestamp) {
+        let window = self.measured.window;
+        // The last look belongs to the window: it is its end.
+        let counts = window.has_begun(at) && self.next_look_at <= window.until;
+        let sample = match &self.run.server {
+            Some(server) => ProcessSample::take(server.pid(), at),
+            None => ProcessSample::sum(&self.run.plan.server_pids, at),
+        };
+        if let (Some(before), Some(sample)) = (self.last_server_sample, sample) {
+            let wall_us = at.0.saturating_sub(before.at.0);
+            let cpu_us = sample.cpu_us.saturating_sub(before.cpu_us);
+            self.server_core_ppm = (cpu_us * 1_000_000).checked_div(wall_us).unwrap_or(0);
+        }
+        self.last_server_sample = sample.or(self.last_server_sample);
+        if counts {
+            self.measured.server.0.extend(sample);
+            let pids = [&[std::process::id()], &self.worker_pids[..]].concat();
+            self.measured.generator.0.extend(ProcessSample::sum(&pids, at));
+            self.measured.host.0.push(HostSample::take());
+        }
+        self.next_look_at = next_second(self.next_look_at, window);
+        if let Some(server) = &mut self.run.server
+            && self.measured.server_died.is_none()
+            && let Some(death) = server.poll_death()
+        {
+            self.measured.server_died = Some(death);
+            self.stop();
+        }
+    }
+
+    fn add_beat(&mut self, beat: Beat) {
+        self.measured.threads[beat.share].add(beat.health);
+        self.measured.totals.add(&beat.tally);
+        let second = self.open_seconds.entry(beat.until).or_default();
+        let until = beat.until;
+        second.push(beat);
+        if second.len() < self.run.plan.shares_count() {
+            return;
+        }
+        let beats = self.open_seconds.remove(&until).unwrap_or_default();
+        let (mut sum, mut playing) = (Tally::default(), 0);
+        for beat in &beats {
+            sum.add(&beat.tally);
+            playing += beat.playing;
+        }
+        let mut interval = self.interval(until, playing, &sum);
+        if let Some(sighting) = self.view.poll_sighting() {
+            interval.server = Some(sighting.second);
+            self.measured.server_version = sighting.version;
+        }
+        (self.run.progress)(&interval);
+        self.measured.intervals.push(interval);
+    }
+
+    fn interval(&self, until: Timestamp, playing: u64, sum: &Tally) -> Interval {
+        let counters = &sum.counters;
+        let window = self.measured.window;
+        let wrong =
+            counters.gaps + counters.malformed + counters.hash_mismatches + counters.messages_wrong;
+        Interval {
+            t_us: until.0.saturating_sub(self.start.0),
+            measured: window.from < until && until <= window.until,
+            playing,
+            state_age_p50_us: sum.state_age.quantile_us(0.5),
+            state_age_p99_us: sum.state_age.quantile_us(0.99),
+            input_ack_p99_us: sum.input_ack.quantile_us(0.99),
+            rtt_p50_us: sum.rtt.quantile_us(0.5),
+            rtt_p99_us: sum.rtt.quantile_us(0.99),
+            delivery_p50_us: sum.delivery.quantile_us(0.5),
+            delivery_p99_us: sum.delivery.quantile_us(0.99),
+            deltas_received: counters.deltas_received,
+            messages_received: counters.messages_received,
+            messages_sent: counters.messages_sent,
+            bytes_down: counters.bytes_down,
+            inputs_sent: counters.inputs_sent,
+            errors: wrong + sum.closes.total() + sum.refusals.total() + counters.clients_failed,
+            sched_lag_p99_us: sum.sched_lag.quantile_us(0.99),
+            server_core_ppm: self.server_core_ppm,
+            server_resident_bytes: self.last_server_sample.map_or(0, |s| s.resident_bytes),
+            server: None,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What was typed. Each doc comment is the flag's help.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use super::Url;
+use super::units::{
+    List, parse_addresses, parse_cores, parse_count, parse_duration, parse_rate, parse_share,
+    parse_url,
+};
+use crate::threshold::Threshold;
+
+/// Drives a Tickloom server with many clients and says how old their state is.
+///
+/// Without a subcommand, `run` is meant: a server is started on a free port, 1,000 bots play in
+/// arena rooms of 20, the report is printed and the server is stopped.
+#[derive(Parser, Debug)]
+#[command(
+    name = "loadtest",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes: 0 passed, 1 internal error or a doctor's finding, 2 usage, 97 target \
+                  unreachable, 98 the run is INVALID or too noisy to decide a threshold, 99 the \
+                  server failed a check or a threshold, 130 interrupted"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Drive one scenario at a fixed load and report.
+    Run(RunArgs),
+    /// Send messages to any WebSocket server that echoes or broadcasts them, and check them.
+    Echo(EchoArgs),
+    /// Compare two JSON reports: every figure, and whether the second run was slower.
+    Compare(CompareArgs),
+    /// Look at this machine: what limits a load test here, and what to do about it.
+    Doctor,
+    /// One process's share of a run; the parent speaks to it over its standard streams.
+    #[command(hide = true)]
+    Worker,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct RunArgs {
+    /// Server to drive, as ws://HOST:PORT/ws; without it a server is started for the run.
+    #[arg(short, long, value_name = "URL", value_parser = parse_url)]
+    pub(super) url: Option<Url>,
+    /// Clients to connect; each takes a socket and, with its replica of a room of 20, 17 KiB.
+    #[arg(short = 'n', long, value_name = "COUNT", default_value = "1k", value_parser = parse_count)]
+    pub(super) clients: NonZeroU32,
+    /// Rooms to spread the clients over, instead of --room-size.
+    #[arg(short, long, value_name = "COUNT", conflicts_with = "room_size", value_parser = parse_count)]
+    pub(super) rooms: Option<NonZeroU32>,
+    /// Clients in each room.
+    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = parse_count)]
+    pub(super) room_size: NonZeroU32,
+    /// Inputs each client sends per second; 0 makes spectators.
+    #[arg(long, value_name = "RATE", default_value = "20/s", value_parser = parse_rate)]
+    pub(super) input_rate: u32,
+    /// Ticks per second of the server that is started [default: 20/s].
+    #[arg(long, value_name = "RATE", conflicts_with = "url", value_parser = parse_rate)]
+    pub(super) tick_rate: Option<u32>,
+    #[command(flatten)]
+    pub(super) course: CourseArgs,
+    #[command(flatten)]
+    pub(super) generator: GeneratorArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct EchoArgs {
+    /// Server to drive, as ws://HOST:PORT/PATH; without it a Tickloom server with its echo
+    /// endpoint is started for the run.
+    #[arg(short, long, value_name = "URL", value_parser = parse_url)]
+    pub(super) url: Option<Url>,
+    /// Clients to connect.
+    #[arg(short = 'n', long, value_name = "COUNT", default_value = "256", value_parser = parse_count)]
+    pub(super) clients: NonZeroU32,
+    /// Bytes of each message; at least 16, as text 32: who sent it, its number and the moment.
+    #[arg(long, value_name = "BYTES", default_value = "64", value_parser = parse_count)]
+    pub(super) payload: NonZeroU32,
+    /// Messages of each client on their way at once: the next is sent when one comes back.
+    #[arg(long, value_name = "COUNT", default_value = "1", conflicts_with_all = ["rate", "broadcast"], value_parser = parse_count)]
+    pub(super) in_flight: NonZeroU32,
+    /// Messages per second of all senders together, sent when they are due whatever comes back.
+    /// Times count from the intended moment [default with --broadcast: 10 for each sender].
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(super) rate: Option<u32>,
+    /// Send text messages.
+    #[arg(long, conflicts_with = "binary")]
+    pub(super) text: bool,
+    /// Send binary messages (the default).
+    #[arg(long)]
+    pub(super) binary: bool,
+    /// The server sends each message to every connection: count deliveries and their latency.
+    #[arg(long)]
+    pub(super) broadcast: bool,
+    /// Clients that send, with --broadcast; the others only listen.
+    #[arg(long, value_name = "COUNT", default_value = "1", requires = "broadcast", value_parser = parse_count)]
+    pub(super) senders: NonZeroU32,
+    /// Subprotocol to offer, for servers that insist on one.
+    #[arg(long, value_name = "NAME", value_parser = parse_token)]
+    pub(super) subprotocol: Option<String>,
+    /// Command that starts the server at --url; it is stopped after the run.
+    #[arg(long, value_name = "COMMAND", requires = "url", conflicts_with = "server_pid")]
+    pub(super) spawn: Option<String>,
+    #[command(flatten)]
+    pub(super) course: CourseArgs,
+    #[command(flatten)]
+    pub(super) generator: GeneratorArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+/// How a run goes, whatever it drives.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct CourseArgs {
+    /// How long to measure.
+    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub(super) duration: Duration,
+    /// How long to play unmeasured once everybody has joined.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub(super) warmup: Duration,
+    /// Connections to open per second.
+    #[arg(long, value_name = "RATE", default_value = "2k/s", value_parser = parse_rate)]
+    pub(super) connect_rate: u32,
+    /// Seed of everything the clients do.
+    #[arg(long, value_name = "NUMBER", default_value_t = 42)]
+    pub(super) seed: u64,
+}
+
+/// What the generator may use, and what is known of the server's process.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct GeneratorArgs {
+    /// Generator threads of each process, each pinned to a core of its own; the server gets the
+    /// other cores.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(super) threads: usize,
+    /// Generator processes. Each may open as many files as the limit says.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(super) processes: usize,
+    /// Cores of the generator, such as 1 or 2-3; threads take them in turn.
+    #[arg(long, value_name = "LIST", value_parser = parse_cores)]
+    pub(super) cores: Option<List<usize>>,
+    /// Cores of the server that is started; those the generator leaves by default.
+    #[arg(long, value_name = "LIST", value_parser = parse_cores)]
+    pub(super) server_cores: Option<List<usize>>,
+    /// Process of the server at --url, for its CPU and memory; repeatable.
+    #[arg(long, value_name = "PID", requires = "url")]
+    pub(super) server_pid: Vec<u32>,
+    /// Addresses to connect from, taken in turn: 127.0.0.2-9 or a list. Each has some 28,000
+    /// ports.
+    #[arg(long, value_name = "LIST", value_parser = parse_addresses)]
+    pub(super) local_addr: Option<List<IpAddr>>,
+}
+
+/// What becomes of the numbers.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct OutputArgs {
+    /// What must hold, such as 'state_age.p99<80ms' or 'reach>=99.99%'; repeatable.
+    #[arg(long, value_name = "CHECK", value_parser = Threshold::parse)]
+    pub(super) threshold: Vec<Threshold>,
+    /// Also write the report to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Print a line a second even when stderr is not a terminal.
+    #[arg(long)]
+    pub(super) progress: bool,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct CompareArgs {
+    /// The report to compare with, as written by --json.
+    #[arg(value_name = "A.json")]
+    pub(super) before: PathBuf,
+    /// The report in question.
+    #[arg(value_name = "B.json")]
+    pub(super) after: PathBuf,
+    /// Exit with 99 when the second run is slower by more than this.
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    pub(super) max_regress: Option<u64>,
+}
+
+/// A token of RFC 9110: what a subprotocol's name may be made of.
+fn parse_token(text: &str) -> Result<String, String> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if text.is_empty() || !text.chars().all(is_token) {
+        return Err("expected a name without spaces, commas or quotes".to_owned());
+    }
+    Ok(text.to_owned())
+}
