@@ -96,6 +96,10 @@ impl Ceilings {
     pub fn check(&self, plan: &Plan) -> Result<Option<String>, CeilingError> {
         let (clients, processes) = (plan.clients_count, plan.processes_count);
         let addresses = plan.local_addresses.len().max(1);
+        let is_ours = !matches!(plan.target, Target::Url(_));
+        if is_ours && u64::from(clients) + FILES_SPARE > self.files_max {
+            return Err(CeilingError::Server { clients, limit: self.files_max });
+        }
         let per_process = u64::from(clients).div_ceil(processes as u64);
         let needed = per_process + FILES_SPARE;
         if needed > self.files_max {
@@ -115,10 +119,6 @@ impl Ceilings {
                 enough,
                 last: enough + 1,
             });
-        }
-        let is_ours = !matches!(plan.target, Target::Url(_));
-        if is_ours && u64::from(clients) + FILES_SPARE > self.files_max {
-            return Err(CeilingError::Server { clients, limit: self.files_max });
         }
         if processes == 1 && addresses == 1 {
             return Ok(None);

@@ -33,7 +33,8 @@ pub const SCHEMA: &str = "tickloom.loadtest/1";
 /// Everything a run is known by afterwards.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Report {
-    /// [`SCHEMA`].
+    /// The name and version of this shape.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: &'static str,
     /// Verdict, reasons, failures and exit code.
     #[serde(flatten)]

@@ -282,7 +282,13 @@ fn noisy(evidence: &Evidence<'_>) -> Vec<String> {
     let mut reasons: Vec<String> = lag_is_high(evidence).into_iter().collect();
     if evidence.send_period_us.is_none() && evidence.busy_ppm_max > BUSY_PPM_MAX {
         let busy = evidence.busy_ppm_max / 10_000;
-        reasons.push(format!("a generator thread was {busy} % busy; add --threads"));
+        let so = match evidence.kind {
+            Kind::Rooms => "",
+            Kind::Echo | Kind::Broadcast => {
+                ", so messages/s are what it can do, and perhaps not the server"
+            }
+        };
+        reasons.push(format!("a generator thread was {busy} % busy{so}; add --threads"));
     }
     if let Some(ppm) = evidence.psi_ppm.filter(|ppm| *ppm > PSI_PPM_MAX) {
         reasons
