@@ -1,6 +1,6 @@
 //! The binary against servers that are not Tickloom, over real sockets: what it sends, what it
 //! notices, what it reports, and that its report keeps to its schema.
-#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "socket tests")]
+#![expect(clippy::disallowed_types, reason = "socket tests")]
 
 mod parrot;
 
