@@ -68,7 +68,7 @@ pub enum RunError {
         error: io::Error,
     },
     /// The generator itself cannot work.
-    #[error("the generator cannot go on: {0}")]
+    #[error("the generator cannot go on")]
     Generator(#[from] io::Error),
 }
 

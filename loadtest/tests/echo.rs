@@ -151,6 +151,15 @@ fn processes_share_the_clients_and_addresses_take_turns() {
     assert!(text.contains("plan     3 process(es) with 4 clients each"), "{text}");
 }
 
+/// A worker's threads go on for a second when nobody answers their close frames. The parent had
+/// closed its books by then and no longer read what the worker said, which broke the worker.
+#[test]
+fn workers_end_in_order_when_a_server_never_says_goodbye() {
+    let parrot = Parrot::start(Manners { ignores_goodbyes: true, ..Manners::default() });
+    let (exit, report, text) = echo(&parrot, "goodbye.json", "-n 4 --processes 2 --rate 100");
+    assert_eq!((exit, &report["counters"]["messages_lost"]), (0, &0.into()), "{text}");
+}
+
 #[test]
 fn the_servers_own_view_stands_beside_the_clients() {
     let stats = r#"{"version":"9.9","shards":[{"tick_duration_p99_us":4100,"outbox_bytes":7000,

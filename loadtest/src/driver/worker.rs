@@ -81,17 +81,21 @@ impl Drop for Worker {
     }
 }
 
-/// Hands on mail until every share's books are closed.
+/// Hands on mail until every share's books are closed, and reads on to the end: a child that
+/// still says goodbye to its server must not write into a pipe that nobody reads.
 fn forward(lines: impl BufRead, shares_count: usize, mail: &mpsc::Sender<Mail>) -> io::Result<()> {
     let mut open = shares_count;
     for line in lines.lines() {
-        let message: Mail = serde_json::from_str(&line?)?;
-        open -= usize::from(matches!(message, Mail::Finished(_)));
-        if mail.send(message).is_err() || open == 0 {
-            return Ok(());
+        let line = line?;
+        if open == 0 {
+            continue;
         }
+        let message: Mail = serde_json::from_str(&line)?;
+        open -= usize::from(matches!(message, Mail::Finished(_)));
+        // A conductor that is gone has failed, and says so itself.
+        let _ = mail.send(message);
     }
-    Err(io::ErrorKind::UnexpectedEof.into())
+    if open == 0 { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// The child's side: drives the tasks on standard input until their books are closed.

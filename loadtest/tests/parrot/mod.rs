@@ -21,6 +21,8 @@ pub(crate) struct Manners {
     pub(crate) mumbles_from: Option<u64>,
     /// Only those who offer this subprotocol are let in.
     pub(crate) insists_on: Option<&'static str>,
+    /// It takes a close frame for small talk.
+    pub(crate) ignores_goodbyes: bool,
     /// The body of `/stats.json`.
     pub(crate) stats: Option<&'static str>,
 }
@@ -154,12 +156,19 @@ impl Guest {
         }
         let link = self.link.as_mut().expect("admitted");
         let mut words = Vec::new();
+        if !link.is_open() {
+            return words;
+        }
         loop {
             match link.poll(&mut rest, &mut self.output) {
                 Ok(Some(Received::Text(text))) => words.push(Word::Text(text.to_string())),
                 Ok(Some(Received::Binary(bytes))) => words.push(Word::Binary(bytes.to_vec())),
                 Ok(Some(Received::Alive)) => {}
                 Ok(None) => return words,
+                Ok(Some(Received::Closed(_))) if manners.ignores_goodbyes => {
+                    self.output.clear();
+                    return words;
+                }
                 Ok(Some(Received::Closed(_))) | Err(_) => {
                     self.is_over = true;
                     return words;
