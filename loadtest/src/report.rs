@@ -62,7 +62,11 @@ pub struct Report {
     pub measured_us: u64,
     /// All distributions, in microseconds.
     pub summary: Summaries,
-    /// How much of what the rooms sent became state.
+    /// The same distributions as far as they were measured, whole: HdrHistogram's compressed V2
+    /// form in base64, which its implementations in other languages read and merge.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub histograms: BTreeMap<&'static str, Times>,
+    /// How much of what was sent arrived.
     pub reach: Reach,
     /// The same, in parts of a million.
     pub reach_ppm: u64,
@@ -217,29 +221,9 @@ impl Report {
     pub fn new(circumstances: Circumstances<'_>, measured: Measured) -> Self {
         let Circumstances { plan, url, cores, environment } = circumstances;
         let window = measured.window.until.saturating_since(measured.window.from);
-        let (kind, reach) = (plan.kind(), reach(plan, &measured));
+        let reach = reach(plan, &measured);
         let (generator, server) = (generator_use(&measured), server_use(&measured, window));
-        let mut judgement = Judgement::of(&Evidence {
-            kind,
-            clients_count: plan.clients_count,
-            measured: window,
-            interrupted: measured.interrupted,
-            counters: &measured.totals.counters,
-            reach,
-            samples: headline(kind, &measured).count(),
-            closes: measured.totals.closes.total(),
-            refusals: measured.totals.refusals.total(),
-            server_died: measured.server_died.as_deref(),
-            sched_lag_p99_us: measured.totals.sched_lag.quantile_us(0.99),
-            send_period_us: plan.send_period_us(),
-            busy_ppm_max: generator.busy_ppm_max,
-            busiest_cpu_ppm: generator.busiest_cpu_ppm,
-            psi_ppm: generator.psi_ppm,
-            steal_ppm: generator.steal_ppm,
-            cores_shared: cores.shared,
-            clock_shared: measured.clock.shared,
-            debug_build: cfg!(debug_assertions),
-        });
+        let mut judgement = judge(plan, cores, &measured, reach, &generator);
         let summary = summaries(&measured);
         let metrics = Figures {
             summaries: summary,
@@ -274,6 +258,7 @@ impl Report {
             ramp_us: micros(measured.ramp),
             measured_us: micros(window),
             summary,
+            histograms: histograms(&measured.totals),
             reach,
             reach_ppm: reach.ppm(),
             server_version: measured.server_version,
@@ -286,6 +271,36 @@ impl Report {
             intervals: measured.intervals,
         }
     }
+}
+
+fn judge(
+    plan: &Plan,
+    cores: &Cores,
+    measured: &Measured,
+    reach: Reach,
+    generator: &GeneratorUse,
+) -> Judgement {
+    Judgement::of(&Evidence {
+        kind: plan.kind(),
+        clients_count: plan.clients_count,
+        measured: measured.window.until.saturating_since(measured.window.from),
+        interrupted: measured.interrupted,
+        counters: &measured.totals.counters,
+        reach,
+        samples: headline(plan.kind(), measured).count(),
+        closes: measured.totals.closes.total(),
+        refusals: measured.totals.refusals.total(),
+        server_died: measured.server_died.as_deref(),
+        sched_lag_p99_us: measured.totals.sched_lag.quantile_us(0.99),
+        send_period_us: plan.send_period_us(),
+        busy_ppm_max: generator.busy_ppm_max,
+        busiest_cpu_ppm: generator.busiest_cpu_ppm,
+        psi_ppm: generator.psi_ppm,
+        steal_ppm: generator.steal_ppm,
+        cores_shared: cores.shared,
+        clock_shared: measured.clock.shared,
+        debug_build: cfg!(debug_assertions),
+    })
 }
 
 /// The distribution a run is about.
@@ -377,6 +392,21 @@ fn summaries(measured: &Measured) -> Summaries {
         join_us: totals.join.summary(),
         sched_lag_us: totals.sched_lag.summary(),
     }
+}
+
+fn histograms(totals: &Tally) -> BTreeMap<&'static str, Times> {
+    let all = [
+        ("state_age_us", &totals.state_age),
+        ("delivery_us", &totals.delivery),
+        ("rtt_us", &totals.rtt),
+        ("input_ack_us", &totals.input_ack),
+        ("tick_jitter_us", &totals.tick_jitter),
+        ("connect_us", &totals.connect),
+        ("join_us", &totals.join),
+        ("sched_lag_us", &totals.sched_lag),
+    ];
+    let measured = all.into_iter().filter(|(_, times)| times.count() > 0);
+    measured.map(|(name, times)| (name, times.clone())).collect()
 }
 
 fn generator_use(measured: &Measured) -> GeneratorUse {

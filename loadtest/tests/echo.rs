@@ -14,6 +14,7 @@ use std::sync::mpsc;
 
 use parrot::{Manners, Parrot, serve};
 use serde_json::Value;
+use tickloom_loadtest::tally::Times;
 
 /// As short as runs get.
 const SHORT: &str = "-d 1s --warmup 100ms --connect-rate 1k";
@@ -78,6 +79,10 @@ fn every_message_comes_back_in_every_pattern() {
         assert!(counters["messages_received"].as_u64() > Some(100), "{text}");
         assert_eq!(report["summary"]["rtt_us"]["count"], counters["messages_received"], "{text}");
         assert_eq!(report["reach_ppm"], 1_000_000, "{text}");
+        let whole: Times = serde_json::from_value(report["histograms"]["rtt_us"].clone())
+            .unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(report["summary"]["rtt_us"]["p99"], whole.quantile_us(0.99), "{text}");
+        assert_eq!(report["histograms"]["state_age_us"], Value::Null, "{text}");
         assert_eq!(report["metrics"]["errors"], 0, "{text}");
         if name == "open.json" {
             let sent = counters["messages_sent"].as_u64().expect("a count");
@@ -175,6 +180,7 @@ fn the_servers_own_view_stands_beside_the_clients() {
     assert_eq!((&shard["members_lagging_count"], &shard["busy_ppm"]), (&3.into(), &Value::Null));
     assert_eq!(report["metrics"]["server.tick_p99_max_us"], 4100, "{text}");
     assert!(text.contains("| srv busy") && text.contains("4.10 ms"), "{text}");
+    assert!(text.contains("server says   at worst: tick p99 4.10 ms   queued 0.0 MiB"), "{text}");
 }
 
 #[test]

@@ -219,8 +219,32 @@ impl Report {
                 server.memory.as_ref().map_or(String::new(), memory_text),
             )?;
         }
+        self.write_view(out)?;
         let memory = self.generator.memory.as_ref().map_or(String::new(), memory_text);
         writeln!(out, "  generator     {} of a core   {memory}", percent(self.generator.core_ppm))
+    }
+}
+
+impl Report {
+    /// The worst measured second of each, by the server's own account.
+    fn write_view(&self, out: &mut String) -> Result {
+        let shown = |(name, label): (&str, &str)| {
+            Some(format!("{label} {}", figure(name, *self.metrics.get(name)?)))
+        };
+        let figures: Vec<String> = [
+            ("server.busy_max_ppm", "busiest shard"),
+            ("server.tick_p99_max_us", "tick p99"),
+            ("server.ticks_overrun", "overruns"),
+            ("server.queued_max_bytes", "queued"),
+            ("server.lagging_max", "lagging"),
+        ]
+        .into_iter()
+        .filter_map(shown)
+        .collect();
+        if figures.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "  server says   at worst: {}", figures.join("   "))
     }
 }
 
