@@ -1,6 +1,7 @@
 //! Tells the generator what it was built with and from, for its reports.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -12,8 +13,10 @@ fn main() {
     if let Some(revision) = git(&["rev-parse", "--short=12", "HEAD"]) {
         println!("cargo:rustc-env=LOADTEST_GIT_REVISION={revision}");
     }
-    // The log of HEAD grows with each commit, checkout and reset.
-    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
+    // The log of HEAD grows with each commit, checkout and reset. One that is missing would have
+    // everything built anew each time.
+    let log = git(&["rev-parse", "--git-path", "logs/HEAD"]);
+    if let Some(log) = log.filter(|log| Path::new(log).exists()) {
         println!("cargo:rerun-if-changed={log}");
     }
 }

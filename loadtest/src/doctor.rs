@@ -25,6 +25,9 @@ const PSI_PPM_MAX: u64 = 200_000;
 /// Stolen time of a machine whose host is busy with something else.
 const STEAL_PPM_MAX: u64 = 50_000;
 
+/// Nothing to say about it.
+const GOOD: (Mark, Option<&str>) = (Mark::Good, None);
+
 /// What is known about this machine. What cannot be found out is `None`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Facts {
@@ -140,8 +143,6 @@ fn finding(
 ) -> Finding {
     Finding { mark, subject, found, hint }
 }
-
-const GOOD: (Mark, Option<&str>) = (Mark::Good, None);
 
 fn unknown(subject: &'static str) -> Finding {
     finding(subject, (Mark::Caution, None), "unknown: the kernel does not say".to_owned())

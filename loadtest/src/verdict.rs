@@ -298,7 +298,7 @@ fn noisy(evidence: &Evidence<'_>) -> Vec<String> {
         reasons.push(format!("the hypervisor took {} % of the time away", ppm / 10_000));
     }
     if evidence.cores_shared {
-        reasons.push("server and generator share the only core".to_owned());
+        reasons.push("server and generator share a core".to_owned());
     }
     if evidence.debug_build {
         reasons.push("the generator is a debug build; run with --release".to_owned());
