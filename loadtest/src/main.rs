@@ -18,10 +18,12 @@ use tickloom_loadtest::cores::{Cores, CoresAsked, CoresError};
 use tickloom_loadtest::doctor::{self, Facts, Mark};
 use tickloom_loadtest::driver::{self, Interval, Measured, Run, RunError};
 use tickloom_loadtest::environment::Environment;
+use tickloom_loadtest::health::ProcessSample;
 use tickloom_loadtest::plan::{Args, Comparison, Job, Load, Plan, Target, Url};
 use tickloom_loadtest::report::{Circumstances, Report, Seconds, Table};
 use tickloom_loadtest::spawn::{Endpoint, Server, SpawnError};
 use tickloom_loadtest::verdict::Exit;
+use tickloom_protocol::time::Timestamp;
 
 fn main() -> ExitCode {
     let job = match Job::new(Args::parse()) {
@@ -79,6 +81,10 @@ fn put_load(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<Exit> {
     }
     if let Some(shares) = Ceilings::look().check(plan).map_err(Misfit::Ceiling)? {
         eprintln!("{shares}");
+    }
+    let is_there = |pid: &u32| ProcessSample::take(*pid, Timestamp::ZERO).is_some();
+    if let Some(pid) = plan.server_pids.iter().find(|pid| !is_there(pid)) {
+        return Err(Misfit::NoProcess(*pid).into());
     }
     ceilings::raise_files_limit().context("cannot raise the limit of open files")?;
     let (report, shown_live) = perform(plan, interrupted)?;
@@ -165,6 +171,8 @@ enum Misfit {
     Ceiling(ceilings::CeilingError),
     #[error(transparent)]
     Cores(CoresError),
+    #[error("--server-pid {0}: there is no such process, or it is not to be looked at")]
+    NoProcess(u32),
 }
 
 /// What was typed names a file that is not what it should be.

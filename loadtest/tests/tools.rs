@@ -75,6 +75,8 @@ fn what_cannot_work_is_refused_before_anything_starts() {
         ("--cores 4000", "--cores 4000"),
         ("echo --payload 3", "--payload 3 must be between 16 and 65536"),
         ("echo --spawn x", "--url"),
+        // The kernel gives no process a number this high.
+        ("--url ws://127.0.0.1:1/ws --server-pid 4194305", "--server-pid 4194305: there is no"),
     ] {
         let words: Vec<&str> = flags.split_whitespace().collect();
         let (exit, output) = loadtest(&words);
