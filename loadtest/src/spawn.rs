@@ -27,7 +27,7 @@ const BINARY: &str = "tickloom";
 const LISTENING_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a server may take to stop when asked to.
-const STOPPED_WITHIN: Duration = Duration::from_secs(5);
+const STOPPED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Lines of the server's log that are kept for error messages.
 const LOG_LINES_MAX: usize = 50;
@@ -119,6 +119,13 @@ impl Server {
         let cores = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         let mut command = Command::new(&program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
+        // What is measured must not depend on the folder and the environment of who measures.
+        command.args(["--config", "/dev/null"]);
+        for (name, _) in env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"TICKLOOM_") {
+                command.env_remove(name);
+            }
+        }
         match endpoint {
             Endpoint::Rooms { tick_rate_hz } => {
                 command.args(["--tick-rate", &tick_rate_hz.to_string()]);
