@@ -24,6 +24,7 @@ pub mod units;
 pub mod value;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -81,6 +82,8 @@ pub struct Config {
     pub rooms: Descriptions,
     /// Seed of the rooms' randomness and of the directory.
     pub seed: u64,
+    /// Where to keep how rooms failed: at most 100 files of at most 10 KiB, oldest replaced.
+    pub failures_dir: Option<PathBuf>,
     /// Whether to keep a stamp of every write, for benchmarks.
     pub write_stamps: WriteStamps,
 }
@@ -198,6 +201,7 @@ impl Config {
             },
             rooms: Descriptions::new(),
             seed: chosen.seed,
+            failures_dir: None,
             write_stamps: WriteStamps::Skip,
         }
     }

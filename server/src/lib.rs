@@ -21,6 +21,7 @@ pub mod reactor;
 
 pub mod board;
 pub mod directory;
+pub mod failure_files;
 pub mod http;
 pub mod mail;
 pub mod metrics;

@@ -1,9 +1,11 @@
-//! Which room types fail too often to be given new rooms.
+//! Which room types fail too often to be given new rooms, and how they failed last.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tickloom_protocol::time::Timestamp;
+
+use crate::room::failure::FailureRecord;
 
 /// Failures within [`WINDOW`] that put a room type into quarantine. One may be bad luck.
 const FAILURES_MAX: usize = 3;
@@ -11,11 +13,16 @@ const FAILURES_MAX: usize = 3;
 /// How long a failure counts, and so how long a quarantine lasts.
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// Records kept of each room type. One failure often has the same cause as the one before.
+const RECORDS_MAX: usize = 8;
+
 /// The recent failures of each room type. Types are registered, so there are few.
 #[derive(Debug, Default)]
 pub struct Quarantine {
     /// At most [`FAILURES_MAX`] moments each, oldest first.
     failures: BTreeMap<Box<str>, VecDeque<Timestamp>>,
+    /// At most [`RECORDS_MAX`] each, oldest first.
+    records: BTreeMap<Box<str>, VecDeque<FailureRecord>>,
 }
 
 impl Quarantine {
@@ -27,6 +34,20 @@ impl Quarantine {
         }
         failures.push_back(now);
         self.holds(now, room_type)
+    }
+
+    /// Keeps how a room failed.
+    pub fn keep(&mut self, record: FailureRecord) {
+        let records = self.records.entry(record.room.room_type.clone()).or_default();
+        if records.len() == RECORDS_MAX {
+            records.pop_front();
+        }
+        records.push_back(record);
+    }
+
+    /// How rooms failed last: by room type, oldest first.
+    pub fn records(&self) -> impl Iterator<Item = &FailureRecord> {
+        self.records.values().flatten()
     }
 
     /// Whether a room type is in quarantine.

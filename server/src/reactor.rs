@@ -20,6 +20,7 @@ use rustix::time::{
 };
 use tickloom_protocol::time::Timestamp;
 
+use crate::failure_files::FailureSender;
 use crate::mail::Mail;
 use crate::mailbox::{Inbox, Letter, Mailbox};
 use crate::metrics::{Metrics, Shed};
@@ -79,6 +80,7 @@ pub struct Reactor {
     read_buffer: Box<[u8]>,
     write_buffer: Box<[u8]>,
     writes: Option<Vec<WriteStamp>>,
+    failures: Option<FailureSender>,
 }
 
 struct Socket {
@@ -134,6 +136,8 @@ pub struct Parts {
     pub mailboxes: Vec<Mailbox>,
     /// Whether to stamp writes.
     pub write_stamps: WriteStamps,
+    /// Who keeps how rooms failed, if anybody does.
+    pub failures: Option<FailureSender>,
 }
 
 impl Reactor {
@@ -142,7 +146,7 @@ impl Reactor {
     /// # Errors
     /// The kernel has no timer or no room in its poll for us.
     pub fn new(parts: Parts, shard: Shard) -> io::Result<Self> {
-        let Parts { poll, mut listener, inbox, mailboxes, write_stamps } = parts;
+        let Parts { poll, mut listener, inbox, mailboxes, write_stamps, failures } = parts;
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let registry = poll.registry();
@@ -164,6 +168,7 @@ impl Reactor {
             read_buffer: vec![0; READ_BYTES_MAX].into(),
             write_buffer: vec![0; WRITE_BYTES_MAX].into(),
             writes: (write_stamps == WriteStamps::Keep).then(Vec::new),
+            failures,
         })
     }
 
@@ -442,6 +447,11 @@ impl Reactor {
                 }
             }
             Effect::Close(id) => drop(self.take_socket(id)),
+            Effect::Record(record) => {
+                if let Some(failures) = &self.failures {
+                    failures.send(record);
+                }
+            }
             Effect::Deliver { socket: id, to, mail } => {
                 let mut socket = self.take_socket(id).map(|socket| socket.stream);
                 if let Some(stream) = &mut socket {

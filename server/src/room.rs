@@ -33,7 +33,7 @@ use tickloom_protocol::time::Timestamp;
 
 use crate::room::broadcast::{Broadcast, Content, Occasion};
 use crate::room::events::EventLog;
-use crate::room::failure::{Failure, Panicked, guard};
+use crate::room::failure::{Call, Failure, FailureRecord, Panicked, guard};
 use crate::room::logic::{Cadence, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType};
 use crate::room::member::Member;
 use crate::room::state::State;
@@ -66,6 +66,8 @@ pub struct Room {
     logic: Box<dyn RoomLogic>,
     state: State,
     events: EventLog,
+    /// What `rng` was seeded with.
+    seed: u64,
     rng: fastrand::Rng,
     ticker: Ticker,
     members: BTreeMap<MemberId, Member>,
@@ -128,6 +130,7 @@ impl Room {
             logic: room_type.create(),
             state: State::new(Arc::clone(&spec.schema), spec.entities_max),
             events: EventLog::new(spec.events_max, spec.events_bytes_max),
+            seed,
             rng: fastrand::Rng::with_seed(seed),
             // Consecutive rooms get seeds whose high halves are spread evenly.
             ticker: Ticker::new(now, spec.cadence, (seed >> 32) as u32),
@@ -140,7 +143,7 @@ impl Room {
             panicked: None,
             spec,
         };
-        room.call(|logic, context| logic.on_create(context));
+        room.call(Call::Create, |logic, context| logic.on_create(context));
         Ok(room)
     }
 
@@ -172,7 +175,8 @@ impl Room {
         self.joins_count += 1;
         self.members.insert(member, Member::new(session, entity, hearing, self.joins_count));
         let joiner = Joiner { member, entity, name: &join.name, options: &join.options };
-        let answer = self.call(|logic, context| logic.on_join(context, &joiner));
+        let answer =
+            self.call(Call::Join(&joiner), |logic, context| logic.on_join(context, &joiner));
         if let Err(refusal) = allowed(answer) {
             self.members.remove(&member);
             self.state.despawn_owned(member);
@@ -196,7 +200,7 @@ impl Room {
         if !self.members.contains_key(&member) {
             return;
         }
-        self.call(|logic, context| logic.on_leave(context, member));
+        self.call(Call::Leave(member), |logic, context| logic.on_leave(context, member));
         self.members.remove(&member);
         self.state.despawn_owned(member);
         if self.host == Some(member) {
@@ -244,7 +248,8 @@ impl Room {
         let is_host = self.host == Some(member);
         let writer = Writer { member, entity: seat.entity(), is_host };
         let changes = write::check(&self.state, writer, write)?;
-        let answer = self.call(|logic, room| logic.on_write(room, member, &changes));
+        let call = Call::Write(member, write.changes);
+        let answer = self.call(call, |logic, room| logic.on_write(room, member, &changes));
         allowed(answer).map_err(WriteError::Refused)?;
         self.ticker.want();
         Ok(write::apply(&mut self.state, write.op, &changes))
@@ -272,7 +277,8 @@ impl Room {
             let message = format!("`{}` is not yours to publish on", topic.name);
             return Err(Refusal::new(RefusalCode::NotAllowed, message));
         }
-        let answer = self.call(|logic, room| logic.on_publish(room, member, publish));
+        let call = Call::Publish(member, publish);
+        let answer = self.call(call, |logic, room| logic.on_publish(room, member, publish));
         allowed(answer)?;
         let goes_out = if publish.to.is_empty() {
             self.events.publish(member, publish.topic, publish.body)
@@ -318,7 +324,7 @@ impl Room {
         let lateness = self.ticker.begin(now);
         debug_assert_eq!(self.ticker.tick(), self.state.building(), "{}: one count", self.key);
         self.take_inputs(broadcast.member_scratch());
-        let next = self.call(|logic, context| logic.on_tick(context));
+        let next = self.call(Call::Tick, |logic, context| logic.on_tick(context));
         if let Some(panicked) = &self.panicked {
             return TickReport { lateness, fate: Fate::Fails(panicked.clone().into()) };
         }
@@ -423,6 +429,19 @@ impl Room {
         self.panicked.as_ref()
     }
 
+    /// The panic of the logic with its circumstances, if it had one.
+    #[must_use]
+    pub fn failure_record(&self) -> Option<FailureRecord> {
+        let panicked = self.panicked.clone()?;
+        Some(FailureRecord {
+            room: self.key.clone(),
+            seed: self.seed,
+            tick: self.state.building(),
+            members_count: self.members.len(),
+            panicked,
+        })
+    }
+
     /// The last tick whose state was broadcast.
     #[must_use]
     pub fn sent(&self) -> Tick {
@@ -432,6 +451,7 @@ impl Room {
     /// Calls the logic, unless it panicked before. `None` when it did, now or then.
     fn call<T>(
         &mut self,
+        what: Call<'_>,
         call: impl FnOnce(&mut dyn RoomLogic, &mut Context<'_>) -> T,
     ) -> Option<T> {
         if self.panicked.is_some() {
@@ -446,12 +466,17 @@ impl Room {
             tick_us: self.ticker.clock().tick_us,
         };
         let logic = &mut *self.logic;
-        guard(|| call(logic, &mut context)).map_err(|panicked| self.panicked = Some(panicked)).ok()
+        let message = match guard(|| call(logic, &mut context)) {
+            Ok(answer) => return Some(answer),
+            Err(message) => message,
+        };
+        self.panicked = Some(Panicked::new(message, what, &self.spec.schema));
+        None
     }
 
     fn set_host(&mut self, host: Option<MemberId>) {
         self.host = host;
-        self.call(|logic, room| logic.on_host(room, host));
+        self.call(Call::Host(host), |logic, room| logic.on_host(room, host));
     }
 
     /// Whether those who come later get what is still kept of what was said. The events of all
@@ -471,11 +496,8 @@ impl Room {
             let inputs = member.inputs.take_tick();
             for (row, freshness) in inputs.iter().flatten() {
                 let row = row.bytes();
-                let acted = self.call(|logic, room| logic.on_input(room, *id, row, *freshness));
-                if let (None, Some(panicked)) = (acted, &mut self.panicked) {
-                    panicked.input.get_or_insert_with(|| (*id, row.into()));
-                    return;
-                }
+                let call = Call::Input(*id, row);
+                self.call(call, |logic, room| logic.on_input(room, *id, row, *freshness));
             }
         }
     }

@@ -19,6 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::board::{Activity, Board};
 use crate::config::Config;
 use crate::directory::{Directory, ShardIndex};
+use crate::failure_files;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport, monotonic_now};
 use crate::rooms::RoomTypes;
@@ -40,6 +41,8 @@ pub struct Server {
     stopper: Stopper,
     threads: Vec<JoinHandle<io::Result<ShardReport>>>,
     notices: Receiver<Notice>,
+    /// Never sent to: the files about failures are written when it is disconnected.
+    failures_written: Option<Receiver<Infallible>>,
     /// Never sent to: the watchdog watches until it is dropped.
     _watched: Sender<Infallible>,
 }
@@ -62,9 +65,12 @@ pub fn allowed_cores() -> Vec<usize> {
 /// Starts a server. It accepts connections when this returns.
 ///
 /// # Errors
-/// The address cannot be listened on, or the kernel refuses a poll, a timer or a thread.
+/// The address cannot be listened on, the directory for failures cannot be made, or the kernel
+/// refuses a poll, a timer or a thread.
 pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
     let shards_count = config.cores.len().max(1);
+    let failures = config.failures_dir.as_deref().map(failure_files::open).transpose()?;
+    let (failures, failures_written) = failures.unzip();
     let directory = Directory::new(shards_count, config.seed);
     let board = Arc::new(Board::new(shards_count, monotonic_now(), config.memory_bytes_max));
     let listeners = listen(config.listen, shards_count)?;
@@ -88,6 +94,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
             inbox,
             mailboxes: mailboxes.clone(),
             write_stamps: config.write_stamps,
+            failures: failures.clone(),
         };
         let shard_config = ShardConfig {
             index: ShardIndex(index),
@@ -114,7 +121,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
     let builder = thread::Builder::new().name("watchdog".to_owned());
     builder.spawn(move || watchdog::watch(watchdog, &watched_board, &until))?;
     let stopper = Stopper { board, mailboxes, notifier, deadline: config.stop.deadline };
-    Ok(Server { address, stopper, threads, notices, _watched: watched })
+    Ok(Server { address, stopper, threads, notices, failures_written, _watched: watched })
 }
 
 impl Server {
@@ -154,7 +161,12 @@ impl Server {
         let joined = self.threads.into_iter().map(|thread| {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard panicked")))
         });
-        joined.collect()
+        let reports = joined.collect();
+        if let Some(written) = self.failures_written {
+            // A disk that hangs holds nobody up longer than a shard may.
+            let _ = written.recv_timeout(self.stopper.time_left().unwrap_or_default());
+        }
+        reports
     }
 }
 

@@ -30,6 +30,7 @@ use crate::outbox::{Backpressure, Outbox, OutboxLimits};
 use crate::quarantine::Quarantine;
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
+use crate::room::failure::FailureRecord;
 use crate::room::member::Member;
 use crate::rooms::{RoomTable, RoomTypes};
 use crate::session::{Patience, Phase, Reads, Session, SessionId};
@@ -99,6 +100,8 @@ pub enum Effect {
         /// What it gets.
         mail: Mail,
     },
+    /// Keep how a room failed, where somebody finds it.
+    Record(Box<FailureRecord>),
 }
 
 /// Sessions, rooms and deadlines of one thread.
@@ -363,6 +366,11 @@ impl Shard {
         self.broadcast.counts()
     }
 
+    /// How rooms failed last: by room type, oldest first, a few of each.
+    pub fn failures(&self) -> impl Iterator<Item = &FailureRecord> {
+        self.quarantine.records()
+    }
+
     // ---- sessions ------------------------------------------------------------------------------
 
     fn insert(&mut self, session: Session) -> SessionId {
@@ -504,8 +512,13 @@ impl Shard {
         room.leave(seat.member);
         let is_empty = room.members().is_empty();
         let due = if is_empty { Some(now + self.config.room_linger) } else { room.next_due() };
+        let panicked = room.panicked().cloned();
         self.rooms.schedule(seat.room, due);
         self.set_reads(id, Reads::OnArrival);
+        // Without members it has no tick that would find out.
+        if let Some(panicked) = panicked {
+            self.fail_room(now, seat.room, &panicked.into());
+        }
     }
 
     /// Says when a session is to be read.

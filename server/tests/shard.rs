@@ -16,6 +16,7 @@ use tickloom_server::config::Config;
 use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::arena::Arena;
+use tickloom_server::room::failure::FailureRecord;
 use tickloom_server::room::logic::{
     Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
 };
@@ -33,6 +34,8 @@ struct World {
     /// What it took.
     taken: Vec<u8>,
     is_closed: bool,
+    /// How rooms failed.
+    records: Vec<FailureRecord>,
 }
 
 impl World {
@@ -55,7 +58,8 @@ impl World {
         });
         let now = Timestamp(1_000_000);
         let id = shard.handle_accept(now);
-        Self { shard, now, id, window: usize::MAX, taken: Vec::new(), is_closed: false }
+        let (taken, records) = (Vec::new(), Vec::new());
+        Self { shard, now, id, window: usize::MAX, taken, is_closed: false, records }
     }
 
     fn send(&mut self, bytes: &[u8]) {
@@ -95,6 +99,7 @@ impl World {
                 Some(Effect::ShutDown(id)) => self.shard.handle_disconnect(self.now, id),
                 // Bytes may always come earlier than they are asked for.
                 Some(Effect::Read(..)) => {}
+                Some(Effect::Record(record)) => self.records.push(*record),
                 Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
             }
         }
@@ -183,6 +188,10 @@ impl RoomLogic for Landmine {
 
     fn on_tick(&mut self, _: &mut Context<'_>) -> Next {
         Next::Tick
+    }
+
+    fn on_leave(&mut self, _: &mut Context<'_>, member: MemberId) {
+        assert_ne!(member, MemberId(2), "stumbled over");
     }
 }
 
@@ -390,6 +399,18 @@ fn a_panic_in_one_room_ends_that_room_and_three_hold_its_type_back() {
     }
     assert!(world.shard.sessions().get(bystander).is_some(), "nobody else noticed");
     assert_eq!(world.shard.metrics().rooms_failed, 3);
+    assert_eq!(world.records.len(), 3);
+    for record in &world.records {
+        assert_eq!(record.room.to_string(), "landmine/a");
+        assert_eq!((record.members_count, record.tick.0 > 0), (1, true), "{record:?}");
+        let panicked = &record.panicked;
+        assert_eq!((panicked.hook, panicked.member), ("on_input", Some(MemberId(1))));
+        assert_eq!((&*panicked.bytes, panicked.bytes_count), (&[66][..], 1));
+        assert!(panicked.message.contains("stepped on"), "{panicked}");
+    }
+    let [first, second, _] = &world.records[..] else { unreachable!("three") };
+    assert_ne!(first.seed, second.seed, "each room has its own");
+    assert!(world.shard.failures().eq(&world.records), "and the shard keeps them");
 
     world.id = world.shard.handle_accept(world.now);
     world.taken.clear();
@@ -422,6 +443,30 @@ fn a_panic_while_somebody_joins_refuses_them_and_ends_the_room() {
     assert_eq!(world.shard.metrics().rooms_failed, 1);
     assert_eq!(world.shard.metrics().closes.get(&1011), Some(&1), "{first:?} is told");
     assert!(world.shard.sessions().get(world.id).is_some(), "the joiner may join elsewhere");
+    world.shard.check_invariants();
+    let [record] = &world.records[..] else { panic!("{:?}", world.records) };
+    let panicked = &record.panicked;
+    assert_eq!((panicked.hook, &*panicked.name, &*panicked.bytes), ("on_join", "x", &b"boom"[..]));
+}
+
+/// The panic of a room whose last member had left was found by nobody: it has no tick, and after a
+/// while it was dropped like any other empty room.
+#[test]
+fn a_panic_while_the_last_member_leaves_fails_the_room_at_once() {
+    let mut world = World::new(WIDE);
+    let mut first = world.join("landmine");
+    first.leave();
+    world.send(&first.take_output());
+    assert_eq!(world.shard.metrics().rooms_failed, 0, "the first member may go");
+    world.id = world.shard.handle_accept(world.now);
+    world.taken.clear();
+    let mut second = world.join("landmine");
+    second.leave();
+    world.send(&second.take_output());
+    assert_eq!((world.shard.rooms().count(), world.shard.metrics().rooms_failed), (0, 1));
+    assert!(!world.is_closed, "whoever left keeps the connection");
+    let [record] = &world.records[..] else { panic!("{:?}", world.records) };
+    assert_eq!((record.panicked.hook, record.panicked.member), ("on_leave", Some(MemberId(2))));
     world.shard.check_invariants();
 }
 

@@ -6,6 +6,7 @@ mod player;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
@@ -13,8 +14,10 @@ use tickloom_protocol::client::ClientEvent;
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::link::{End, Link, Received};
+use tickloom_protocol::schema::RoomSchema;
 use tickloom_server::config::Config;
 use tickloom_server::room::arena::Arena;
+use tickloom_server::room::logic::{Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType};
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::runtime::{self, Server, allowed_cores};
 
@@ -283,4 +286,48 @@ fn a_connection_that_breaks_while_it_closes_does_not_hold_its_shard() {
         }
     }
     stop(server);
+}
+
+/// A room that panics on whoever joins.
+struct Trapdoor;
+
+impl RoomType for Trapdoor {
+    fn name(&self) -> &str {
+        "trapdoor"
+    }
+
+    fn spec(&self) -> RoomSpec {
+        RoomSpec::at_rate(20, Arc::new(RoomSchema::new(vec![], vec![]).expect("schema")))
+    }
+
+    fn create(&self) -> Box<dyn RoomLogic> {
+        Box::new(Self)
+    }
+}
+
+impl RoomLogic for Trapdoor {
+    fn on_join(&mut self, _: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial> {
+        panic!("{} fell through", joiner.name);
+    }
+}
+
+#[test]
+fn how_a_room_failed_is_in_its_directory_when_the_server_has_ended() {
+    let dir = std::env::temp_dir().join(format!("tickloom-failures-{}", std::process::id()));
+    let config = Config { failures_dir: Some(dir.clone()), ..Config::loopback() };
+    let room_types = RoomTypes::default().with(Trapdoor);
+    let server = runtime::serve(&config, &room_types).expect("a loopback port");
+    let mut player = Player::connect(server.address());
+    let options = &[0xab, 0xcd];
+    player.client.join(Join { room_type: "trapdoor", room: "a", name: "tester", options });
+    player.until(|event| matches!(event, ClientEvent::Refused { .. }));
+    stop(server);
+    let files: Vec<_> = std::fs::read_dir(&dir).expect("a directory").collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let path = files[0].as_ref().expect("an entry").path();
+    let text = std::fs::read_to_string(path).expect("a file");
+    for part in ["trapdoor", "on_join", "tester fell through", "\"abcd\""] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    std::fs::remove_dir_all(&dir).expect("removed");
 }

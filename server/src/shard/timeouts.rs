@@ -109,6 +109,10 @@ impl Shard {
     pub(super) fn fail_room(&mut self, now: Timestamp, id: RoomId, failure: &Failure) {
         let Some(room) = self.rooms.remove(id) else { return };
         self.metrics.rooms_failed += 1;
+        if let Some(record) = room.failure_record() {
+            self.quarantine.keep(record.clone());
+            self.effects.push_back(Effect::Record(Box::new(record)));
+        }
         tracing::error!(event = "room.failed", room = %room.key(), error = %failure, "room closed");
         for member in room.members().values() {
             self.close(now, member.session(), &CloseReason::ROOM_FAILED);

@@ -451,6 +451,7 @@ impl World {
                     }
                 }
                 Effect::Close(id) => self.close_socket(index, id),
+                Effect::Record(record) => panic!("no room fails here: {record:?}"),
                 Effect::Read(id, reads) => {
                     if let Some(number) = self.find(index, id) {
                         self.connections.get_mut(&number).expect("found").reads = reads;
