@@ -4,6 +4,18 @@
 //! [`Context`] is the only source of time, randomness, state and members; logic that uses
 //! nothing else (and iterates in order, never over a `HashMap`) gives the same state for the
 //! same inputs and seed on every run.
+//!
+//! ```text
+//! on_create -> on_join -+-> on_input (one per member and tick, now and then two) -> on_tick --+
+//!                 ^     |                                                                     |
+//!                 |     '-- on_write, on_publish (when they arrive) -- on_leave -- on_host <--'
+//!                 '---------------------------------------------------------------------------'
+//! ```
+//!
+//! Every change of the [`State`] is stamped with the tick under construction and goes out when
+//! that tick ends. A room without a rate ticks when somebody came or left, or when a write or a
+//! publication was allowed. What a hook changes before it *denies* something waits for the next
+//! tick, so it should change nothing; [`TestRoom`](crate::test_room::TestRoom) finds those that do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +24,7 @@ use std::time::Duration;
 use tickloom_protocol::changes::Change;
 use tickloom_protocol::client_message::Publish;
 use tickloom_protocol::ids::{EntityId, MemberId, Tick, TopicId};
-use tickloom_protocol::schema::RoomSchema;
+use tickloom_protocol::schema::{FieldId, RoomSchema};
 
 use crate::room::events::EventLog;
 use crate::room::member::Member;
@@ -36,6 +48,38 @@ pub trait RoomType: Send + Sync {
 
     /// The logic of one new room.
     fn create(&self) -> Box<dyn RoomLogic>;
+}
+
+/// A room type whose rooms are all made of the same, from its parts: what clients call it in
+/// `Join`, what its rooms are made of, and how the logic of a new one begins. Types whose rooms
+/// differ by the first joiner's options implement [`RoomType`].
+pub fn room_type<L: RoomLogic + 'static>(
+    name: &str,
+    spec: RoomSpec,
+    create: impl Fn() -> L + Send + Sync + 'static,
+) -> impl RoomType + 'static {
+    Uniform { name: name.into(), spec, create }
+}
+
+/// What [`room_type`] makes.
+struct Uniform<F> {
+    name: Box<str>,
+    spec: RoomSpec,
+    create: F,
+}
+
+impl<F: Fn() -> L + Send + Sync, L: RoomLogic + 'static> RoomType for Uniform<F> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn spec(&self) -> RoomSpec {
+        self.spec.clone()
+    }
+
+    fn create(&self) -> Box<dyn RoomLogic> {
+        Box::new((self.create)())
+    }
 }
 
 /// What a room is made of. [`RoomSpec::at_rate`] and [`RoomSpec::on_change`] fill in what a room of
@@ -80,16 +124,16 @@ impl RoomSpec {
     /// The fastest rate a room may tick at, in Hz.
     pub const TICK_RATE_HZ_MAX: u32 = 128;
 
-    /// A room that ticks at a fixed rate and sends its state each time.
+    /// A room that ticks at a fixed rate, 1 to 128 Hz, and sends its state each time.
     #[must_use]
-    pub fn at_rate(tick_rate_hz: u32, schema: Arc<RoomSchema>) -> Self {
-        Self::new(Cadence::Fixed { tick_rate_hz, send_every: 1 }, schema)
+    pub fn at_rate(tick_rate_hz: u32, schema: impl Into<Arc<RoomSchema>>) -> Self {
+        Self::new(Cadence::Fixed { tick_rate_hz, send_every: 1 }, schema.into())
     }
 
     /// A room that ticks when something changed, at most once per `interval`.
     #[must_use]
-    pub fn on_change(interval: Duration, schema: Arc<RoomSchema>) -> Self {
-        Self::new(Cadence::OnChange { interval }, schema)
+    pub fn on_change(interval: Duration, schema: impl Into<Arc<RoomSchema>>) -> Self {
+        Self::new(Cadence::OnChange { interval }, schema.into())
     }
 
     fn new(cadence: Cadence, schema: Arc<RoomSchema>) -> Self {
@@ -113,10 +157,12 @@ impl RoomSpec {
     }
 }
 
-/// The behaviour of one room.
+/// The behaviour of one room. Each function has a default that does nothing or allows everything.
 ///
-/// A panic ends the room and no other: its members' connections close with 1011, and the logic is
-/// not called again.
+/// It runs between two packets of everybody else on its core, so it should take microseconds and
+/// never wait: no files, no sockets, no locks. A panic ends the room and no other: its members'
+/// connections close with 1011, the logic is not called again, and what it was called for is kept
+/// as a [`FailureRecord`](crate::room::failure::FailureRecord).
 pub trait RoomLogic {
     /// The room was made for its first joiner.
     fn on_create(&mut self, _room: &mut Context<'_>) {}
@@ -125,10 +171,13 @@ pub trait RoomLogic {
     ///
     /// # Errors
     /// Why they do not get one.
-    fn on_join(&mut self, room: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial>;
+    fn on_join(&mut self, _room: &mut Context<'_>, _joiner: &Joiner<'_>) -> Allowed {
+        Ok(())
+    }
 
-    /// What a member does in this tick: a row in the room's input layout. Called once or twice
-    /// per member before [`RoomLogic::on_tick`].
+    /// What a member does in this tick: a row in the room's input layout, which
+    /// [`Context::input`] reads. Called once per member that sends inputs, or twice when many
+    /// wait, before [`RoomLogic::on_tick`]; without a new one for at most 8 ticks with the last.
     fn on_input(
         &mut self,
         _room: &mut Context<'_>,
@@ -148,7 +197,7 @@ pub trait RoomLogic {
         _room: &mut Context<'_>,
         _member: MemberId,
         _changes: &[Change<'_>],
-    ) -> Result<(), Denial> {
+    ) -> Allowed {
         Ok(())
     }
 
@@ -161,7 +210,7 @@ pub trait RoomLogic {
         _room: &mut Context<'_>,
         _member: MemberId,
         _publish: &Publish<'_>,
-    ) -> Result<(), Denial> {
+    ) -> Allowed {
         Ok(())
     }
 
@@ -195,6 +244,17 @@ pub struct Joiner<'a> {
 pub struct Denial {
     /// One sentence for the player.
     pub message: String,
+}
+
+/// Whether a member may do something.
+pub type Allowed = Result<(), Denial>;
+
+impl Denial {
+    /// A denial with one sentence for the player.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
 }
 
 /// Where an input comes from.
@@ -241,6 +301,19 @@ impl Context<'_> {
     /// The room's only randomness, seeded when it was made.
     pub fn rng(&mut self) -> &mut fastrand::Rng {
         self.rng
+    }
+
+    /// The fields of an input row, in the order of the schema.
+    ///
+    /// # Panics
+    /// When the room's inputs do not have exactly this many fields: a bug of the room's logic.
+    #[must_use]
+    #[inline]
+    pub fn input<const FIELDS: usize>(&self, row: &[u8]) -> [f64; FIELDS] {
+        let layout = self.state.schema().input();
+        let count = layout.fields().len();
+        assert_eq!(count, FIELDS, "the room's inputs have {count} fields");
+        std::array::from_fn(|field| layout.read(row, FieldId(field as u8)))
     }
 
     /// The room's state.
