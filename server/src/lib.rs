@@ -34,3 +34,31 @@ pub mod shard;
 pub mod room;
 pub mod rooms;
 pub mod ticker;
+
+pub mod test_room;
+
+pub use tickloom_protocol as protocol;
+
+/// What programs with rooms of their own need nearly always.
+pub mod prelude {
+    pub use tickloom_protocol::changes::{Change, ChangesBuilder};
+    pub use tickloom_protocol::chunks::Value;
+    pub use tickloom_protocol::client_message::Publish;
+    pub use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick, TopicId};
+    pub use tickloom_protocol::schema::{
+        ComponentDesc, FieldDesc, FieldType, RoomSchema, SchemaError, TopicDesc, WritePolicy,
+    };
+
+    pub use crate::{
+        Allowed, Config, Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
+        RoomTypes, TestRoom, room_type, serve,
+    };
+}
+
+pub use config::Config;
+pub use room::logic::{
+    Allowed, Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType, room_type,
+};
+pub use rooms::RoomTypes;
+pub use runtime::{Server, Stopper, serve};
+pub use test_room::{TestMember, TestRoom};

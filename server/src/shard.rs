@@ -5,7 +5,7 @@
 //! [`Shard::next_due`]. Times and bytes are arguments, so the same shard runs on sockets and in
 //! the simulation.
 
-mod messages;
+pub(crate) mod messages;
 mod stats;
 mod stopping;
 mod timeouts;

@@ -380,6 +380,24 @@ impl State {
         Some(layout.read(row, FieldId(field)))
     }
 
+    /// All fields of a packed value, in field order, or `None` without one.
+    ///
+    /// # Panics
+    /// When the component does not have exactly this many fields: a bug of a room's logic.
+    #[must_use]
+    #[inline]
+    pub fn numbers<const FIELDS: usize>(
+        &self,
+        component: ComponentId,
+        entity: EntityId,
+    ) -> Option<[f64; FIELDS]> {
+        let row = self.entities.row(component, entity)?;
+        let layout = self.schema.layout(component)?;
+        let count = layout.fields().len();
+        assert_eq!(count, FIELDS, "component {} has {count} fields", component.0);
+        Some(std::array::from_fn(|field| layout.read(row, FieldId(field as u8))))
+    }
+
     /// A member's entities in ascending order.
     #[must_use]
     pub fn owned(&self, member: MemberId) -> &[EntityId] {
@@ -437,6 +455,15 @@ impl State {
     #[must_use]
     pub fn reaches_back_to(&self, since: Tick) -> bool {
         since >= self.floor && since < self.building
+    }
+
+    /// Whether nothing changed since the last tick that was sent.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        let is_new = |tick: Tick| tick > self.dirty_since;
+        let changed = self.histories.iter().any(|history| is_new(history.last_change));
+        let died = self.graves.back().is_some_and(|grave| is_new(grave.died));
+        !changed && !died && self.spawned.is_clear()
     }
 
     /// Forgets what changed up to the tick under construction, because it was encoded for

@@ -14,6 +14,9 @@ use crate::room::{Room, RoomId};
 use crate::session::{PendingJoin, Phase, REFUSALS_MAX, Seat, SessionId};
 use crate::shard::{Effect, Shard};
 
+/// From one room's seed to the next room's of the same shard.
+pub(crate) const ROOM_SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 impl Shard {
     /// Handles one message. `unread` is what arrived behind it: it travels along when the
     /// message moves the session to another shard.
@@ -232,8 +235,7 @@ impl Shard {
             return full("rooms of this type fail, so there are no new ones for a while");
         }
         self.rooms_made += 1;
-        let seed =
-            self.config.seed.wrapping_add(self.rooms_made.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let seed = self.config.seed.wrapping_add(self.rooms_made.wrapping_mul(ROOM_SEED_STEP));
         let room = Room::new(key.clone(), &**room_type, &join.options, now, seed);
         let room =
             room.map_err(|Denial { message }| Refusal::new(RefusalCode::BadOptions, message))?;
