@@ -62,7 +62,35 @@ impl Quarantine {
 
 #[cfg(test)]
 mod tests {
+    use tickloom_protocol::ids::{RoomKey, Tick};
+
     use super::*;
+    use crate::room::failure::Panicked;
+
+    #[test]
+    fn the_last_eight_records_of_each_type_are_kept() {
+        let mut quarantine = Quarantine::default();
+        for (room_type, seeds) in [("a", 0..11), ("b", 0..2)] {
+            for seed in seeds {
+                quarantine.keep(FailureRecord {
+                    room: RoomKey::parse(room_type, "x").expect("a name"),
+                    seed,
+                    tick: Tick::ZERO,
+                    members_count: 0,
+                    panicked: Panicked {
+                        message: String::new(),
+                        hook: "on_tick",
+                        member: None,
+                        name: "".into(),
+                        bytes: [].into(),
+                        bytes_count: 0,
+                    },
+                });
+            }
+        }
+        let seeds: Vec<u64> = quarantine.records().map(|record| record.seed).collect();
+        assert_eq!(seeds, [3, 4, 5, 6, 7, 8, 9, 10, 0, 1]);
+    }
 
     #[test]
     fn three_failures_within_a_minute_quarantine_a_type_until_they_are_old() {

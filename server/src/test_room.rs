@@ -238,8 +238,8 @@ impl TestRoom {
     }
 
     /// From now on the member's socket takes nothing: it hears nothing, and the room passes it
-    /// over as soon as something is queued for it. What it says still arrives. After 20 s the
-    /// server closes it, as in production.
+    /// over as soon as something is queued for it. What it says still arrives. As in production,
+    /// the server closes it after 20 to 45 s.
     ///
     /// # Panics
     /// When it has no seat any more.
@@ -352,9 +352,8 @@ impl TestRoom {
         (0..count).take_while(|_| self.tick()).count() as u32
     }
 
-    /// Moves the clock by this time, in steps of a microsecond. Rooms tick when they are due, and
-    /// what takes too long ends: silence after 33 s unless the member is there to answer a ping, an
-    /// empty room after 10 s.
+    /// Moves the clock by this time, to the microsecond. The room ticks whenever it is due, and
+    /// what has lasted too long ends: a stalled member's connection, and after 10 s an empty room.
     pub fn advance(&mut self, time: Duration) {
         self.advance_to(self.now + time);
     }

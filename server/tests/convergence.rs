@@ -136,6 +136,28 @@ fn assert_equal(state: &State, replica: &Replica) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
+    /// A state whose content is not what was sent says so.
+    #[test]
+    fn what_is_not_sent_yet_is_known(changes in proptest::collection::vec(change(), 1..120)) {
+        let content = |state: &State| {
+            let views = MEMBERS.map(View::Member).into_iter().chain([View::Room]);
+            let mut bytes = Vec::new();
+            views.for_each(|view| state.entities().put_snapshot(view, &mut bytes));
+            bytes
+        };
+        let mut state = State::new(schema(), 30);
+        let mut sent = content(&state);
+        prop_assert!(state.is_sent());
+        for change in &changes {
+            apply_change(&mut state, change);
+            if matches!(change, Change::Send) {
+                prop_assert!(state.is_sent());
+                sent = content(&state);
+            }
+            prop_assert!(!state.is_sent() || content(&state) == sent, "{change:?}");
+        }
+    }
+
     /// Three members: one gets every tick that is sent, one now and then a catch-up over what it
     /// missed, one a snapshot every time.
     #[test]

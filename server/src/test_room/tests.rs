@@ -15,7 +15,7 @@ use tickloom_protocol::server_message::{Delta, DeltaHead, ServerEncoder, ServerM
 
 use super::*;
 use crate::room::logic::{
-    Cadence, Context, Denial, Freshness, Joiner, RoomLogic, RoomSpec, room_type,
+    Cadence, Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, room_type,
 };
 
 const BODY: ComponentId = ComponentId(0);
@@ -253,6 +253,44 @@ fn a_panic_of_the_logic_closes_its_members_and_is_kept() {
         verdict(&mut room, |room| room.input(ann, &[])),
     ] {
         assert!(text.contains("panicked in on_input: boom"), "{text}");
+    }
+}
+
+/// A room that takes its schema for another one.
+struct Muddle(fn(&mut Context<'_>));
+
+impl RoomLogic for Muddle {
+    fn on_tick(&mut self, room: &mut Context<'_>) -> Next {
+        let mine = EntityId(1);
+        room.state_mut().set_numbers(BODY, mine, &[3.0, 4.0]);
+        assert_eq!(room.state().numbers(BODY, mine), Some([3.0, 4.0]));
+        assert_eq!(room.state().numbers::<1>(HAND, mine), None, "no hand yet");
+        (self.0)(room);
+        Next::Tick
+    }
+}
+
+#[test]
+fn a_room_that_reads_fields_its_schema_does_not_have_is_told() {
+    type Mistake = fn(&mut Context<'_>);
+    let rows: [(Mistake, Option<&str>); 4] = [
+        (|_| {}, None),
+        (|room| drop(room.input::<2>(&[1, 2]).to_vec()), None),
+        (|room| drop(room.input::<3>(&[1, 2]).to_vec()), Some("the room's inputs have 2 fields")),
+        (
+            |room| drop(room.state().numbers::<1>(BODY, EntityId(1)).map(Vec::from)),
+            Some("component 0 has 2 fields"),
+        ),
+    ];
+    for (mistake, expected) in rows {
+        let spec = RoomSpec::at_rate(20, schema());
+        let mut room = TestRoom::new(room_type("muddle", spec, move || Muddle(mistake)));
+        room.join("ann");
+        room.tick();
+        let message = room.panicked().map(|record| record.panicked.message.clone());
+        let (said, wanted) = (message.unwrap_or_default(), expected.unwrap_or_default());
+        assert_eq!(said.contains("fields"), expected.is_some(), "{said:?}");
+        assert!(said.contains(wanted), "{said:?}, expected {wanted:?}");
     }
 }
 
