@@ -5,11 +5,98 @@
 //! socket <- reactor <- outbox <- broadcast: encode(since) once, shared by all members <-'
 //! ```
 //!
-//! One pinned thread per core runs a [`reactor`]: the only code beside [`mailbox`], [`runtime`]
-//! and [`watchdog`] that touches sockets, clocks and threads. Everything it calls is plain data and
-//! One pinned thread per core runs a [`reactor`]: the only code beside [`mailbox`], [`runtime`] and
-//! the [`doctor`]'s look around that touches sockets, clocks and threads. Everything it calls is plain data and
-//! functions, and runs unchanged in the simulation under `tests/`.
+//! One pinned thread per core runs a [`reactor`]: the only code beside [`mailbox`], [`runtime`],
+//! [`watchdog`], [`failure_files`] and the [`doctor`]'s look around that touches sockets, clocks,
+//! files and threads. Everything it calls is plain data and functions, and runs unchanged in the
+//! simulation under `tests/`.
+//!
+//! # Embedding it
+//! A server is a [`Config`] and the [`RoomTypes`] it offers. [`serve`] returns when it accepts
+//! connections; a [`Stopper`] ends it from any thread, with 1012 to every client; and
+//! [`Server::join`] waits for that. [`Config::loopback`] is where programs and tests start from: a
+//! free port of this machine, one shard, no pinned core.
+//!
+//! ```
+//! use tickloom_server::prelude::*;
+//!
+//! struct Quiet;
+//! impl RoomLogic for Quiet {}
+//!
+//! let spec = RoomSpec::at_rate(20, RoomSchema::new(vec![], vec![])?);
+//! let room_types = RoomTypes::default().with(room_type("quiet", spec, || Quiet));
+//! let server = serve(&Config { rooms_max: 50, ..Config::loopback() }, &room_types)?;
+//! println!("ws://{}/ws", server.address());
+//! server.stopper().stop(); // on Ctrl-C, in a program
+//! server.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What it has to say goes through [`tracing`]: a program that installs no subscriber sees
+//! nothing. `examples/tag.rs` and `examples/chat.rs` are whole programs.
+//!
+//! # Writing a room
+//! A room is a schema (what clients see, write and say), a [`RoomSpec`] (when it ticks, how much
+//! it holds) and a [`RoomLogic`] (what happens). [`room_type`] puts them together under the name
+//! that clients join.
+//!
+//! ```
+//! use tickloom_server::prelude::*;
+//!
+//! /// A component's id is its position in the schema.
+//! const LAMP: ComponentId = ComponentId(0);
+//!
+//! /// A lamp in the room that everybody has a switch for.
+//! #[derive(Default)]
+//! struct Lamp {
+//!     is_lit: bool,
+//! }
+//!
+//! impl RoomLogic for Lamp {
+//!     fn on_input(&mut self, room: &mut Context<'_>, _: MemberId, row: &[u8], how: Freshness) {
+//!         // The fields of an input, in the schema's order. A repeated one was acted on before.
+//!         let [pressed] = room.input(row);
+//!         self.is_lit ^= pressed > 0.0 && how == Freshness::Fresh;
+//!     }
+//!
+//!     fn on_tick(&mut self, room: &mut Context<'_>) -> Next {
+//!         let is_lit = f64::from(self.is_lit);
+//!         room.state_mut().set_numbers(LAMP, EntityId::ROOM, &[is_lit]);
+//!         Next::Tick
+//!     }
+//! }
+//!
+//! let lamp = ComponentDesc::packed("lamp", vec![FieldDesc::new("is_lit", FieldType::Bool)])?;
+//! let schema = RoomSchema::new(vec![lamp], vec![FieldDesc::new("pressed", FieldType::Bool)])?;
+//! let mut room = TestRoom::new(room_type("lamp", RoomSpec::at_rate(20, schema), Lamp::default));
+//! let [ann, bob] = ["ann", "bob"].map(|name| room.join(name));
+//! room.input(ann, &[("pressed", 1.0)]);
+//! room.tick();
+//! assert_eq!(room.number(bob, EntityId::ROOM, ("lamp", "is_lit")), Some(1.0));
+//! # Ok::<(), SchemaError>(())
+//! ```
+//!
+//! A room shares its core with thousands of others, and must give the same state for the same
+//! calls and seed, or its failures cannot be played again. So it
+//! - knows time as [`Context::tick`] and [`Context::tick_seconds`], never as a clock;
+//! - rolls dice with [`Context::rng`] only;
+//! - iterates over `BTreeMap`s and `Vec`s, never over a `HashMap`, whose order differs every run;
+//! - never waits: no files, no sockets, no locks, no threads;
+//! - changes nothing in a hook that then refuses, because nothing follows that would send it;
+//! - bounds its own tables. The state's are bounded: [`RoomSpec::entities_max`] entities,
+//!   [`RoomSpec::members_max`] members;
+//! - trusts that inputs, writes and publications fit the schema and its policies, and nothing else
+//!   about them: names, options, texts and bodies are whatever a stranger typed.
+//!
+//! # When it panics
+//! A panic of a room's logic ends that room: its members are closed with 1011 and may come back to
+//! a new one. No other room notices. Three within a minute hold the room type back for the rest
+//! of it, and joins that need a new room are refused. What the logic was called for is logged, and
+//! with [`Config::failures_dir`] written to a JSON file: which hook, whose, the bytes, the tick and
+//! the seed, which [`TestRoom::seed`] takes. This needs panics that unwind: under
+//! `panic = "abort"` the first one ends the process.
+//!
+//! # Testing it
+//! [`TestRoom`] runs one room as the server would, without sockets and clocks.
 
 pub mod config;
 pub mod doctor;
@@ -62,3 +149,8 @@ pub use room::logic::{
 pub use rooms::RoomTypes;
 pub use runtime::{Server, Stopper, serve};
 pub use test_room::{TestMember, TestRoom};
+
+/// The README's Rust is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
