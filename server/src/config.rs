@@ -82,7 +82,8 @@ pub struct Config {
     pub rooms: Descriptions,
     /// Seed of the rooms' randomness and of the directory.
     pub seed: u64,
-    /// Where to keep how rooms failed: at most 100 files of at most 10 KiB, oldest replaced.
+    /// Where to keep how rooms failed: at most 100 files of at most 12 KiB, the oldest
+    /// replaced. They hold what players sent.
     pub failures_dir: Option<PathBuf>,
     /// Whether to keep a stamp of every write, for benchmarks.
     pub write_stamps: WriteStamps,

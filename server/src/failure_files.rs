@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::room::failure::FailureRecord;
 
-/// Files kept; a new one replaces the oldest. At 10 KiB each that is a megabyte.
+/// Files kept; a new one replaces the oldest. At 12 KiB each that is a good megabyte.
 const FILES_MAX: usize = 100;
 
 /// Records that wait for the disk. Room types in quarantine fail no more, so more would mean that
@@ -194,17 +194,18 @@ mod tests {
         }
     }
 
-    fn record(seed: u64, bytes: &[u8]) -> FailureRecord {
+    fn record(seed: u64, message: &str, bytes: &[u8]) -> FailureRecord {
         FailureRecord {
             room: RoomKey::parse("tag", "a/\"b").expect("a name"),
             seed,
             tick: Tick(7),
             members_count: 2,
             panicked: Panicked {
-                message: "stepped on".to_owned(),
+                message: message.to_owned(),
                 hook: "on_input",
                 member: Some(MemberId(3)),
-                name: "".into(),
+                // The longest a joiner can have, and six bytes in JSON each.
+                name: "\u{1}".repeat(64).into(),
                 bytes: bytes.into(),
                 bytes_count: 5_000,
             },
@@ -215,7 +216,7 @@ mod tests {
     fn a_file_says_what_is_needed_to_make_the_call_again() {
         let dir = TempDir::new("file");
         let (sender, written) = open(&dir.0.join("deeper")).expect("a directory");
-        sender.send(Box::new(record(u64::MAX, &[0x00, 0xff])));
+        sender.send(Box::new(record(u64::MAX, "stepped on", &[0x00, 0xff])));
         drop(sender);
         let ended = written.recv_timeout(Duration::from_secs(20));
         assert_eq!(ended, Err(RecvTimeoutError::Disconnected), "it ends when nobody sends");
@@ -242,7 +243,7 @@ mod tests {
     #[test]
     fn a_hundred_files_are_kept_also_over_several_runs_and_nothing_else_is_touched() {
         let dir = TempDir::new("many");
-        let bytes = [0xff; 4_096];
+        let (message, bytes) = ("\u{1}".repeat(200), [0xff; 4_096]);
         let mut written = 0;
         for run in 0..3 {
             let mut files = FailureFiles::open(&dir.0).expect("a directory");
@@ -250,7 +251,7 @@ mod tests {
             for _ in 0..60 {
                 // Two in every millisecond.
                 let age = Duration::from_millis(1_700_000_000_000 + written / 2);
-                files.write(age, &record(written, &bytes)).expect("written");
+                files.write(age, &record(written, &message, &bytes)).expect("written");
                 written += 1;
             }
             let names = dir.names();
@@ -260,7 +261,7 @@ mod tests {
         assert!(dir.names().contains(&"failure-notes.txt".to_owned()));
         let oldest = dir.names().into_iter().find(|name| name.ends_with(SUFFIX)).expect("files");
         let file = fs::read(dir.0.join(&oldest)).expect("a file");
-        assert!(file.len() < 10 * 1024, "{} bytes", file.len());
+        assert!(file.len() < 12 * 1024, "{} bytes", file.len());
         let file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
         assert_eq!(file["seed"], "0x50", "80 of 180 were replaced");
     }
@@ -271,10 +272,10 @@ mod tests {
         let mut files = FailureFiles::open(&dir.0).expect("a directory");
         fs::remove_dir_all(&dir.0).expect("removed");
         for _ in 0..2 {
-            assert!(files.write(Duration::from_millis(1), &record(1, &[])).is_err());
+            assert!(files.write(Duration::from_millis(1), &record(1, "", &[])).is_err());
         }
         fs::create_dir_all(&dir.0).expect("made");
-        files.write(Duration::from_millis(2), &record(2, &[])).expect("written");
+        files.write(Duration::from_millis(2), &record(2, "", &[])).expect("written");
         assert_eq!(dir.names().len(), 1);
 
         fs::write(dir.0.join("taken"), "").expect("written");

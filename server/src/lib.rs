@@ -92,8 +92,32 @@
 //! a new one. No other room notices. Three within a minute hold the room type back for the rest
 //! of it, and joins that need a new room are refused. What the logic was called for is logged, and
 //! with [`Config::failures_dir`] written to a JSON file: which hook, whose, the bytes, the tick and
-//! the seed, which [`TestRoom::seed`] takes. This needs panics that unwind: under
-//! `panic = "abort"` the first one ends the process.
+//! the seed. A test plays it again, and goes on when it is mended:
+//!
+//! ```
+//! # use tickloom_server::prelude::*;
+//! # struct Mine;
+//! # impl RoomLogic for Mine {
+//! #     fn on_input(&mut self, room: &mut Context<'_>, _: MemberId, row: &[u8], _: Freshness) {
+//! #         let [step] = room.input(row);
+//! #         assert!(step < 9.0, "off the board");
+//! #     }
+//! # }
+//! # let schema = RoomSchema::new(vec![], vec![FieldDesc::new("step", FieldType::U8)])?;
+//! # let mine = room_type("mine", RoomSpec::at_rate(20, schema), || Mine);
+//! // "seed": "0xfeed", "tick": 3, "hook": "on_input", "bytes": "09"
+//! let mut room = TestRoom::new(mine).seed(0xfeed);
+//! let ann = room.join("ann");
+//! room.ticks(2);
+//! room.input_row(ann, &[0x09]);
+//! room.tick();
+//! let record = room.panicked().expect("not mended yet");
+//! assert_eq!((record.seed, record.tick), (0xfeed, Tick(3)));
+//! assert_eq!(record.panicked.message, "off the board");
+//! # Ok::<(), SchemaError>(())
+//! ```
+//!
+//! This needs panics that unwind: under `panic = "abort"` the first one ends the process.
 //!
 //! # Testing it
 //! [`TestRoom`] runs one room as the server would, without sockets and clocks.

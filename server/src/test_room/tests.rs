@@ -123,6 +123,8 @@ fn members_play_and_know_what_the_room_holds() {
         room.assert_converged();
         assert_eq!(x(&room, bob), None, "her entity has gone with her");
         assert_eq!(room.host(), Some(bob.id()));
+        room.leave(bob);
+        room.assert_converged();
     }
 }
 
