@@ -88,6 +88,15 @@ impl Outbox {
         copied
     }
 
+    /// The whole queue, when it is one slice: nothing need be copied then.
+    #[must_use]
+    pub fn as_slice(&self) -> Option<&[u8]> {
+        match self.queue.as_slices() {
+            ([slice], []) => Some(slice),
+            _ => None,
+        }
+    }
+
     /// Drops the first `sent` bytes.
     ///
     /// # Panics

@@ -404,8 +404,14 @@ impl Reactor {
             && let Some(outbox) = self.shard.outbox(id)
             && !outbox.is_empty()
         {
-            let length = outbox.copy_front(&mut self.write_buffer);
-            match socket.stream.write(&self.write_buffer[..length]) {
+            let bytes = match outbox.as_slice() {
+                Some(bytes) => bytes,
+                None => {
+                    let length = outbox.copy_front(&mut self.write_buffer);
+                    &self.write_buffer[..length]
+                }
+            };
+            match socket.stream.write(bytes) {
                 Ok(sent) => {
                     if let Some(stamps) = &mut self.writes {
                         let (peer_port, written) = (socket.peer_port, monotonic_now());

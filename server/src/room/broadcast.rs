@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! frame of one member := header | prefix | shared chunks | private chunks
-//!                        `- own, ~65 B -'  `- one Bytes -'  `- own, often none
+//!                        `- own, ~65 B -'  `- encoded once '- own, often none
 //! ```
 //!
 //! The shared chunks are encoded once per tick and starting tick: nearly always the tick's delta
@@ -50,6 +50,10 @@ pub struct Broadcast {
     counts: BroadcastCounts,
 }
 
+/// Shared chunks up to this many bytes are copied into each member's frame, so that the frame is
+/// one piece: that costs less than counting references to several.
+const COPIED_BYTES_MAX: usize = 1024;
+
 /// Chunks that every member in the same position gets.
 #[derive(Debug)]
 struct Shared {
@@ -59,14 +63,16 @@ struct Shared {
     chunks: Piece,
 }
 
-/// One member's frame: its own bytes around shared ones.
+/// One member's frame.
 #[derive(Debug)]
 struct Parcel {
     session: SessionId,
+    /// What is in one piece from its first byte, in `frames`.
     head: Range<usize>,
-    /// Index into `shared`.
-    shared: usize,
-    tail: Piece,
+    /// Shared chunks that are not in it, as an index into `shared`.
+    shared: Option<usize>,
+    /// Private chunks that are not in it.
+    tail: Option<Piece>,
 }
 
 /// A piece of a frame.
@@ -243,8 +249,12 @@ impl Broadcast {
         for parcel in &self.parcels {
             let Some(outbox) = outboxes.outbox(parcel.session) else { continue };
             outbox.push(frames.slice(parcel.head.clone()));
-            outbox.push(self.shared[parcel.shared].chunks.of(&frames));
-            outbox.push(parcel.tail.of(&frames));
+            if let Some(shared) = parcel.shared {
+                outbox.push(self.shared[shared].chunks.of(&frames));
+            }
+            if let Some(tail) = &parcel.tail {
+                outbox.push(tail.of(&frames));
+            }
         }
     }
 
@@ -289,9 +299,22 @@ impl Broadcast {
         let start = self.frames.len();
         put_binary_header(bytes, &mut self.frames);
         self.prefix.put(&head, chunks_bytes, &mut self.frames);
-        let head = start..self.frames.len();
-        let tail = Piece::put(&self.private, &mut self.frames);
-        self.parcels.push(Parcel { session: member.session(), head, shared, tail });
+        let mut parcel =
+            Parcel { session: member.session(), head: start..start, shared: None, tail: None };
+        match &self.shared[shared].chunks {
+            Piece::Small(range) if range.len() <= COPIED_BYTES_MAX => {
+                self.frames.extend_from_within(range.clone());
+            }
+            Piece::Small(_) | Piece::Large(_) => parcel.shared = Some(shared),
+        }
+        parcel.head.end = self.frames.len();
+        if parcel.shared.is_none() && self.private.len() <= COPIED_BYTES_MAX {
+            self.frames.extend_from_slice(&self.private);
+            parcel.head.end = self.frames.len();
+        } else if !self.private.is_empty() {
+            parcel.tail = Some(Piece::put(&self.private, &mut self.frames));
+        }
+        self.parcels.push(parcel);
         member.baseline = content.state.building();
         member.hearing.public = content.events.next();
         member.hearing.private = member.hearing.private_next;
