@@ -202,7 +202,7 @@ impl Config {
             },
             rooms: Descriptions::new(),
             seed: chosen.seed,
-            failures_dir: None,
+            failures_dir: room.failures_dir.value.0.clone(),
             write_stamps: WriteStamps::Skip,
         }
     }

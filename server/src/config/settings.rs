@@ -11,7 +11,7 @@ use crate::config::cores::CoreList;
 use crate::config::log::{LogFormat, LogLevel};
 use crate::config::node::Raw;
 use crate::config::units::{Ceiling, Rate, Size};
-use crate::config::value::{Count, Value, accepts_within, read_within};
+use crate::config::value::{Count, Folder, Value, accepts_within, read_within};
 use crate::room::logic::RoomSpec;
 
 /// Where a value comes from; later ones win.
@@ -255,6 +255,9 @@ settings! {
 
         /// How long a room without members keeps its state.
         linger: Duration = s(10), within ms(0)..=s(86_400);
+
+        /// Where to write how rooms failed: one JSON file each, at most 100, the oldest replaced.
+        failures_dir: Folder = Folder(None);
     }
 
     /// How much is queued for a client that reads too slowly.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use crate::config::node::Raw;
 use crate::config::suggestions::nearest;
@@ -173,6 +174,31 @@ impl Value for SocketAddr {
 
     fn show(&self) -> String {
         format!("\"{self}\"")
+    }
+}
+
+/// A folder, which may be left out with `"none"`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Debug)]
+pub struct Folder(pub Option<PathBuf>);
+
+impl Value for Folder {
+    fn accepts() -> String {
+        r#""none" or a folder such as "/var/lib/tickloom""#.to_owned()
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw.text().ok_or_else(|| misfit(raw))? {
+            "none" => Ok(Self(None)),
+            "" => Err("the folder's name is missing".to_owned()),
+            path => Ok(Self(Some(path.into()))),
+        }
+    }
+
+    fn show(&self) -> String {
+        match &self.0 {
+            Some(path) => format!("{:?}", path.display().to_string()),
+            None => "\"none\"".to_owned(),
+        }
     }
 }
 
