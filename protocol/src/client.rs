@@ -18,6 +18,7 @@ use crate::client_message::{
     ClientEncoder, ClientMessage, Input, Join, Publish, Recipients, Write,
 };
 use crate::close::CloseReason;
+use crate::events::OwnedEvent;
 use crate::handshake::{ClientKey, UpgradeError};
 use crate::ids::{EntityId, InputSeq, MemberId, OpId, Tick, TopicId};
 use crate::link::{End, Link, Received};
@@ -77,6 +78,9 @@ pub enum ClientEvent {
         applied: Applied,
         /// Bytes of its chunks.
         chunks_bytes: usize,
+        /// What was said with it. The replica has that of the last delta only, and bytes may
+        /// bring several.
+        events: Vec<OwnedEvent>,
     },
     /// A delta did not fit; a resync was asked for.
     Broken(ApplyError),
@@ -301,7 +305,8 @@ impl Client {
         match seat.replica.apply(delta) {
             Ok(applied) => {
                 let chunks_bytes = delta.chunks.len();
-                Some(ClientEvent::Applied { head: delta.head, applied, chunks_bytes })
+                let events = seat.replica.heard().iter().map(OwnedEvent::from).collect();
+                Some(ClientEvent::Applied { head: delta.head, applied, chunks_bytes, events })
             }
             Err(error) => {
                 let reason = error.resync_reason();

@@ -26,10 +26,33 @@ pub struct Event<'a> {
     pub body: &'a [u8],
 }
 
+/// An [`Event`] that outlives its delta.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnedEvent {
+    /// As in [`Event`], as the next three.
+    pub stream: StreamId,
+    /// Its number on the stream.
+    pub seq: EventSeq,
+    /// On which topic.
+    pub topic: TopicId,
+    /// By whom.
+    pub from: MemberId,
+    /// What.
+    pub body: Box<[u8]>,
+}
+
+impl From<Event<'_>> for OwnedEvent {
+    fn from(Event { stream, seq, topic, from, body }: Event<'_>) -> Self {
+        Self { stream, seq, topic, from, body: body.into() }
+    }
+}
+
 /// The events of the delta given to a replica last, none unless it was applied.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     positions: Positions,
+    /// The delta before it had no events of the room's yet: what it leaves out is history.
+    is_new: bool,
     entries: Vec<Entry>,
     bodies: Vec<u8>,
 }
@@ -71,6 +94,7 @@ impl Heard {
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.bodies.clear();
+        self.is_new = self.positions.room.next == 0;
     }
 
     /// Where the member is, for [`Heard::rewind`].
@@ -99,10 +123,14 @@ impl Heard {
         let Positions { room, member } = &mut self.positions;
         let position = if stream == StreamId::ROOM { room } else { member };
         if position.next == 0 {
-            // What was said before the member came is history and not lost.
+            // What was said before the member came is history and not lost, nor is what the first
+            // message with events leaves out of it.
             position.next = seq;
         }
-        position.lost += seq.saturating_sub(position.next);
+        let is_history = self.is_new && stream == StreamId::ROOM;
+        if !is_history {
+            position.lost += seq.saturating_sub(position.next);
+        }
         position.next = position.next.max(seq);
         while let Some(Said { topic, from, body: bytes }) = body.event()? {
             if topic.index() >= topics_count || seq > limits::EVENT_SEQ_MAX {
@@ -130,6 +158,13 @@ impl Heard {
             from: entry.from,
             body: &self.bodies[entry.body.clone()],
         })
+    }
+
+    /// The number that the next event said to everybody will have; 1 before this member was told
+    /// where the numbers are.
+    #[must_use]
+    pub fn expected(&self) -> EventSeq {
+        EventSeq(self.positions.room.next.max(1))
     }
 
     /// How many events the room no longer had when this member was ready for them, since it came.
@@ -171,6 +206,22 @@ mod tests {
             heard.read(StreamId::ROOM, 2, &mut Reader::new(&bytes)).expect("a chunk");
             let seqs: Vec<u64> = heard.iter().map(|event| event.seq.0).collect();
             assert_eq!((seqs.as_slice(), heard.lost()), (expected, lost), "from {first}");
+        }
+    }
+
+    #[test]
+    fn holes_in_what_was_said_before_the_member_came_are_no_losses() {
+        let mut heard = Heard::default();
+        for (firsts, expected, lost) in
+            [(&[3, 6, 9][..], &[3, 6, 9][..], 0), (&[10, 12], &[10, 12], 1), (&[15], &[15], 3)]
+        {
+            heard.clear();
+            for first in firsts {
+                let bytes = chunk(*first, &["x"]);
+                heard.read(StreamId::ROOM, 2, &mut Reader::new(&bytes)).expect("a chunk");
+            }
+            let seqs: Vec<u64> = heard.iter().map(|event| event.seq.0).collect();
+            assert_eq!((seqs.as_slice(), heard.lost()), (expected, lost), "{firsts:?}");
         }
     }
 
