@@ -36,7 +36,15 @@ struct Column {
     /// is what a delta touches beside the rows themselves.
     present: FixedBitSet,
     values: Values,
+    /// What the values take in a snapshot, at most.
+    bytes: usize,
 }
+
+/// What a value takes in a snapshot beside itself, at most: a gap, a length and an end.
+const VALUE_OVERHEAD_BYTES: usize = 7;
+
+/// What an entity takes in a snapshot beside its values, at most: a gap and an owner.
+const ENTITY_BYTES: usize = 6;
 
 #[derive(Clone, Debug)]
 enum Values {
@@ -170,6 +178,7 @@ impl Entities {
         let start = entity.index() * *row_bytes;
         if !column.present.contains(entity.index()) {
             column.present.grow_and_insert(entity.index());
+            column.bytes += *row_bytes + VALUE_OVERHEAD_BYTES;
             if rows.len() < start + *row_bytes {
                 rows.resize(start + *row_bytes, 0);
             }
@@ -202,7 +211,9 @@ impl Entities {
         if values.get(&entity).is_some_and(|old| **old == *value) {
             return false;
         }
-        values.insert(entity, value.into());
+        let before = values.insert(entity, value.into());
+        column.bytes -= before.map_or(0, |before| before.len() + VALUE_OVERHEAD_BYTES);
+        column.bytes += value.len() + VALUE_OVERHEAD_BYTES;
         column.present.grow_and_insert(entity.index());
         true
     }
@@ -242,14 +253,21 @@ impl Entities {
         };
         if value == Value::Nil {
             let Some(props) = values.get_mut(&entity) else { return false };
+            column.bytes -= props.get(key).map_or(0, |value| prop_bytes(key, value));
             let removed = props.remove(key);
             if props.is_empty() {
                 column.remove(entity);
             }
             return removed;
         }
-        column.present.grow_and_insert(entity.index());
-        values.entry(entity).or_default().set(key, value)
+        if !column.present.contains(entity.index()) {
+            column.present.grow_and_insert(entity.index());
+            column.bytes += VALUE_OVERHEAD_BYTES;
+        }
+        let props = values.entry(entity).or_default();
+        column.bytes -= props.get(key).map_or(0, |value| prop_bytes(key, value));
+        column.bytes += prop_bytes(key, &value);
+        props.set(key, value)
     }
 
     /// The properties of one entity and component, if it has any.
@@ -291,6 +309,13 @@ impl Entities {
     #[must_use]
     pub fn count(&self) -> usize {
         self.alive.count_ones(..)
+    }
+
+    /// What a snapshot of everything takes, at most: of all views together.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        let values = self.columns.iter().map(|column| column.bytes + 4).sum::<usize>();
+        values + self.count() * ENTITY_BYTES
     }
 
     // ---- writing sections ----------------------------------------------------------------------
@@ -384,6 +409,21 @@ impl Entities {
     }
 }
 
+/// What a property takes in a snapshot, at most: its key and its value behind their lengths.
+#[must_use]
+pub fn prop_bytes(key: &str, value: &Value) -> usize {
+    let value_bytes = match value {
+        Value::Nil => return 0,
+        Value::Bool(_) => 0,
+        Value::Entity(_) => 3,
+        Value::Num(_) => 8,
+        Value::Int(_) => 10,
+        Value::Str(text) => text.len() + 3,
+        Value::Bytes(bytes) => bytes.len() + 3,
+    };
+    key.len() + 2 + value_bytes
+}
+
 /// The hash of the view whose snapshot has this body.
 #[must_use]
 pub fn hash_of_snapshot(body: &[u8]) -> u32 {
@@ -399,11 +439,12 @@ impl Column {
             Kind::Opaque { .. } => Values::Opaque(BTreeMap::new()),
             Kind::Props => Values::Props(BTreeMap::new()),
         };
-        Self { present: FixedBitSet::new(), values }
+        Self { present: FixedBitSet::new(), values, bytes: 0 }
     }
 
     fn clear(&mut self) {
         self.present.clear();
+        self.bytes = 0;
         match &mut self.values {
             Values::Packed { .. } => {}
             Values::Opaque(values) => values.clear(),
@@ -415,11 +456,14 @@ impl Column {
         let present = self.present.contains(entity.index());
         if present {
             self.present.remove(entity.index());
-            match &mut self.values {
-                Values::Packed { .. } => {}
-                Values::Opaque(values) => drop(values.remove(&entity)),
-                Values::Props(values) => drop(values.remove(&entity)),
-            }
+            let bytes = match &mut self.values {
+                Values::Packed { row_bytes, .. } => *row_bytes,
+                Values::Opaque(values) => values.remove(&entity).map_or(0, |value| value.len()),
+                Values::Props(values) => values.remove(&entity).map_or(0, |props| {
+                    props.iter().map(|(key, value)| prop_bytes(key, value)).sum()
+                }),
+            };
+            self.bytes -= bytes + VALUE_OVERHEAD_BYTES;
         }
         present
     }

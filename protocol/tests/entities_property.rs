@@ -148,6 +148,9 @@ proptest! {
         }
         prop_assert!(entities.contains(EntityId::ROOM));
         prop_assert_eq!(entities.ids().count(), entities.count());
+        let views = (1..=MEMBERS).map(|member| View::Member(MemberId(member)));
+        let bytes: usize = views.map(|view| snapshot(&entities, view).len()).sum();
+        prop_assert!(bytes + snapshot(&entities, View::Room).len() <= entities.bytes_max());
         for member in (1..=MEMBERS).map(MemberId) {
             let replica = replica_of(&entities, member);
             for view in [View::Room, View::Member(member)] {
@@ -158,6 +161,13 @@ proptest! {
             }
             assert_private(replica.entities(), member);
         }
+        for entity in entities.ids().collect::<Vec<_>>() {
+            for component in (0..6).map(ComponentId) {
+                entities.remove_value(component, entity);
+            }
+            entities.remove(entity);
+        }
+        prop_assert_eq!(entities.bytes_max(), Entities::new(schema()).bytes_max());
     }
 
     #[test]

@@ -245,8 +245,7 @@ impl Room {
             let refusal = Refusal::new(RefusalCode::NotJoined, "there is no such seat");
             return Err(WriteError::Refused(refusal));
         };
-        let is_host = self.host == Some(member);
-        let writer = Writer { member, entity: seat.entity(), is_host };
+        let writer = self.writer(member, seat);
         let changes = write::check(&self.state, writer, write)?;
         let call = Call::Write(member, write.changes);
         let answer = self.call(call, |logic, room| logic.on_write(room, member, &changes));
@@ -271,8 +270,7 @@ impl Room {
         let Some(seat) = self.members.get(&member) else {
             return Err(Refusal::new(RefusalCode::NotJoined, "there is no such seat"));
         };
-        let is_host = self.host == Some(member);
-        let writer = Writer { member, entity: seat.entity(), is_host };
+        let writer = self.writer(member, seat);
         if !writer.may(topic.publish, MemberId::SERVER) {
             let message = format!("`{}` is not yours to publish on", topic.name);
             return Err(Refusal::new(RefusalCode::NotAllowed, message));
@@ -290,6 +288,12 @@ impl Room {
         }
         self.ticker.want();
         Ok(Accepted { op: publish.op, tick: self.state.building(), entities: Vec::new() })
+    }
+
+    fn writer(&self, member: MemberId, seat: &Member) -> Writer {
+        let is_host = self.host == Some(member);
+        let seats_free = self.spec.members_max - self.members.len();
+        Writer { member, entity: seat.entity(), is_host, seats_free }
     }
 
     fn publish_to(&mut self, from: MemberId, publish: &Publish<'_>) -> bool {

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use tickloom_protocol::changes::{ChangesBuilder, Target};
 use tickloom_protocol::chunks::{Value, put_chunk};
+use tickloom_protocol::client_message::Write;
 use tickloom_protocol::entities::View;
-use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick};
+use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, OpId, Tick};
 use tickloom_protocol::replica::{Outcome, Replica};
-use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
+use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema, WritePolicy};
 use tickloom_protocol::server_message::{Delta, DeltaHead};
 use tickloom_server::room::state::State;
+use tickloom_server::room::write::{WriteError, Writer, apply, check};
 
 const MEMBERS: [MemberId; 2] = [MemberId(1), MemberId(2)];
 
@@ -42,10 +45,48 @@ enum Change {
         component: u8,
         pick: usize,
     },
+    /// An entity hangs below another, or nowhere.
+    Hang {
+        child: usize,
+        parent: Option<usize>,
+    },
+    /// A member asks for several things at once, which may be refused.
+    Write {
+        member: usize,
+        asks: Vec<Ask>,
+    },
     /// The tick ends without being sent.
     Advance,
     /// The tick ends and everybody who keeps up gets it.
     Send,
+}
+
+/// One change of a write. Picks are among the entities alive and those that the write adds.
+#[derive(Clone, Debug)]
+enum Ask {
+    Leave { pick: usize },
+    Enter { own: bool },
+    Row { pick: usize, value: u8 },
+    Opaque { pick: usize, value: Vec<u8> },
+    Prop { component: u8, pick: usize, key: u8, value: Option<i64> },
+    Link { component: u8, child: usize, parent: usize },
+    Remove { component: u8, pick: usize },
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let value = proptest::option::of(0..3_i64);
+    prop_oneof![
+        1 => any::<usize>().prop_map(|pick| Ask::Leave { pick }),
+        3 => any::<bool>().prop_map(|own| Ask::Enter { own }),
+        2 => (any::<usize>(), 0..2_u8).prop_map(|(pick, value)| Ask::Row { pick, value }),
+        1 => (any::<usize>(), proptest::collection::vec(0..3_u8, 0..3))
+            .prop_map(|(pick, value)| Ask::Opaque { pick, value }),
+        2 => (prop_oneof![Just(3_u8), Just(5)], any::<usize>(), 0..3_u8, value)
+            .prop_map(|(component, pick, key, value)| Ask::Prop { component, pick, key, value }),
+        3 => (prop_oneof![Just(3_u8), Just(5), Just(5)], any::<usize>(), any::<usize>())
+            .prop_map(|(component, child, parent)| Ask::Link { component, child, parent }),
+        1 => (0..6_u8, any::<usize>()).prop_map(|(component, pick)| Ask::Remove { component, pick }),
+    ]
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -62,6 +103,10 @@ fn change() -> impl Strategy<Value = Change> {
         ),
         2 => (0..5_u8, any::<usize>())
             .prop_map(|(component, pick)| Change::Remove { component, pick }),
+        3 => (any::<usize>(), proptest::option::of(any::<usize>()))
+            .prop_map(|(child, parent)| Change::Hang { child, parent }),
+        4 => (0..2_usize, proptest::collection::vec(ask(), 1..6))
+            .prop_map(|(member, asks)| Change::Write { member, asks }),
         2 => Just(Change::Advance),
         3 => Just(Change::Send),
     ]
@@ -69,14 +114,17 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn schema() -> Arc<RoomSchema> {
     let row = || vec![FieldDesc::new("value", FieldType::U8)];
+    let members = WritePolicy::Members;
     let components = vec![
-        ComponentDesc::packed("public", row()).expect("layout"),
+        ComponentDesc::packed("public", row()).expect("layout").writable_by(members),
         ComponentDesc::packed("private", row()).expect("layout").for_owner(),
-        ComponentDesc::opaque("opaque", "x/y", 8),
-        ComponentDesc::props("props"),
-        ComponentDesc::props("secrets").for_owner(),
+        ComponentDesc::opaque("opaque", "x/y", 8).writable_by(members),
+        ComponentDesc::props("props").writable_by(members),
+        ComponentDesc::props("secrets").for_owner().writable_by(WritePolicy::Owner),
+        ComponentDesc::props("layer").as_tree().writable_by(members),
     ];
-    Arc::new(RoomSchema::new(components, vec![]).expect("schema"))
+    let schema = RoomSchema::new(components, vec![]).expect("schema");
+    Arc::new(schema.with_entities_by(members))
 }
 
 /// Does one thing; says whether the tick ended and was sent.
@@ -98,12 +146,63 @@ fn apply_change(state: &mut State, change: &Change) {
         Change::Remove { component, pick } => {
             state.remove_value(ComponentId(*component), at(*pick));
         }
+        Change::Hang { child, parent } => {
+            let parent = parent.map_or(Value::Nil, |parent| Value::Entity(at(parent)));
+            state.set_prop(ComponentId(5), at(*child), "parent", parent);
+        }
+        Change::Write { member, asks } => write(state, MEMBERS[*member], asks, &alive),
         Change::Advance => state.advance(),
         Change::Send => {
             state.mark_sent();
             state.advance();
         }
     }
+}
+
+/// A write that happens as a whole or is refused.
+fn write(state: &mut State, member: MemberId, asks: &[Ask], alive: &[EntityId]) {
+    let mut changes = ChangesBuilder::default();
+    let enters = asks.iter().filter(|ask| matches!(ask, Ask::Enter { .. })).count();
+    let at = |pick: usize| match alive.get(pick % (alive.len() + enters)) {
+        Some(entity) => Target::from(*entity),
+        None => Target::added(pick % (alive.len() + enters) - alive.len()),
+    };
+    let key = |key: u8| ["a", "b", "c"][usize::from(key)];
+    for ask in asks {
+        match ask {
+            Ask::Leave { pick } => drop(changes.leave(alive[pick % alive.len()])),
+            Ask::Enter { own } => {
+                changes.enter(if *own { member } else { MemberId::SERVER });
+            }
+            Ask::Row { pick, value } => drop(changes.row(ComponentId(0), at(*pick), &[*value])),
+            Ask::Opaque { pick, value } => drop(changes.opaque(ComponentId(2), at(*pick), value)),
+            Ask::Prop { component, pick, key: k, value } => {
+                let value = value.map_or(Value::Nil, Value::Int);
+                changes.prop(ComponentId(*component), at(*pick), key(*k), &value);
+            }
+            Ask::Link { component, child, parent } => {
+                changes.link(ComponentId(*component), at(*child), "parent", at(*parent));
+            }
+            Ask::Remove { component, pick } => {
+                changes.remove(ComponentId(*component), at(*pick));
+            }
+        }
+    }
+    let mut bytes = Vec::new();
+    changes.put(&mut bytes);
+    let write = Write { op: OpId(1), if_tick: Tick::ZERO, changes: &bytes };
+    // Nobody's seat: every entity may be removed by whom it belongs to.
+    let writer = Writer { member, entity: EntityId::ROOM, is_host: false, seats_free: 0 };
+    let checked = match check(state, writer, &write) {
+        Ok(checked) => checked,
+        Err(WriteError::Refused(_)) => return,
+        Err(WriteError::Malformed(error)) => panic!("{error} in {asks:?}"),
+    };
+    let bytes_max = state.entities().bytes_max();
+    let accepted = apply(state, write.op, &checked);
+    assert_eq!(accepted.entities.len(), enters, "each enter got an entity");
+    // Two hundred bytes is more than six of these changes take.
+    assert!(state.entities().bytes_max() <= bytes_max + 200);
 }
 
 /// The chunks that take a member from `since` to the tick under construction.

@@ -1,5 +1,7 @@
 //! A shard alone: no socket, and a clock that is a number.
 
+mod harness;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +13,6 @@ use tickloom_protocol::limits::OPAQUE_BYTES_MAX;
 use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
 use tickloom_protocol::time::Timestamp;
-use tickloom_server::board::Board;
-use tickloom_server::config::Config;
-use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::room::failure::FailureRecord;
@@ -22,7 +21,9 @@ use tickloom_server::room::logic::{
 };
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::session::SessionId;
-use tickloom_server::shard::{Effect, Shard, ShardConfig};
+use tickloom_server::shard::{Effect, Shard};
+
+use harness::WIDE;
 
 /// A shard, its time, and what the one connection's socket does.
 struct World {
@@ -40,22 +41,8 @@ struct World {
 
 impl World {
     fn new(outbox: OutboxLimits) -> Self {
-        let config = Config::loopback();
-        let mut shard = Shard::new(ShardConfig {
-            index: ShardIndex(0),
-            board: Arc::new(Board::new(1, Timestamp::ZERO, None)),
-            directory: Directory::new(1, 0),
-            room_types: RoomTypes::default().with(Arena::new(20)).with(Hoard).with(Landmine),
-            echo: config.echo,
-            patience: config.patience,
-            outbox,
-            sessions_max: 10,
-            rooms_max: 10,
-            room_linger: config.room_linger,
-            stall_max: config.stall_max,
-            retry_spread: config.stop.retry_spread,
-            seed: 0,
-        });
+        let room_types = RoomTypes::default().with(Arena::new(20)).with(Hoard).with(Landmine);
+        let mut shard = harness::shard(room_types, outbox);
         let now = Timestamp(1_000_000);
         let id = shard.handle_accept(now);
         let (taken, records) = (Vec::new(), Vec::new());
@@ -194,8 +181,6 @@ impl RoomLogic for Landmine {
         assert_ne!(member, MemberId(2), "stumbled over");
     }
 }
-
-const WIDE: OutboxLimits = OutboxLimits { soft_bytes_max: 256 << 10, hard_bytes_max: 1 << 20 };
 
 fn close_code(client: &mut Client, bytes: &[u8]) -> Option<u16> {
     client.handle_bytes(bytes);

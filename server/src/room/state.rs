@@ -139,9 +139,9 @@ impl State {
         Some(entity)
     }
 
-    /// Removes an entity with all its values, and in rooms with trees what hangs below it: of the
-    /// room's entities they go, of members' they hang nowhere. The room itself and strangers are
-    /// left alone.
+    /// Removes an entity with all its values. In rooms with trees, what hangs below it hangs
+    /// nowhere afterwards, unless both are the room's: then it goes along. The room itself and
+    /// strangers are left alone.
     pub fn despawn(&mut self, entity: EntityId) {
         if entity == EntityId::ROOM || !self.entities.contains(entity) {
             return;
@@ -149,8 +149,9 @@ impl State {
         if self.trees.is_empty() {
             return self.despawn_one(entity);
         }
+        let mut gone = BTreeSet::new();
         // Leaves first: whoever goes has no children any more.
-        for entity in self.subtree(entity).into_iter().rev() {
+        for entity in self.extend_subtree(entity, &mut gone).into_iter().rev() {
             for index in 0..self.trees.len() {
                 let (component, tree) = &self.trees[index];
                 let (component, orphans) = (*component, tree.children(entity).collect::<Vec<_>>());
@@ -163,21 +164,26 @@ impl State {
         }
     }
 
-    /// What goes with an entity, itself included, parents before children.
-    #[must_use]
-    pub fn subtree(&self, entity: EntityId) -> Vec<EntityId> {
-        let (mut gone, mut seen) = (vec![entity], BTreeSet::from([entity]));
+    /// Adds to `gone` what goes with an entity, itself included, and returns what was not there
+    /// yet, parents before children. A member's own takes nothing along: with everybody free to
+    /// hang things below their own, whoever leaves would take them away from those who stay.
+    pub fn extend_subtree(&self, entity: EntityId, gone: &mut BTreeSet<EntityId>) -> Vec<EntityId> {
+        let is_rooms = |entity| self.entities.owner(entity) == Some(MemberId::SERVER);
+        let mut found = Vec::new();
+        found.extend(gone.insert(entity).then_some(entity));
         let mut next = 0;
-        while let Some(parent) = gone.get(next).copied() {
+        while let Some(parent) = found.get(next).copied() {
             next += 1;
+            if !is_rooms(parent) {
+                continue;
+            }
             for child in self.trees.iter().flat_map(|(_, tree)| tree.children(parent)) {
-                let is_rooms = self.entities.owner(child) == Some(MemberId::SERVER);
-                if is_rooms && seen.insert(child) {
-                    gone.push(child);
+                if is_rooms(child) && gone.insert(child) {
+                    found.push(child);
                 }
             }
         }
-        gone
+        found
     }
 
     fn despawn_one(&mut self, entity: EntityId) {
@@ -188,7 +194,9 @@ impl State {
             history.keys.remove(&entity);
         }
         if let Some(owned) = self.owned.get_mut(&owner) {
-            owned.retain(|other| *other != entity);
+            if let Ok(position) = owned.binary_search(&entity) {
+                owned.remove(position);
+            }
             if owned.is_empty() {
                 self.owned.remove(&owner);
             }
@@ -208,7 +216,8 @@ impl State {
 
     /// Removes everything a member owns.
     pub fn despawn_owned(&mut self, owner: MemberId) {
-        for entity in self.owned.get(&owner).cloned().unwrap_or_default() {
+        // From the back, where taking one out of the list moves no others.
+        while let Some(entity) = self.owned.get(&owner).and_then(|owned| owned.last()).copied() {
             self.despawn(entity);
         }
     }

@@ -6,13 +6,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use tickloom_protocol::changes::{Change, Target, read_changes};
 use tickloom_protocol::chunks::{ChunkError, Value};
 use tickloom_protocol::client_message::Write;
+use tickloom_protocol::entities::prop_bytes;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, OpId, Tick};
 use tickloom_protocol::limits;
+use tickloom_protocol::props::Props;
 use tickloom_protocol::schema::WritePolicy;
 use tickloom_protocol::server_message::{Accepted, RefusalCode};
 
 use crate::room::state::State;
 use crate::room::tree::{PARENT, TreeError, check_place};
+
+/// Bytes up to which members may fill a room, as a snapshot would take them. A room whose state
+/// no longer fits a message ends; one that is full says so and goes on.
+pub const STATE_BYTES_MAX: usize = limits::SERVER_MESSAGE_BYTES_MAX / 2;
+
+/// What an entity that a write adds takes in a snapshot, at most.
+const ENTITY_BYTES: usize = 6;
+
+/// What a value takes in a snapshot beside itself, at most.
+const VALUE_OVERHEAD_BYTES: usize = 7;
 
 /// Why something a member asked of the room does not happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,6 +59,8 @@ pub struct Writer {
     pub entity: EntityId,
     /// Whether it is the room's host.
     pub is_host: bool,
+    /// Seats that nobody has yet: whoever takes one needs an entity, which writers leave to them.
+    pub seats_free: usize,
 }
 
 impl Writer {
@@ -85,8 +99,10 @@ pub fn check<'a>(
         if_tick: (write.if_tick != Tick::ZERO).then_some(write.if_tick),
         gone: BTreeSet::new(),
         owners: Vec::new(),
-        new_keys: BTreeMap::new(),
+        taken_off: BTreeSet::new(),
+        keys: BTreeMap::new(),
         places: BTreeMap::new(),
+        bytes: state.entities().bytes_max(),
     };
     check.run(&changes).map_err(WriteError::Refused)?;
     Ok(changes)
@@ -130,22 +146,48 @@ struct Check<'a> {
     gone: BTreeSet<EntityId>,
     /// The owners of what the write adds.
     owners: Vec<MemberId>,
-    /// Keys that the write may add, per component and entity.
-    new_keys: BTreeMap<(ComponentId, Target), usize>,
+    /// Props that the write takes off as a whole.
+    taken_off: BTreeSet<(ComponentId, Target)>,
+    /// Props whose keys the write changes.
+    keys: BTreeMap<(ComponentId, Target), Keys<'a>>,
     /// Places in trees that the write changes.
     places: BTreeMap<(ComponentId, Target), Option<Target>>,
+    /// What a snapshot would take behind the changes so far, at most: what they replace is not
+    /// taken off.
+    bytes: usize,
 }
 
-impl Check<'_> {
-    fn run(mut self, changes: &[Change<'_>]) -> Result<(), Refusal> {
+/// The keys of one entity and component behind some changes of a write.
+#[derive(Default)]
+struct Keys<'a> {
+    /// How many there are.
+    count: usize,
+    /// Those the write set or removed, and which of the two.
+    changed: BTreeMap<&'a str, bool>,
+}
+
+impl<'a> Check<'a> {
+    fn run(mut self, changes: &[Change<'a>]) -> Result<(), Refusal> {
         for change in changes {
             match change {
                 Change::Leave(entity) => self.leave(*entity)?,
                 Change::Enter { owner } => self.enter(*owner)?,
-                Change::Row(component, target, _) | Change::Opaque(component, target, _) => {
+                Change::Row(component, target, row) => {
                     self.value(*component, *target)?;
+                    let is_there = target
+                        .resolve(&[])
+                        .is_some_and(|entity| self.state.entities().has_value(*component, entity));
+                    self.fill(if is_there { 0 } else { row.len() + VALUE_OVERHEAD_BYTES })?;
                 }
-                Change::Removed(component, target) => self.value(*component, *target)?,
+                Change::Opaque(component, target, value) => {
+                    self.value(*component, *target)?;
+                    let entity = target.resolve(&[]);
+                    let before = entity
+                        .and_then(|entity| self.state.entities().opaque(*component, entity))
+                        .map_or(0, |before| before.len() + VALUE_OVERHEAD_BYTES);
+                    self.fill((value.len() + VALUE_OVERHEAD_BYTES).saturating_sub(before))?;
+                }
+                Change::Removed(component, target) => self.take_off(*component, *target)?,
                 Change::Prop(component, target, key, value) => {
                     self.prop(*component, *target, key, value)?;
                 }
@@ -170,7 +212,7 @@ impl Check<'_> {
             return Err(Refusal::new(RefusalCode::NotAllowed, message));
         }
         self.check_stamp(self.state.born_at(entity), || format!("entity {}", entity.0))?;
-        self.gone.extend(self.state.subtree(entity));
+        self.state.extend_subtree(entity, &mut self.gone);
         Ok(())
     }
 
@@ -186,8 +228,18 @@ impl Check<'_> {
         }
         self.owners.push(owner);
         // Ids of those that leave in the same write rest first, so they make no place.
-        if self.owners.len() > self.state.vacancies() {
+        if self.owners.len() + self.writer.seats_free > self.state.vacancies() {
             return Err(Refusal::new(RefusalCode::RoomFull, "the room has no free entity"));
+        }
+        self.fill(ENTITY_BYTES)
+    }
+
+    /// Makes the room longer by this many bytes.
+    fn fill(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.bytes += bytes;
+        if bytes > 0 && self.bytes > STATE_BYTES_MAX {
+            let message = "the room holds as much as it may: remove something first";
+            return Err(Refusal::new(RefusalCode::RoomFull, message));
         }
         Ok(())
     }
@@ -195,33 +247,53 @@ impl Check<'_> {
     fn value(&self, component: ComponentId, target: Target) -> Result<(), Refusal> {
         let entity = self.target(component, target)?;
         let Some(entity) = entity else { return Ok(()) };
-        self.check_stamp(self.state.changed_at(component, entity), || self.name(component, entity))
+        let changed = self.state.changed_at(component, entity);
+        self.check_value_stamp(entity, changed, || self.name(component, entity))
+    }
+
+    fn take_off(&mut self, component: ComponentId, target: Target) -> Result<(), Refusal> {
+        self.value(component, target)?;
+        self.taken_off.insert((component, target));
+        self.keys.remove(&(component, target));
+        if self.state.tree(component).is_some() {
+            self.places.insert((component, target), None);
+        }
+        Ok(())
     }
 
     fn prop(
         &mut self,
         component: ComponentId,
         target: Target,
-        key: &str,
+        key: &'a str,
         value: &Value,
     ) -> Result<(), Refusal> {
         let entity = self.target(component, target)?;
         if let Some(entity) = entity {
             let changed = self.state.prop_changed_at(component, entity, key);
-            self.check_stamp(changed, || format!("`{key}` of {}", self.name(component, entity)))?;
+            let what = || format!("`{key}` of {}", self.name(component, entity));
+            self.check_value_stamp(entity, changed, what)?;
         }
         if let Value::Entity(id) = value {
             self.owner_of(Target::from(*id))?;
         }
-        let props = entity.and_then(|entity| self.state.entities().props(component, entity));
-        if *value != Value::Nil && props.is_none_or(|props| props.get(key).is_none()) {
-            let added = self.new_keys.entry((component, target)).or_default();
-            *added += 1;
-            if props.map_or(0, |props| props.len()) + *added > limits::PROP_KEYS_MAX {
-                let message = format!("an entity has at most {} keys", limits::PROP_KEYS_MAX);
-                return Err(Refusal::new(RefusalCode::Invalid, message));
-            }
+        let is_off = self.taken_off.contains(&(component, target));
+        let props = entity.filter(|_| !is_off);
+        let props = props.and_then(|entity| self.state.entities().props(component, entity));
+        let before = props.and_then(|props| props.get(key));
+        let keys = self.keys.entry((component, target)).or_insert_with(|| Keys {
+            count: props.map_or(0, Props::len),
+            changed: BTreeMap::new(),
+        });
+        let (is_there, stays) = (before.is_some(), *value != Value::Nil);
+        let is_there = keys.changed.insert(key, stays).unwrap_or(is_there);
+        keys.count = keys.count + usize::from(stays) - usize::from(is_there);
+        if !is_there && keys.count > limits::PROP_KEYS_MAX {
+            let message = format!("an entity has at most {} keys", limits::PROP_KEYS_MAX);
+            return Err(Refusal::new(RefusalCode::Invalid, message));
         }
+        let before = before.map_or(0, |before| prop_bytes(key, before));
+        self.fill(prop_bytes(key, value).saturating_sub(before))?;
         if key == PARENT && self.state.tree(component).is_some() {
             self.place(component, target, value)?;
         }
@@ -280,8 +352,20 @@ impl Check<'_> {
         owner.ok_or_else(|| unknown(entity))
     }
 
+    /// A value counts as changed when its entity came, too: an id may have had another entity.
+    fn check_value_stamp(
+        &self,
+        entity: EntityId,
+        changed: Tick,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Refusal> {
+        self.check_stamp(changed.max(self.state.born_at(entity)), what)
+    }
+
     fn check_stamp(&self, changed: Tick, what: impl FnOnce() -> String) -> Result<(), Refusal> {
         let Some(if_tick) = self.if_tick else { return Ok(()) };
+        // Nobody has seen the tick under construction, whatever they say.
+        let if_tick = if_tick.min(Tick(self.state.building().0 - 1));
         if changed <= if_tick && self.state.remembers(if_tick) {
             return Ok(());
         }
