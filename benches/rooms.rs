@@ -253,13 +253,13 @@ impl MovingCrowd {
         let members = (0..members_count).map(|index| {
             let id = MemberId(index + 1);
             let session = SessionId { index: index.into(), generation: 0 };
-            let hearing = EventLog::new(1, 1).hearing_of_newcomer(false);
+            let hearing = EventLog::new(1, 1, &[]).hearing_of_newcomer();
             (id, Member::new(session, moved.spawn(id), hearing, id.0.into()))
         });
         let mut crowd = Self {
             members: members.collect(),
             moved,
-            events: EventLog::new(1, 1),
+            events: EventLog::new(1, 1, &[]),
             broadcast: Broadcast::default(),
             outboxes: MemoryOutboxes::new(members_count.into()),
             sent: Tick::ZERO,

@@ -127,7 +127,8 @@ impl Outbox {
     pub fn unshare(&mut self) {
         let small_bytes: usize = self.queue.range(self.unshared..).map(Bytes::len).sum();
         if small_bytes < LARGE_BYTES_MIN {
-            let copy: Vec<u8> = self.queue.range(self.unshared..).flatten().copied().collect();
+            let mut copy = Vec::with_capacity(small_bytes);
+            copy.extend(self.queue.range(self.unshared..).flatten());
             self.queue.truncate(self.unshared);
             if !copy.is_empty() {
                 self.queue.push_back(Bytes::from(copy));
@@ -168,6 +169,13 @@ impl Outbox {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether what is queued holds no memory but its own: no small slice is a piece of something
+    /// larger.
+    #[must_use]
+    pub fn is_unshared(&self) -> bool {
+        self.queue.iter().all(|slice| slice.len() >= LARGE_BYTES_MIN || slice.is_unique())
     }
 
     /// Whether nothing is queued.

@@ -129,7 +129,7 @@ impl Room {
             key,
             logic: room_type.create(),
             state: State::new(Arc::clone(&spec.schema), spec.entities_max),
-            events: EventLog::new(spec.events_max, spec.events_bytes_max),
+            events: EventLog::new(spec.events_max, spec.events_bytes_max, spec.schema.topics()),
             seed,
             rng: fastrand::Rng::with_seed(seed),
             // Consecutive rooms get seeds whose high halves are spread evenly.
@@ -171,13 +171,13 @@ impl Room {
             // The room slept; its clock goes on where it stopped.
             self.ticker.slip(now);
         }
-        let hearing = self.events.hearing_of_newcomer(self.has_history());
+        let hearing = self.events.hearing_of_newcomer();
         self.joins_count += 1;
         self.members.insert(member, Member::new(session, entity, hearing, self.joins_count));
         let joiner = Joiner { member, entity, name: &join.name, options: &join.options };
         let answer =
             self.call(Call::Join(&joiner), |logic, context| logic.on_join(context, &joiner));
-        if let Err(refusal) = allowed(answer) {
+        if let Err(refusal) = self.allowed(answer) {
             self.members.remove(&member);
             self.state.despawn_owned(member);
             return Err(refusal);
@@ -204,7 +204,7 @@ impl Room {
         self.members.remove(&member);
         self.state.despawn_owned(member);
         if self.host == Some(member) {
-            let longest_here = self.members.iter().min_by_key(|(_, member)| member.joined_in);
+            let longest_here = self.members.iter().min_by_key(|(_, member)| member.listener());
             self.set_host(longest_here.map(|(id, _)| *id));
         }
         self.ticker.want();
@@ -249,7 +249,7 @@ impl Room {
         let changes = write::check(&self.state, writer, write)?;
         let call = Call::Write(member, write.changes);
         let answer = self.call(call, |logic, room| logic.on_write(room, member, &changes));
-        allowed(answer).map_err(WriteError::Refused)?;
+        self.allowed(answer).map_err(WriteError::Refused)?;
         self.ticker.want();
         Ok(write::apply(&mut self.state, write.op, &changes))
     }
@@ -277,7 +277,7 @@ impl Room {
         }
         let call = Call::Publish(member, publish);
         let answer = self.call(call, |logic, room| logic.on_publish(room, member, publish));
-        allowed(answer)?;
+        self.allowed(answer)?;
         let goes_out = if publish.to.is_empty() {
             self.events.publish(member, publish.topic, publish.body)
         } else {
@@ -298,19 +298,21 @@ impl Room {
 
     fn publish_to(&mut self, from: MemberId, publish: &Publish<'_>) -> bool {
         let mut recipients = Vec::with_capacity(publish.to.iter().len());
+        let mut ids = Vec::with_capacity(recipients.capacity());
         for id in publish.to.iter() {
             // Who is not here hears nothing; who is named twice hears it once.
             if let Some(member) = self.members.get(&id)
-                && recipients.iter().all(|(known, _)| *known != id)
+                && recipients.iter().all(|(known, _)| *known != member.listener())
             {
-                recipients.push((id, member.hearing.private_next));
+                recipients.push((member.listener(), member.hearing.private_next));
+                ids.push(id);
             }
         }
         if recipients.is_empty() {
             return true;
         }
         let goes_out = self.events.publish_to(from, publish.topic, publish.body, &recipients);
-        for (id, _) in recipients.iter().filter(|_| goes_out) {
+        for id in ids.iter().filter(|_| goes_out) {
             if let Some(member) = self.members.get_mut(id) {
                 member.hearing.private_next += 1;
             }
@@ -427,6 +429,12 @@ impl Room {
         &self.state
     }
 
+    /// What was said in the room.
+    #[must_use]
+    pub fn events(&self) -> &EventLog {
+        &self.events
+    }
+
     /// The panic of the logic, if it had one. The room cannot go on.
     #[must_use]
     pub fn panicked(&self) -> Option<&Panicked> {
@@ -478,15 +486,20 @@ impl Room {
         None
     }
 
+    /// What the logic's answer means; without one, it has panicked. What it denies changes no state,
+    /// but it may say why: that wants a tick, too.
+    fn allowed(&mut self, answer: Option<Result<(), Denial>>) -> Result<(), Refusal> {
+        let failed = || Err(Denial { message: "the room has failed".to_owned() });
+        let Err(Denial { message }) = answer.unwrap_or_else(failed) else { return Ok(()) };
+        if self.events.has_unsent() {
+            self.ticker.want();
+        }
+        Err(Refusal::new(RefusalCode::Denied, message))
+    }
+
     fn set_host(&mut self, host: Option<MemberId>) {
         self.host = host;
         self.call(Call::Host(host), |logic, room| logic.on_host(room, host));
-    }
-
-    /// Whether those who come later get what is still kept of what was said. The events of all
-    /// topics are numbered together, so it is all or none.
-    fn has_history(&self) -> bool {
-        self.spec.schema.topics().iter().all(|topic| topic.history)
     }
 
     fn take_inputs(&mut self, scratch: &mut Vec<MemberId>) {
@@ -516,13 +529,6 @@ impl Room {
             }
         }
     }
-}
-
-/// What the logic's answer means; without one, it has panicked.
-fn allowed(answer: Option<Result<(), Denial>>) -> Result<(), Refusal> {
-    let failed = || Err(Denial { message: "the room has failed".to_owned() });
-    let denied = |denial: Denial| Refusal::new(RefusalCode::Denied, denial.message);
-    answer.unwrap_or_else(failed).map_err(denied)
 }
 
 impl std::fmt::Debug for Room {

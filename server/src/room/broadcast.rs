@@ -20,7 +20,7 @@ use tickloom_protocol::link::put_binary_header;
 use tickloom_protocol::server_message::DeltaHead;
 
 use crate::outbox::{Backpressure, LARGE_BYTES_MIN};
-use crate::room::events::EventLog;
+use crate::room::events::{EventLog, Hearing};
 use crate::room::member::Member;
 use crate::room::state::State;
 use crate::session::SessionId;
@@ -54,12 +54,21 @@ pub struct Broadcast {
 /// one piece: that costs less than counting references to several.
 const COPIED_BYTES_MAX: usize = 1024;
 
+/// Where a member is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Start {
+    /// The tick it has; [`Tick::ZERO`] for a snapshot.
+    since: Tick,
+    /// The number of the first event it has not heard.
+    events_from: u64,
+    /// Whether it also gets what was said before that.
+    history: bool,
+}
+
 /// Chunks that every member in the same position gets.
 #[derive(Debug)]
 struct Shared {
-    since: Tick,
-    /// The number of the first event in them.
-    events_from: u64,
+    start: Start,
     chunks: Piece,
 }
 
@@ -224,7 +233,7 @@ impl Broadcast {
             let Some(member) = members.get_mut(id) else { continue };
             let reachable = content.state.reaches_back_to(member.baseline);
             let since = if reachable { member.baseline } else { Tick::ZERO };
-            let is_encoded = self.position(since, member.hearing.public).is_some();
+            let is_encoded = self.position(Start::of(member, since)).is_some();
             if !is_encoded && self.recovery_bytes >= RECOVERY_BYTES_MAX {
                 self.counts.deferred += 1;
                 deferred = true;
@@ -278,10 +287,10 @@ impl Broadcast {
         since: Tick,
         occasion: Occasion,
     ) -> Result<usize, Oversized> {
-        let shared = self.shared_since(content, since, member.hearing.public, occasion);
+        let shared = self.shared_from(content, Start::of(member, since), occasion);
         self.private.clear();
         content.state.encode_member(id, since, &mut self.private);
-        content.events.encode_private(id, member.hearing, &mut self.private);
+        content.events.encode_private(member.listener(), member.hearing, &mut self.private);
         if occasion.with_hash {
             content.state.encode_member_hash(id, &mut self.private);
         }
@@ -318,36 +327,45 @@ impl Broadcast {
         member.baseline = content.state.building();
         member.hearing.public = content.events.next();
         member.hearing.private = member.hearing.private_next;
+        member.hearing.history = false;
         Ok(shared)
     }
 
-    fn position(&self, since: Tick, events_from: u64) -> Option<usize> {
-        let same = |shared: &Shared| shared.since == since && shared.events_from == events_from;
-        self.shared.iter().position(same)
+    fn position(&self, start: Start) -> Option<usize> {
+        self.shared.iter().position(|shared| shared.start == start)
     }
 
-    /// The position of the chunks since `since` in `shared`; encodes them when they are new.
-    fn shared_since(
+    /// The position of the chunks from `start` in `shared`; encodes them when they are new.
+    fn shared_from(
         &mut self,
         content: &mut Content<'_>,
-        since: Tick,
-        events_from: u64,
+        start: Start,
         occasion: Occasion,
     ) -> usize {
-        if let Some(position) = self.position(since, events_from) {
+        if let Some(position) = self.position(start) {
             return position;
         }
         self.chunks.clear();
-        content.state.encode(since, &mut self.chunks);
+        content.state.encode(start.since, &mut self.chunks);
+        if start.history {
+            content.events.encode_history(start.events_from, &mut self.chunks);
+        }
         let has_topics = !content.state.schema().topics().is_empty();
-        let always = since == Tick::ZERO && has_topics;
-        content.events.encode(events_from, always, &mut self.chunks);
+        let always = start.since == Tick::ZERO && has_topics;
+        content.events.encode(start.events_from, always, &mut self.chunks);
         if occasion.with_hash {
             content.state.encode_hash(&mut self.chunks);
         }
         self.counts.encodings += 1;
         let chunks = Piece::put(&self.chunks, &mut self.frames);
-        self.shared.push(Shared { since, events_from, chunks });
+        self.shared.push(Shared { start, chunks });
         self.shared.len() - 1
+    }
+}
+
+impl Start {
+    fn of(member: &Member, since: Tick) -> Self {
+        let Hearing { public, history, .. } = member.hearing;
+        Self { since, events_from: public, history }
     }
 }

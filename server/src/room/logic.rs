@@ -327,8 +327,8 @@ impl Context<'_> {
         self.state
     }
 
-    /// Says something to everybody, as the room itself. Says whether it goes out: a tick carries a
-    /// bounded number of events.
+    /// Says something to everybody, as the room itself. Says whether it goes out: there may be no
+    /// such topic, the body may be over its limit, and a tick carries a bounded number of events.
     pub fn publish(&mut self, topic: TopicId, body: &[u8]) -> bool {
         self.events.publish(MemberId::SERVER, topic, body)
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tickloom_protocol::ids::{EntityId, InputSeq, Tick};
 use tickloom_protocol::limits;
 
-use crate::room::events::Hearing;
+use crate::room::events::{Hearing, Listener};
 use crate::room::logic::Freshness;
 use crate::session::SessionId;
 
@@ -30,7 +30,7 @@ pub struct Member {
     session: SessionId,
     entity: EntityId,
     /// The how-manieth member of the room it is.
-    pub(crate) joined_in: u64,
+    joined_in: u64,
     /// The tick the member has, once its queue drains; [`Tick::ZERO`] when it needs a snapshot.
     pub(crate) baseline: Tick,
     /// What it was told of what was said.
@@ -53,6 +53,12 @@ impl Member {
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// Who it is among all that ever sat in the room; those who are here longer are less.
+    #[must_use]
+    pub fn listener(&self) -> Listener {
+        Listener(self.joined_in)
     }
 
     /// The entity that is the member's own.

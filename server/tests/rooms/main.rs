@@ -1,9 +1,12 @@
-//! What members do to a room and to each other, on a shard without sockets: writes, trees, rooms
-//! without a rate.
+//! What members do to a room and to each other, on a shard without sockets: writes, trees, events,
+//! rooms without a rate, and what all that may cost.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod budget;
+mod events;
+mod hooks;
 mod pace;
 mod trees;
 mod writes;

@@ -36,7 +36,7 @@ impl Harness {
         let spec = Arena::default().spec();
         let mut harness = Self {
             state: State::new(Arc::clone(&spec.schema), spec.entities_max),
-            events: EventLog::new(spec.events_max, spec.events_bytes_max),
+            events: EventLog::new(spec.events_max, spec.events_bytes_max, spec.schema.topics()),
             rng: fastrand::Rng::with_seed(seed),
             members: BTreeMap::new(),
             tick_us: spec.tick_us(),
@@ -74,7 +74,7 @@ impl Harness {
         let joiner = Joiner { member, entity, name, options: &[] };
         self.with(|logic, room| logic.on_join(room, &joiner)).expect("a seat");
         let session = SessionId { index: u32::from(member.0), generation: 0 };
-        let hearing = self.events.hearing_of_newcomer(false);
+        let hearing = self.events.hearing_of_newcomer();
         self.members.insert(member, Member::new(session, entity, hearing, member.0.into()));
         entity
     }
