@@ -22,8 +22,7 @@ use tickloom_server::config::problem::{Problem, Problems, Source};
 use tickloom_server::config::settings::{Settings, VARIABLE_PREFIX};
 use tickloom_server::config::{Config, Machine};
 use tickloom_server::doctor::{Facts, Verdict, judge, render};
-use tickloom_server::room::arena::Arena;
-use tickloom_server::rooms::RoomTypes;
+use tickloom_server::rooms::built_in_types;
 use tickloom_server::runtime;
 use tracing::level_filters::LevelFilter;
 
@@ -250,7 +249,7 @@ impl CannotListen {
 fn run(config: &Config) -> anyhow::Result<()> {
     // Before any shard is pinned: this thread and its children keep the whole mask.
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch signals")?;
-    let room_types = RoomTypes::default().with(Arena::new(config.tick_rate_hz));
+    let room_types = built_in_types(config);
     let server = runtime::serve(config, &room_types)
         .map_err(|error| CannotListen { address: config.listen, error })?;
     let address = server.address();

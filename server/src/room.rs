@@ -9,6 +9,7 @@
 
 pub mod arena;
 pub mod broadcast;
+pub mod described;
 pub mod description;
 pub mod events;
 pub mod failure;

@@ -7,6 +7,9 @@ use slab::Slab;
 use tickloom_protocol::ids::RoomKey;
 use tickloom_protocol::time::Timestamp;
 
+use crate::config::Config;
+use crate::room::arena::Arena;
+use crate::room::described::Described;
 use crate::room::logic::RoomType;
 use crate::room::{Room, RoomId};
 
@@ -35,6 +38,19 @@ impl std::fmt::Debug for RoomTypes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.types.iter().map(|room_type| room_type.name())).finish()
     }
+}
+
+/// The room types of a server that has no code of its own: a game, shared state, messages, and
+/// what its configuration describes.
+#[must_use]
+pub fn built_in_types(config: &Config) -> RoomTypes {
+    let types = RoomTypes::default()
+        .with(Arena::new(config.tick_rate_hz))
+        .with(Described::state())
+        .with(Described::relay());
+    config.rooms.iter().fold(types, |types, (name, description)| {
+        types.with(Described::new(name, description.clone()))
+    })
 }
 
 /// The rooms of one shard.

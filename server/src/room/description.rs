@@ -14,9 +14,10 @@ use std::fmt;
 use std::time::Duration;
 
 use tickloom_protocol::limits;
-use tickloom_protocol::schema::{FieldDesc, Scope};
+use tickloom_protocol::schema::{ComponentDesc, FieldType, TopicDesc, WritePolicy};
 
 use crate::config::problem::Problem;
+use crate::room::logic::Cadence;
 
 pub use reading::read_all;
 
@@ -29,20 +30,25 @@ pub const BUILT_IN: &[&str] = &["arena"];
 /// Most seats in a described room: member ids have 16 bits, 0 is the server.
 pub const MEMBERS_MAX: usize = u16::MAX as usize - 1;
 
-/// Most topics of a room, for the reason that bounds its components.
-pub const TOPICS_MAX: usize = limits::COMPONENTS_MAX;
+/// The components that every described room has, before those it describes: what each member
+/// calls itself, and which entity is the host's.
+pub const OWN_COMPONENTS: [&str; 2] = ["name", "host"];
+
+/// Most components that can be described.
+pub const COMPONENTS_MAX: usize = limits::COMPONENTS_MAX - OWN_COMPONENTS.len();
+
+/// Bytes of one row of each packed component that can be described, added up: one entity is the
+/// host's.
+pub const ROW_BYTES_SUM_MAX: usize = limits::ROW_BYTES_SUM_MAX - FieldType::EntityRef.bytes();
 
 /// Most events a room keeps.
 pub const EVENTS_MAX: usize = 65_536;
-
-/// Most bytes of events a room keeps: a late joiner gets all of them in one message.
-pub const EVENTS_BYTES_MAX: usize = limits::SERVER_MESSAGE_BYTES_MAX;
 
 /// What a room type is.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Description {
     /// When state goes out.
-    pub pace: Pace,
+    pub cadence: Cadence,
     /// Who says what the rooms are made of.
     pub described_by: Describer,
     /// Seats.
@@ -50,27 +56,16 @@ pub struct Description {
     /// Entities, the room and one per member among them.
     pub entities_max: usize,
     /// Who may add and remove entities.
-    pub entities: Party,
+    pub entities: WritePolicy,
     /// Events kept for those who fall behind or come late.
     pub events_max: usize,
     /// Bytes of events kept.
     pub events_bytes_max: usize,
-    /// What entities have. Within the limits of the wire, no name twice.
-    pub components: Vec<Component>,
+    /// What entities have beside what every described room has. Together within the limits of the
+    /// wire, no name twice.
+    pub components: Vec<ComponentDesc>,
     /// What members can publish on. No name twice.
-    pub topics: Vec<Topic>,
-}
-
-/// When state goes out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pace {
-    /// At once, and then not again before this has passed.
-    Flush(Duration),
-    /// At a fixed rate.
-    Tick {
-        /// Ticks per second, within what a room may have.
-        rate_hz: u32,
-    },
+    pub topics: Vec<TopicDesc>,
 }
 
 /// Who says what rooms are made of.
@@ -82,97 +77,19 @@ pub enum Describer {
     Joiner,
 }
 
-/// Who may do something.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Party {
-    /// No client.
-    Server,
-    /// Who owns the entity; of adding and removing: each member entities of their own.
-    Owner,
-    /// Every member.
-    Members,
-    /// The one member that the room has made its host.
-    Host,
-}
-
-/// Who may publish. Nobody owns a topic.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Publisher {
-    /// No client.
-    Server,
-    /// Every member.
-    Members,
-    /// The one member that the room has made its host.
-    Host,
-}
-
-/// A component.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Component {
-    /// What clients look it up by.
-    pub name: Box<str>,
-    /// What its values are.
-    pub kind: Kind,
-    /// Who receives them.
-    pub scope: Scope,
-    /// Who may write them.
-    pub write: Party,
-}
-
-/// What a component's values are.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Kind {
-    /// Rows of numbers; at least one field, no name twice, ranges not empty.
-    Packed(Vec<FieldDesc>),
-    /// Bytes.
-    Opaque {
-        /// What the bytes are, as a media type.
-        content_type: Box<str>,
-        /// Largest value in bytes.
-        value_bytes_max: usize,
-    },
-    /// Keys and values.
-    Props {
-        /// Whether `parent` and `order` make a tree that stays free of cycles.
-        tree: bool,
-    },
-}
-
-/// A topic of events.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Topic {
-    /// What clients call it.
-    pub name: Box<str>,
-    /// Who may publish.
-    pub publish: Publisher,
-    /// Whether late joiners get the events that are still kept.
-    pub history: bool,
-}
-
 /// What a table without keys means.
 impl Default for Description {
     fn default() -> Self {
         Self {
-            pace: Pace::Flush(Duration::from_millis(50)),
+            cadence: Cadence::OnChange { interval: Duration::from_millis(50) },
             described_by: Describer::Server,
             members_max: 200,
             entities_max: 10_000,
-            entities: Party::Members,
+            entities: WritePolicy::Members,
             events_max: 256,
             events_bytes_max: 64 * 1024,
             components: Vec::new(),
             topics: Vec::new(),
-        }
-    }
-}
-
-impl Pace {
-    /// The shortest time from one broadcast to the next.
-    #[must_use]
-    pub fn interval(self) -> Duration {
-        match self {
-            Self::Flush(interval) => interval,
-            Self::Tick { rate_hz } => Duration::from_secs(1) / rate_hz,
         }
     }
 }

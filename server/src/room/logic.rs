@@ -118,6 +118,17 @@ pub enum Cadence {
     },
 }
 
+impl Cadence {
+    /// From one tick to the next, at least.
+    #[must_use]
+    pub fn interval(self) -> Duration {
+        match self {
+            Self::Fixed { tick_rate_hz, .. } => Duration::from_secs(1) / tick_rate_hz,
+            Self::OnChange { interval } => interval,
+        }
+    }
+}
+
 impl RoomSpec {
     /// The slowest rate a room may tick at, in Hz.
     pub const TICK_RATE_HZ_MIN: u32 = 1;

@@ -1,10 +1,11 @@
 //! What members do to a room and to each other, on a shard without sockets: writes, trees, events,
-//! rooms without a rate, and what all that may cost.
+//! rooms without a rate, described rooms, and what all that may cost.
 
 #[path = "../harness/mod.rs"]
 mod harness;
 
 mod budget;
+mod described;
 mod events;
 mod hooks;
 mod pace;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tickloom_protocol::ids::RoomKey;
 use tickloom_protocol::limits;
 use tickloom_protocol::quantise::{Mode, Quantiser};
-use tickloom_protocol::schema::{FieldDesc, FieldType};
+use tickloom_protocol::schema::{
+    ComponentDesc, FieldDesc, FieldType, Kind, RowLayout, Scope, TopicDesc, WritePolicy,
+};
 
 use crate::config::fields::Fields;
 use crate::config::node::{Entry, Node, Raw};
@@ -14,11 +16,13 @@ use crate::config::problem::{Problem, Span};
 use crate::config::settings::TICK_RATES;
 use crate::config::units::Size;
 use crate::config::value::Value;
-use crate::room::description::words::{KindName, MediaType, Name};
+use crate::room::description::words::{KindName, MediaType, Name, Publisher};
 use crate::room::description::{
-    BUILT_IN, Component, Describer, Description, DescriptionError, Descriptions, EVENTS_BYTES_MAX,
-    EVENTS_MAX, Kind, MEMBERS_MAX, Pace, Party, Publisher, TOPICS_MAX, Topic,
+    BUILT_IN, COMPONENTS_MAX, Describer, Description, DescriptionError, Descriptions, EVENTS_MAX,
+    MEMBERS_MAX, OWN_COMPONENTS, ROW_BYTES_SUM_MAX,
 };
+use crate::room::events;
+use crate::room::logic::Cadence;
 
 /// The interval of the fastest tick, and about as long as anybody waits for a change.
 const FLUSH_MIN: Duration = Duration::from_millis(8);
@@ -100,7 +104,7 @@ impl Reader<'_> {
             Author::Server => Bounds::SERVER,
             Author::Joiner => Bounds::of(base),
         };
-        let pace = read_pace(&mut fields, bounds.interval_min, problems).unwrap_or(base.pace);
+        let cadence = read_cadence(&mut fields, bounds.interval_min, problems);
         let described_by = match author {
             Author::Server => fields.read("describe", problems).unwrap_or(base.described_by),
             Author::Joiner => base.described_by,
@@ -111,7 +115,7 @@ impl Reader<'_> {
         let events_bytes = Size(0)..=Size(bounds.events_bytes);
         let events_bytes_max = fields.read_within("events_bytes_max", &events_bytes, problems);
         let description = Description {
-            pace,
+            cadence: cadence.unwrap_or(base.cadence),
             described_by,
             members_max: members_max.unwrap_or(base.members_max),
             entities_max: entities_max.unwrap_or(base.entities_max),
@@ -143,12 +147,12 @@ impl Bounds {
         members: MEMBERS_MAX,
         entities: limits::ENTITY_ID_MAX as usize,
         events: EVENTS_MAX,
-        events_bytes: EVENTS_BYTES_MAX,
+        events_bytes: events::KEPT_BYTES_MAX,
     };
 
     fn of(base: &Description) -> Self {
         Self {
-            interval_min: base.pace.interval(),
+            interval_min: base.cadence.interval(),
             members: base.members_max,
             entities: base.entities_max,
             events: base.events_max,
@@ -157,14 +161,15 @@ impl Bounds {
     }
 }
 
-fn read_pace(
+fn read_cadence(
     fields: &mut Fields<'_>,
     interval_min: Duration,
     problems: &mut Vec<Problem>,
-) -> Option<Pace> {
-    let flush = fields.read_within("flush", &(FLUSH_MIN..=FLUSH_MAX), problems).map(Pace::Flush);
+) -> Option<Cadence> {
+    let flush = fields.read_within("flush", &(FLUSH_MIN..=FLUSH_MAX), problems);
+    let flush = flush.map(|interval| Cadence::OnChange { interval });
     let rate = fields.read_within("tick_rate", &TICK_RATES, problems);
-    let rate = rate.map(|rate| Pace::Tick { rate_hz: rate.0 });
+    let rate = rate.map(|rate| Cadence::Fixed { tick_rate_hz: rate.0, send_every: 1 });
     let (flush_key, rate_key) = (fields.entry("flush"), fields.entry("tick_rate"));
     if let (Some(flush_key), Some(rate_key)) = (flush_key, rate_key) {
         let [left, right] = ["flush", "tick_rate"].map(|key| fields.path_of(key));
@@ -172,15 +177,15 @@ fn read_pace(
         let problem = problem.at(&flush_key.key_span, "at once, and then at most this often");
         problems.push(problem.at(&rate_key.key_span, "always at this rate"));
     }
-    let pace = flush.or(rate)?;
-    if pace.interval() < interval_min {
+    let cadence = flush.or(rate)?;
+    if cadence.interval() < interval_min {
         let entry = flush_key.or(rate_key)?;
         let path = fields.path_of(&entry.key);
         let problem = Problem::new(format!("`{path}` is faster than rooms of this type may be"));
         let label = format!("at least {} from one to the next", interval_min.show());
         problems.push(problem.at(&entry.node.span, label));
     }
-    Some(pace)
+    Some(cadence)
 }
 
 /// What holds between the capacities of a room.
@@ -214,23 +219,26 @@ fn mark(problem: Problem, fields: &mut Fields<'_>, keys: &[&'static str]) -> Pro
     })
 }
 
-fn read_components(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Component>> {
+fn read_components(
+    fields: &mut Fields<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<ComponentDesc>> {
     let list = fields.list("components", problems)?;
     let span = fields.entry("components").map_or(&None, |entry| &entry.node.span);
-    let mut names = Names::default();
+    let mut names = Names { own: &OWN_COMPONENTS, ..Names::default() };
     let mut components = Vec::new();
-    if list.len() > limits::COMPONENTS_MAX {
-        problems.push(too_many(list.len(), "components", limits::COMPONENTS_MAX, span));
+    if list.len() > COMPONENTS_MAX {
+        problems.push(too_many(list.len(), "components", COMPONENTS_MAX, span));
     }
     let mut row_bytes = 0;
-    for (path, node) in list.into_iter().take(limits::COMPONENTS_MAX) {
+    for (path, node) in list.into_iter().take(COMPONENTS_MAX) {
         let Some(component) = read_component(path.clone(), node, &mut names, problems) else {
             continue;
         };
-        if let Kind::Packed(fields) = &component.kind {
+        if let Kind::Packed(layout) = &component.kind {
             let before = row_bytes;
-            row_bytes += fields.iter().map(|field| field.field_type.bytes()).sum::<usize>();
-            let max = limits::ROW_BYTES_SUM_MAX;
+            row_bytes += layout.row_bytes();
+            let max = ROW_BYTES_SUM_MAX;
             if before <= max && row_bytes > max {
                 let message = format!("the rows of all components have at most {max} bytes");
                 let label = format!("with `{path}` they have {row_bytes}");
@@ -247,11 +255,11 @@ fn read_component(
     node: &Node,
     names: &mut Names,
     problems: &mut Vec<Problem>,
-) -> Option<Component> {
+) -> Option<ComponentDesc> {
     let mut fields = Fields::of(path, node, problems)?;
     let name = names.read(&mut fields, problems);
     let scope = fields.read("scope", problems).unwrap_or_default();
-    let write = fields.read("write", problems).unwrap_or(Party::Owner);
+    let write = fields.read("write", problems).unwrap_or(WritePolicy::Owner);
     let kind_name = fields.read::<KindName>("kind", problems);
     if fields.entry("kind").is_none() {
         let help = format!("write kind = {}", KindName::accepts());
@@ -272,8 +280,23 @@ fn read_component(
             problems.push(Problem::new(message).at(&entry.key_span, ""));
         }
     }
+    let tree = read_tree(&mut fields, scope, problems);
     fields.finish(problems);
-    Some(Component { name: name?, kind: kind?, scope, write })
+    Some(ComponentDesc { name: name?, kind: kind?, scope, write, tree })
+}
+
+/// Whether the component makes a tree, which everybody must see in the same way.
+fn read_tree(fields: &mut Fields<'_>, scope: Scope, problems: &mut Vec<Problem>) -> bool {
+    let is_tree = fields.read("tree", problems).unwrap_or(false);
+    if is_tree
+        && scope != Scope::Room
+        && let Some(entry) = fields.entry("tree")
+    {
+        let message = format!("`{}` needs scope = {}", fields.path_of("tree"), Scope::Room.show());
+        let problem = Problem::new(message).help("everybody must see the same tree");
+        problems.push(problem.at(&entry.key_span, ""));
+    }
+    is_tree
 }
 
 /// The keys that only one kind has.
@@ -295,13 +318,11 @@ fn read_kind(fields: &mut Fields<'_>, kind: KindName, problems: &mut Vec<Problem
             let value_bytes_max = size.map_or(VALUE_BYTES_MAX_DEFAULT, |size| size.0);
             Some(Kind::Opaque { content_type: content_type.0, value_bytes_max })
         }
-        KindName::Props => {
-            Some(Kind::Props { tree: fields.read("tree", problems).unwrap_or(false) })
-        }
+        KindName::Props => Some(Kind::Props),
     }
 }
 
-fn read_row(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Option<Vec<FieldDesc>> {
+fn read_row(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Option<RowLayout> {
     if fields.entry("fields").is_none() {
         problems.push(fields.missing("fields").help("a packed component is made of fields"));
         return None;
@@ -318,7 +339,10 @@ fn read_row(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Option<Vec<
     }
     let mut names = Names::default();
     let row = list.into_iter().take(limits::FIELDS_MAX);
-    Some(row.filter_map(|(path, node)| read_field(path, node, &mut names, problems)).collect())
+    let row: Vec<_> =
+        row.filter_map(|(path, node)| read_field(path, node, &mut names, problems)).collect();
+    // Without a field that is missing for a problem, the rest makes a row; what cannot is told.
+    RowLayout::new(row).ok()
 }
 
 fn read_field(
@@ -384,20 +408,21 @@ fn check_range(
     }
 }
 
-fn read_topics(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Option<Vec<Topic>> {
+fn read_topics(fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Option<Vec<TopicDesc>> {
     let list = fields.list("topics", problems)?;
     let span = fields.entry("topics").map_or(&None, |entry| &entry.node.span);
-    if list.len() > TOPICS_MAX {
-        problems.push(too_many(list.len(), "topics", TOPICS_MAX, span));
+    if list.len() > limits::TOPICS_MAX {
+        problems.push(too_many(list.len(), "topics", limits::TOPICS_MAX, span));
     }
     let mut names = Names::default();
-    let topics = list.into_iter().take(TOPICS_MAX).filter_map(|(path, node)| {
+    let topics = list.into_iter().take(limits::TOPICS_MAX).filter_map(|(path, node)| {
         let mut fields = Fields::of(path, node, problems)?;
         let name = names.read(&mut fields, problems);
-        let publish = fields.read("publish", problems).unwrap_or(Publisher::Members);
+        let Publisher(publish) =
+            fields.read("publish", problems).unwrap_or(Publisher(WritePolicy::Members));
         let history = fields.read("history", problems).unwrap_or(false);
         fields.finish(problems);
-        Some(Topic { name: name?, publish, history })
+        Some(TopicDesc { name: name?, publish, history })
     });
     Some(topics.collect())
 }
@@ -406,9 +431,13 @@ fn too_many(count: usize, what: &str, max: usize, span: &Span) -> Problem {
     Problem::new(format!("{count} {what} are too many: at most {max}")).at(span, "")
 }
 
-/// The names of one list so far.
+/// The names that one list cannot use any more.
 #[derive(Default)]
-struct Names(BTreeSet<Box<str>>);
+struct Names {
+    /// Those that were never free.
+    own: &'static [&'static str],
+    taken: BTreeSet<Box<str>>,
+}
 
 impl Names {
     /// The `name` of a table, which must differ from the others.
@@ -418,8 +447,13 @@ impl Names {
             return None;
         };
         let Name(name) = fields.read("name", problems)?;
-        if !self.0.insert(name.clone()) {
-            let message = format!("`{}` is used twice", fields.path_of("name"));
+        let path = fields.path_of("name");
+        if self.own.contains(&&*name) {
+            let problem = Problem::new(format!("`{path}` cannot be {name:?}"));
+            let problem = problem.help("every described room has one of this name: choose another");
+            problems.push(problem.at(&entry.node.span, ""));
+        } else if !self.taken.insert(name.clone()) {
+            let message = format!("`{path}` is used twice");
             problems.push(Problem::new(message).at(&entry.node.span, "there is one before it"));
         }
         Some(name)

@@ -1,7 +1,7 @@
 //! Descriptions as they are written, and everything that can be wrong with them.
 
 use tickloom_protocol::quantise::Mode;
-use tickloom_protocol::schema::{FieldType, Interpolation};
+use tickloom_protocol::schema::{FieldDesc, FieldType, Interpolation};
 
 use super::*;
 use crate::config::layers::{Asked, Layers};
@@ -39,17 +39,16 @@ fn a_description_says_everything_once() {
         interpolation: Interpolation::Linear,
         ..FieldDesc::quantised(name, FieldType::Quant16, 0.0, 4096.0)
     };
-    let component =
-        |name: &str, kind, write| Component { name: name.into(), kind, scope: Scope::Room, write };
-    let stroke =
-        Kind::Opaque { content_type: "application/json".into(), value_bytes_max: 16 * 1024 };
+    let cursor = ComponentDesc::packed("cursor", vec![field("x"), field("y")]).expect("a row");
+    let stroke = ComponentDesc::opaque("stroke", "application/json", 16 * 1024);
+    let layer = ComponentDesc::props("layer").as_tree();
     let expected = Description {
         components: vec![
-            component("cursor", Kind::Packed(vec![field("x"), field("y")]), Party::Owner),
-            component("stroke", stroke, Party::Members),
-            component("layer", Kind::Props { tree: true }, Party::Members),
+            cursor.writable_by(WritePolicy::Owner),
+            stroke.writable_by(WritePolicy::Members),
+            layer.writable_by(WritePolicy::Members),
         ],
-        topics: vec![Topic { name: "chat".into(), publish: Publisher::Members, history: true }],
+        topics: vec![TopicDesc { history: true, ..TopicDesc::new("chat") }],
         ..Description::default()
     };
     assert_eq!(asked.rooms, Descriptions::from([("board".into(), expected)]));
@@ -71,21 +70,17 @@ fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
         interpolation: Interpolation::Angle,
         ..FieldDesc::quantised("f", FieldType::Quant8, -1.5, 1.0)
     };
+    let row = vec![range, FieldDesc::new("g", FieldType::EntityRef)];
     let expected = Description {
-        pace: Pace::Tick { rate_hz: 30 },
+        cadence: Cadence::Fixed { tick_rate_hz: 30, send_every: 1 },
         described_by: Describer::Joiner,
         members_max: 3,
         entities_max: 4,
-        entities: Party::Host,
+        entities: WritePolicy::Host,
         events_max: 0,
         events_bytes_max: 0,
-        components: vec![Component {
-            name: "c".into(),
-            kind: Kind::Packed(vec![range, FieldDesc::new("g", FieldType::EntityRef)]),
-            scope: Scope::Owner,
-            write: Party::Server,
-        }],
-        topics: vec![Topic { name: "t".into(), publish: Publisher::Host, history: false }],
+        components: vec![ComponentDesc::packed("c", row).expect("a row").for_owner()],
+        topics: vec![TopicDesc { publish: WritePolicy::Host, ..TopicDesc::new("t") }],
     };
     assert_eq!(asked.rooms["b"], expected);
 }
@@ -162,6 +157,14 @@ fn a_component_that_breaks_a_rule_is_told_where() {
             "4:16 `rooms.board.components[0].content_type` takes a media type such as \
              \"application/json\"",
         ),
+        (
+            &component("name = 'host'\nkind = 'props'"),
+            "2:8 `rooms.board.components[0].name` cannot be \"host\"",
+        ),
+        (
+            &component("name = 'c'\nkind = 'props'\ntree = true\nscope = 'owner'"),
+            "4:1 `rooms.board.components[0].tree` needs scope = \"room\"",
+        ),
         (&component(packed), "1:1 `rooms.board.components[0]` needs `fields`"),
         (
             &component(&format!("{packed}fields = []")),
@@ -213,14 +216,14 @@ fn the_limits_of_the_wire_hold() {
         component(&format!("name = 'c'\nkind = 'packed'\nfields = [{}]", repeat(count, &field)))
     };
     for (text, expected) in [
-        (repeat(limits::COMPONENTS_MAX, &props), None),
-        (repeat(limits::COMPONENTS_MAX + 1, &props), Some("65 components are too many")),
-        (repeat(TOPICS_MAX, &topics), None),
-        (repeat(TOPICS_MAX + 1, &topics), Some("65 topics are too many")),
+        (repeat(COMPONENTS_MAX, &props), None),
+        (repeat(COMPONENTS_MAX + 1, &props), Some("63 components are too many")),
+        (repeat(limits::TOPICS_MAX, &topics), None),
+        (repeat(limits::TOPICS_MAX + 1, &topics), Some("65 topics are too many")),
         (row(limits::FIELDS_MAX), None),
         (row(limits::FIELDS_MAX + 1), Some("33 fields are too many")),
-        (repeat(8, &packed(32)), None),
-        (repeat(9, &packed(32)), Some("the rows of all components have at most 1024 bytes")),
+        (repeat(15, &packed(17)), None),
+        (repeat(8, &packed(32)), Some("the rows of all components have at most 1020 bytes")),
     ] {
         let problems = problems(&text);
         match expected {
@@ -246,7 +249,7 @@ kind = 'packed'\nfields = [{}, { name = 3, type = 'quant9' }]\n[rooms.b]\ntick_r
 fn by_joiner(json: &str) -> Result<Description, String> {
     let base = Description {
         described_by: Describer::Joiner,
-        topics: vec![Topic { name: "t".into(), publish: Publisher::Host, history: true }],
+        topics: vec![TopicDesc { history: true, ..TopicDesc::new("t") }],
         ..Description::default()
     };
     base.by_joiner(json.as_bytes()).map_err(|error| error.to_string())
@@ -260,7 +263,8 @@ fn a_joiner_describes_its_room_within_what_the_file_allows() {
     ] }"#;
     let described = by_joiner(json).expect("a description");
     assert_eq!((described.members_max, described.entities_max), (3, 10_000));
-    assert_eq!(described.pace, Pace::Flush(Duration::from_millis(100)));
+    let interval = Duration::from_millis(100);
+    assert_eq!(described.cadence, Cadence::OnChange { interval });
     assert_eq!((described.components.len(), described.topics.len()), (2, 1));
     for (json, expected) in [
         ("[]", "the description takes a table; this is a list"),
@@ -273,6 +277,11 @@ fn a_joiner_describes_its_room_within_what_the_file_allows() {
             r#"{ "tick_rate": 21 }"#,
             "`tick_rate` is faster than rooms of this type may be; at least \"50ms\" from one to \
              the next",
+        ),
+        (
+            r#"{ "components": [{ "name": "name", "kind": "props" }] }"#,
+            "`components[0].name` cannot be \"name\"; every described room has one of this name: \
+             choose another",
         ),
         (
             r#"{ "events_max": 0, "topics": [{ "name": "u", "history": true }] }"#,

@@ -2,11 +2,11 @@
 
 use tickloom_protocol::limits;
 use tickloom_protocol::quantise::Mode;
-use tickloom_protocol::schema::{FieldType, Interpolation, Scope};
+use tickloom_protocol::schema::{FieldType, Interpolation, Scope, WritePolicy};
 
 use crate::config::node::Raw;
 use crate::config::value::{Value, Words, misfit};
-use crate::room::description::{Describer, Party, Publisher};
+use crate::room::description::Describer;
 
 /// What something is looked up by.
 pub struct Name(pub Box<str>);
@@ -71,7 +71,7 @@ impl Words for Describer {
         &[("server", Self::Server), ("joiner", Self::Joiner)];
 }
 
-impl Words for Party {
+impl Words for WritePolicy {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("server", Self::Server),
         ("owner", Self::Owner),
@@ -80,9 +80,16 @@ impl Words for Party {
     ];
 }
 
+/// Who may publish. Nobody owns a topic.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Publisher(pub WritePolicy);
+
 impl Words for Publisher {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("server", Self::Server), ("members", Self::Members), ("host", Self::Host)];
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("server", Self(WritePolicy::Server)),
+        ("members", Self(WritePolicy::Members)),
+        ("host", Self(WritePolicy::Host)),
+    ];
 }
 
 impl Words for Scope {

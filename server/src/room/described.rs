@@ -1,0 +1,152 @@
+//! Rooms that need no code: a [`Description`] makes the room, members do the rest.
+//!
+//! Every described room has two components before those of its description: 0 `name`, which the
+//! server writes on each member's own entity, so that the entities with a name are the members;
+//! and 1 `host`, one field on the room's own entity that says which entity the host's is. Who
+//! comes or goes is one entity that enters or leaves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tickloom_protocol::ids::{ComponentId, EntityId, MemberId};
+use tickloom_protocol::limits;
+use tickloom_protocol::schema::{
+    ComponentDesc, FieldDesc, FieldType, RoomSchema, TopicDesc, WritePolicy,
+};
+
+use crate::room::description::{Describer, Description, OWN_COMPONENTS};
+use crate::room::logic::{Cadence, Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType};
+
+/// What a member calls itself, on its own entity.
+pub const NAME: ComponentId = ComponentId(0);
+
+/// The host's own entity, on the room's; 0 when nobody is the host.
+pub const HOST: ComponentId = ComponentId(1);
+
+/// A room type that is data.
+pub struct Described {
+    name: Box<str>,
+    description: Description,
+    spec: RoomSpec,
+}
+
+impl Described {
+    /// The room type of this name and description.
+    #[must_use]
+    pub fn new(name: &str, description: Description) -> Self {
+        let spec = spec_of(&description);
+        Self { name: name.into(), description, spec }
+    }
+
+    /// Shared state for collaboration, as the first joiner of a room describes it or, without a
+    /// word of theirs, with cursors, presence, shared values, and items in a tree of layers.
+    #[must_use]
+    pub fn state() -> Self {
+        let field = |name| FieldDesc::quantised(name, FieldType::Quant16, 0.0, 65_535.0);
+        let cursor = ComponentDesc::packed("cursor", vec![field("x"), field("y")]);
+        let cursor = cursor.expect("two fields make a row").writable_by(WritePolicy::Owner);
+        let item = ComponentDesc::opaque("item", "application/octet-stream", 4 * 1024);
+        let members = WritePolicy::Members;
+        let description = Description {
+            components: vec![
+                cursor,
+                ComponentDesc::props("presence").writable_by(WritePolicy::Owner),
+                ComponentDesc::props("shared").writable_by(members),
+                item.writable_by(members),
+                ComponentDesc::props("layer").as_tree().writable_by(members),
+            ],
+            topics: vec![TopicDesc::new("event")],
+            entities: members,
+            ..open_to_many()
+        };
+        Self::new("state", description)
+    }
+
+    /// Messages without state. `chat` is for those who come late, too; `danmaku` flies by;
+    /// `quotes` come from the host; `signal` is for what two members say to each other.
+    #[must_use]
+    pub fn relay() -> Self {
+        let description = Description {
+            topics: vec![
+                TopicDesc { history: true, ..TopicDesc::new("chat") },
+                TopicDesc::new("danmaku"),
+                TopicDesc { publish: WritePolicy::Host, ..TopicDesc::new("quotes") },
+                TopicDesc::new("signal"),
+            ],
+            entities: WritePolicy::Server,
+            ..open_to_many()
+        };
+        Self::new("relay", description)
+    }
+}
+
+/// What the types that a server offers by itself have in common.
+fn open_to_many() -> Description {
+    Description {
+        cadence: Cadence::OnChange { interval: Duration::from_millis(50) },
+        described_by: Describer::Joiner,
+        members_max: 1_000,
+        ..Description::default()
+    }
+}
+
+/// What a room of this description is made of.
+fn spec_of(description: &Description) -> RoomSpec {
+    let [name, host] = OWN_COMPONENTS;
+    let host = ComponentDesc::packed(host, vec![FieldDesc::new("entity", FieldType::EntityRef)]);
+    let mut components = vec![
+        ComponentDesc::opaque(name, "text/plain", limits::NAME_BYTES_MAX),
+        host.expect("one field makes a row"),
+    ];
+    components.extend(description.components.iter().cloned());
+    let schema = RoomSchema::new(components, vec![])
+        .and_then(|schema| schema.with_topics(description.topics.clone()))
+        .expect("what makes a description keeps to the limits of a schema")
+        .with_entities_by(description.entities);
+    RoomSpec {
+        cadence: description.cadence,
+        members_max: description.members_max,
+        entities_max: description.entities_max,
+        events_max: description.events_max,
+        events_bytes_max: description.events_bytes_max,
+        schema: Arc::new(schema),
+    }
+}
+
+impl RoomType for Described {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn spec(&self) -> RoomSpec {
+        self.spec.clone()
+    }
+
+    fn spec_for(&self, options: &[u8]) -> Result<RoomSpec, Denial> {
+        if options.is_empty() {
+            return Ok(self.spec());
+        }
+        let described = self.description.by_joiner(options);
+        let described = described.map_err(|error| Denial { message: error.to_string() })?;
+        Ok(spec_of(&described))
+    }
+
+    fn create(&self) -> Box<dyn RoomLogic> {
+        Box::new(DescribedLogic)
+    }
+}
+
+/// What the server itself does in a described room.
+struct DescribedLogic;
+
+impl RoomLogic for DescribedLogic {
+    fn on_join(&mut self, room: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial> {
+        room.state_mut().set_opaque(NAME, joiner.entity, joiner.name.as_bytes());
+        Ok(())
+    }
+
+    fn on_host(&mut self, room: &mut Context<'_>, host: Option<MemberId>) {
+        let entity = host.and_then(|host| room.entity_of(host)).unwrap_or(EntityId::ROOM);
+        room.state_mut().set_row(HOST, EntityId::ROOM, &entity.0.to_le_bytes());
+    }
+}
