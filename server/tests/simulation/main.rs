@@ -6,6 +6,7 @@
 //! seed, `SIM_SEEDS` and `SIM_STEPS` widen the sweep.
 
 mod chaos;
+mod described;
 mod network;
 mod peer;
 mod world;
@@ -46,7 +47,7 @@ fn run(seed: u64, plant: Plant) -> Result<Outcome, String> {
 fn every_replica_equals_its_room_whatever_the_network_does() {
     let (first, count) = match std::env::var("SIM_SEED") {
         Ok(_) => (knob("SIM_SEED", 0), 1),
-        Err(_) => (0, knob("SIM_SEEDS", 24)),
+        Err(_) => (0, knob("SIM_SEEDS", 40)),
     };
     let mut total = Outcome::default();
     for seed in first..first + count {
@@ -65,6 +66,12 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.compared > 50, "{total:?}");
         assert!(total.dropped > 10, "{total:?}");
         assert!(total.hostile_ended > 10, "{total:?}");
+        assert!(total.described.accepted > 500, "{total:?}");
+        assert!(total.described.refused > 50, "{total:?}");
+        assert!(total.described.conflicts > 10, "{total:?}");
+        assert!(total.described.heard > 500, "{total:?}");
+        assert!(total.described.history > 10, "{total:?}");
+        assert!(total.described.lost > 5, "{total:?}");
     }
 }
 

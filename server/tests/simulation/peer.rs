@@ -7,9 +7,10 @@ use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::handshake::ClientKey;
-use tickloom_protocol::ids::InputSeq;
+use tickloom_protocol::ids::{InputSeq, OpId};
 use tickloom_protocol::replica::Outcome as Taken;
 
+use crate::described::{Truth, Witness};
 use crate::world::Outcome;
 
 /// An honest client and what it has seen.
@@ -27,6 +28,9 @@ pub struct Honest {
     refusals: u32,
     sent: InputSeq,
     acked: InputSeq,
+    witness: Witness,
+    /// Bytes that are no whole frame yet.
+    unread: Vec<u8>,
 }
 
 impl Honest {
@@ -42,6 +46,8 @@ impl Honest {
             refusals: 0,
             sent: InputSeq(0),
             acked: InputSeq(0),
+            witness: Witness::default(),
+            unread: Vec::new(),
         }
     }
 
@@ -55,7 +61,19 @@ impl Honest {
         self.client.leave();
     }
 
-    pub fn input(&mut self, rng: &mut fastrand::Rng) {
+    /// What it has done and seen in a described room.
+    pub fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
+    /// What members do in rooms of this kind.
+    pub fn act(&mut self, rng: &mut fastrand::Rng) {
+        if !self.witness.act(&mut self.client, rng) {
+            self.input(rng);
+        }
+    }
+
+    fn input(&mut self, rng: &mut fastrand::Rng) {
         let Some(seat) = self.client.seat() else { return };
         let schema = seat.replica.entities().schema();
         let row: Vec<u8> = (0..schema.input().row_bytes()).map(|_| rng.u8(0..255)).collect();
@@ -67,60 +85,108 @@ impl Honest {
     }
 
     /// Takes in bytes and checks everything that happens. Returns false when it is over.
-    pub fn handle_bytes(&mut self, bytes: &[u8], outcome: &mut Outcome) -> bool {
-        self.client.handle_bytes(bytes);
-        while let Some(event) = self.client.poll_event() {
-            let mut hasher = DefaultHasher::new();
-            format!("{event:?}").hash(&mut hasher);
-            outcome.trace = outcome.trace.rotate_left(5) ^ hasher.finish();
-            match event {
-                ClientEvent::Upgraded => self.upgraded = true,
-                ClientEvent::Joined => {
-                    self.joining = false;
-                    self.refusals = 0;
-                    (self.sent, self.acked) = (InputSeq(0), InputSeq(0));
-                    outcome.joins += 1;
-                }
-                ClientEvent::Applied { head, applied, .. } => {
-                    assert!(head.ack >= self.acked, "acks never go back");
-                    assert!(head.ack <= self.sent, "only what was sent is acknowledged");
-                    self.acked = head.ack;
-                    outcome.hashes_checked += u64::from(applied.hashes_checked);
-                    match applied.outcome {
-                        Taken::Snapshot => outcome.snapshots += 1,
-                        Taken::Delta if head.tick.0 - head.base.0 > 2 => outcome.catch_ups += 1,
-                        Taken::Delta => outcome.deltas += 1,
-                        Taken::Duplicate | Taken::Awaiting => panic!("{:?}", applied.outcome),
-                    }
-                }
-                ClientEvent::Broken(error) => panic!("a replica broke: {error}"),
-                ClientEvent::Refused { .. } => {
-                    self.joining = false;
-                    self.refusals += 1;
-                    // Who keeps asking is closed; an honest client gives up before that.
-                    if self.refusals > 10 {
-                        self.leaving = true;
-                        self.client.close();
-                    }
-                }
-                ClientEvent::Left => self.asked_to_leave = false,
-                ClientEvent::TimeSync(_) | ClientEvent::Accepted(_) => {}
-                ClientEvent::GoAway { retry_ms } => {
-                    assert!(!self.told_to_go && retry_ms <= 5_000, "{retry_ms} ms");
-                    self.told_to_go = true;
-                }
-                ClientEvent::Closed(reason) => {
-                    let by_stop = reason.code() == CloseReason::RESTART.code();
-                    assert_eq!(by_stop, self.told_to_go, "{reason}");
-                    assert!(self.leaving, "an honest client was closed: {reason}");
+    pub fn handle_bytes(&mut self, bytes: &[u8], truth: &mut Truth, outcome: &mut Outcome) -> bool {
+        self.unread.extend_from_slice(bytes);
+        // One frame at a time, so that what is checked is what that frame did.
+        while let Some(end) = self.frame_end() {
+            let frame: Vec<u8> = self.unread.drain(..end).collect();
+            self.client.handle_bytes(&frame);
+            while let Some(event) = self.client.poll_event() {
+                if !self.handle_event(event, truth, outcome) {
                     return false;
                 }
-                ClientEvent::UpgradeFailed(error) => {
-                    assert!(self.leaving, "an honest client was not upgraded: {error}");
-                    return false;
-                }
-                ClientEvent::Unknown(tag) => panic!("unknown message {tag}"),
             }
+        }
+        true
+    }
+
+    /// Where the first whole frame of what is unread ends, or what comes before all frames.
+    fn frame_end(&self) -> Option<usize> {
+        if !self.upgraded {
+            let head = self.unread.windows(4).position(|end| end == b"\r\n\r\n");
+            return head
+                .map(|at| at + 4)
+                .or((!self.unread.is_empty()).then_some(self.unread.len()));
+        }
+        let (head_bytes, length) = match self.unread.get(1)? {
+            126 => {
+                let length = self.unread.get(2..4)?.try_into().expect("two bytes");
+                (4, usize::from(u16::from_be_bytes(length)))
+            }
+            127 => {
+                let length = self.unread.get(2..10)?.try_into().expect("eight bytes");
+                (10, u64::from_be_bytes(length) as usize)
+            }
+            length => (2, usize::from(*length)),
+        };
+        (self.unread.len() >= head_bytes + length).then_some(head_bytes + length)
+    }
+
+    /// Returns false when it is over.
+    fn handle_event(
+        &mut self,
+        event: ClientEvent,
+        truth: &mut Truth,
+        outcome: &mut Outcome,
+    ) -> bool {
+        let mut hasher = DefaultHasher::new();
+        format!("{event:?}").hash(&mut hasher);
+        outcome.trace = outcome.trace.rotate_left(5) ^ hasher.finish();
+        match event {
+            ClientEvent::Upgraded => self.upgraded = true,
+            ClientEvent::Joined => {
+                self.joining = false;
+                self.refusals = 0;
+                (self.sent, self.acked) = (InputSeq(0), InputSeq(0));
+                self.witness = Witness::default();
+                outcome.joins += 1;
+            }
+            ClientEvent::Applied { head, applied, events, .. } => {
+                assert!(head.ack >= self.acked, "acks never go back");
+                assert!(head.ack <= self.sent, "only what was sent is acknowledged");
+                self.acked = head.ack;
+                outcome.hashes_checked += u64::from(applied.hashes_checked);
+                match applied.outcome {
+                    Taken::Snapshot => outcome.snapshots += 1,
+                    Taken::Delta if head.tick.0 - head.base.0 > 2 => outcome.catch_ups += 1,
+                    Taken::Delta => outcome.deltas += 1,
+                    Taken::Duplicate | Taken::Awaiting => panic!("{:?}", applied.outcome),
+                }
+                self.witness.applied(&self.client, &events, truth, &mut outcome.described);
+            }
+            ClientEvent::Broken(error) => panic!("a replica broke: {error}"),
+            ClientEvent::Refused { code, op, .. } if op != OpId::NONE => {
+                self.witness.refused(op, code, &mut outcome.described);
+            }
+            ClientEvent::Accepted(accepted) => {
+                self.witness.accepted(&self.client, &accepted, truth, &mut outcome.described);
+            }
+            ClientEvent::Refused { .. } => {
+                self.joining = false;
+                self.refusals += 1;
+                // Who keeps asking is closed; an honest client gives up before that.
+                if self.refusals > 10 {
+                    self.leaving = true;
+                    self.client.close();
+                }
+            }
+            ClientEvent::Left => self.asked_to_leave = false,
+            ClientEvent::TimeSync(_) => {}
+            ClientEvent::GoAway { retry_ms } => {
+                assert!(!self.told_to_go && retry_ms <= 5_000, "{retry_ms} ms");
+                self.told_to_go = true;
+            }
+            ClientEvent::Closed(reason) => {
+                let by_stop = reason.code() == CloseReason::RESTART.code();
+                assert_eq!(by_stop, self.told_to_go, "{reason}");
+                assert!(self.leaving, "an honest client was closed: {reason}");
+                return false;
+            }
+            ClientEvent::UpgradeFailed(error) => {
+                assert!(self.leaving, "an honest client was not upgraded: {error}");
+                return false;
+            }
+            ClientEvent::Unknown(tag) => panic!("unknown message {tag}"),
         }
         true
     }

@@ -17,6 +17,7 @@ use tickloom_server::session::{Patience, Reads, SessionId};
 use tickloom_server::shard::{Echo, Effect, Shard, ShardConfig};
 
 use crate::chaos::Chaos;
+use crate::described::{Counts, Marked, Truth};
 use crate::network::Direction;
 use crate::peer::{Honest, hostile_bytes};
 
@@ -44,6 +45,7 @@ pub struct Outcome {
     pub dropped: u64,
     pub hostile_ended: u64,
     pub compared: u64,
+    pub described: Counts,
     /// A hash over everything honest clients saw, in order.
     pub trace: u64,
 }
@@ -59,6 +61,7 @@ impl Outcome {
         self.dropped += other.dropped;
         self.hostile_ended += other.hostile_ended;
         self.compared += other.compared;
+        self.described.add(&other.described);
     }
 }
 
@@ -104,6 +107,7 @@ pub struct World {
     /// Late bytes of connections that are closed, for [`Plant::StaleToken`].
     ghosts: Vec<(ShardIndex, SessionId, Direction)>,
     outcome: Outcome,
+    truth: Truth,
     steps: u64,
 }
 
@@ -114,6 +118,7 @@ impl World {
         let directory = Directory::new(shards_count, seed);
         let room_types = RoomTypes::default().with(Arena::new(20)).with(Chaos::new());
         let board = Arc::new(Board::new(shards_count, Timestamp::ZERO, None));
+        let room_types = room_types.with(Marked::board()).with(Marked::feed());
         let config = |index| ShardConfig {
             index: ShardIndex(index),
             board: Arc::clone(&board),
@@ -146,6 +151,7 @@ impl World {
             foreign_frame: None,
             ghosts: Vec::new(),
             outcome: Outcome::default(),
+            truth: Truth::default(),
             steps: 0,
         }
     }
@@ -203,6 +209,8 @@ impl World {
             seat.replica.entities().put_snapshot(view, &mut theirs);
             assert_eq!(ours, theirs, "connection {number} differs from its room, {view:?}");
         }
+        let next = room.events().next();
+        honest.witness().check_complete(seat, next);
         self.outcome.compared += 1;
     }
 
@@ -356,9 +364,10 @@ impl World {
                     }
                     4 | 5 if seated && !honest.asked_to_leave => honest.leave(),
                     6 => honest.client.ping(now.as_micros()),
-                    _ if seated && !honest.asked_to_leave => honest.input(rng),
+                    _ if seated && !honest.asked_to_leave => honest.act(rng),
                     _ if !seated && !honest.joining => {
-                        let room_type = ["arena", "chaos", "chaos"][rng.usize(0..3)];
+                        let room_type =
+                            ["arena", "chaos", "chaos", "board", "feed"][rng.usize(0..5)];
                         let room = format!("room-{}", rng.u8(0..6));
                         let name = if rng.u8(0..12) == 0 { "denied" } else { "sim" };
                         honest.join(room_type, &room, name);
@@ -395,7 +404,7 @@ impl World {
                 continue;
             }
             if let Peer::Honest(honest) = &mut connection.peer
-                && !honest.handle_bytes(&piece, &mut self.outcome)
+                && !honest.handle_bytes(&piece, &mut self.truth, &mut self.outcome)
             {
                 connection.client_gone = true;
                 connection.up.ended = true;
