@@ -5,6 +5,7 @@
 //! [`Shard::next_due`]. Times and bytes are arguments, so the same shard runs on sockets and in
 //! the simulation.
 
+mod arrivals;
 pub(crate) mod messages;
 mod stats;
 mod stopping;
@@ -14,16 +15,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::handshake::{Head, Offer, Refusal};
-use tickloom_protocol::link::{End, Link, Received};
+use tickloom_protocol::handshake::Refusal;
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
 use crate::board::Board;
 use crate::directory::{Directory, ShardIndex};
-use crate::http;
 use crate::mail::Mail;
 use crate::metrics::{Metrics, Shed};
 use crate::outbox::{Backpressure, Outbox, OutboxLimits};
@@ -401,99 +399,6 @@ impl Shard {
         }
     }
 
-    /// Reads the request head. Returns the bytes behind it when frames follow.
-    fn handle_head(&mut self, now: Timestamp, id: SessionId, bytes: &[u8]) -> Option<Vec<u8>> {
-        let shed = self.upgrade_shed();
-        let session = self.sessions.get_mut(id)?;
-        let Phase::Head(head) = &mut session.phase else { return None };
-        head.extend_from_slice(bytes);
-        let refusal = match Head::parse(head) {
-            Ok(None) => return None,
-            Ok(Some((Head::Http(request), _))) => {
-                self.metrics.http_requests += 1;
-                self.answer(now, id, http::respond(&request, now, &self.config.board));
-                return None;
-            }
-            Ok(Some((Head::Upgrade(upgrade), used))) => {
-                let rest = head.split_off(used);
-                let link = Box::new(Link::new(End::Server));
-                if let Some(kind) = shed {
-                    self.metrics.count_shed(kind, 1);
-                }
-                let phase = match (upgrade.path(), upgrade.subprotocol, self.config.echo) {
-                    _ if shed.is_some() => Err(Refusal::OVERLOADED),
-                    ("/ws", Offer::Unknown, _) => Err(Refusal::SUBPROTOCOL),
-                    ("/ws", Offer::Tickloom | Offer::Nothing, _) => Ok(Phase::Joining(link)),
-                    ("/echo", _, Echo::Enabled) => Ok(Phase::Echo(link)),
-                    _ => Err(Refusal::NOT_FOUND),
-                };
-                match phase {
-                    Ok(phase) => {
-                        session.phase = phase;
-                        session.outbox.push(Bytes::from(upgrade.response()));
-                        self.metrics.upgrades += 1;
-                        let join = self.config.patience.join;
-                        self.set_deadline(id, now + join);
-                        return Some(rest);
-                    }
-                    Err(refusal) => refusal,
-                }
-            }
-            Err(refusal) => refusal,
-        };
-        self.metrics.heads_refused += 1;
-        self.answer(now, id, refusal.response());
-        None
-    }
-
-    /// Why nobody gets a WebSocket now, if that is so.
-    fn upgrade_shed(&self) -> Option<Shed> {
-        if self.config.board.is_memory_full() {
-            return Some(Shed::MemoryUpgrades);
-        }
-        // The session that asks is one of them.
-        (self.sessions.count() > self.config.sessions_max).then_some(Shed::Connections)
-    }
-
-    /// Queues a whole HTTP response, after which the connection ends.
-    fn answer(&mut self, now: Timestamp, id: SessionId, response: Vec<u8>) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.outbox.push(Bytes::from(response));
-            session.phase = Phase::Draining { peer_done: false, shut_down: false };
-            self.set_deadline(id, now + self.config.patience.drain);
-        }
-        self.settle(now, id);
-    }
-
-    fn handle_frames(&mut self, now: Timestamp, id: SessionId, bytes: &[u8]) {
-        let mut input = bytes;
-        let mut output = std::mem::take(&mut self.scratch);
-        while let Some(session) = self.sessions.get_mut(id) {
-            let Some(link) = session.link_mut() else { break };
-            output.clear();
-            let received = link.poll(&mut input, &mut output);
-            let is_echo = matches!(session.phase, Phase::Echo(_));
-            if is_echo && let (Ok(Some(message)), Some(link)) = (&received, session.link_mut()) {
-                echo(link, message, &mut output);
-            }
-            session.outbox.push(Bytes::copy_from_slice(&output));
-            match received {
-                Ok(None) => break,
-                Ok(Some(Received::Alive)) => {}
-                Ok(Some(Received::Binary(_) | Received::Text(_))) if is_echo => {
-                    self.metrics.messages += 1;
-                }
-                Ok(Some(Received::Binary(payload))) => {
-                    self.handle_message(now, id, &payload, input);
-                }
-                Ok(Some(Received::Text(_))) => self.close(now, id, &CloseReason::TEXT),
-                Ok(Some(Received::Closed(_))) => self.close(now, id, &CloseReason::NORMAL),
-                Err(reason) => self.close(now, id, &reason),
-            }
-        }
-        self.scratch = output;
-    }
-
     /// Ends a session politely: its seat is given back, a close frame is queued unless one was
     /// sent before, and the connection ends when everything has left.
     fn close(&mut self, now: Timestamp, id: SessionId, reason: &CloseReason) {
@@ -583,14 +488,5 @@ impl Shard {
         assert_eq!(seats_count, members_count, "every member is a session of this shard");
         let live = self.metrics.sessions_opened - self.metrics.sessions_closed;
         assert_eq!(live as usize, self.sessions.count(), "opened minus closed is live");
-    }
-}
-
-/// Appends a message of the other end to what it gets back.
-fn echo(link: &mut Link, message: &Received, output: &mut Vec<u8>) {
-    match message {
-        Received::Binary(payload) => link.send_binary(payload.clone(), output),
-        Received::Text(text) => link.send_text(text.clone(), output),
-        Received::Alive | Received::Closed(_) => {}
     }
 }
