@@ -133,23 +133,34 @@ impl Client {
 
     /// Takes in bytes that arrived.
     pub fn handle_bytes(&mut self, bytes: &[u8]) {
+        let mut input = bytes;
+        while self.handle_next(&mut input) {}
+    }
+
+    /// Takes in bytes off the front of `input`, up to the end of one message; says whether there
+    /// may be another. What [`Replica::heard`] says is that of one delta, so whoever wants to hear
+    /// everything takes events after each call.
+    pub fn handle_next(&mut self, input: &mut &[u8]) -> bool {
         let Phase::Upgrading { key, head } = &mut self.phase else {
-            return self.handle_frames(bytes);
+            return self.handle_frame(input);
         };
-        head.extend_from_slice(bytes);
+        head.extend_from_slice(mem::take(input));
         match key.parse_response(head) {
             Ok(None) => {}
             Ok(Some(used)) => {
                 let rest = head.split_off(used);
                 self.phase = Phase::Open(Box::new(Link::new(End::Client)));
                 self.events.push_back(ClientEvent::Upgraded);
-                self.handle_frames(&rest);
+                // Nobody has joined yet, so there is nothing to hear in it.
+                let mut rest = &rest[..];
+                while self.handle_frame(&mut rest) {}
             }
             Err(error) => {
                 self.phase = Phase::Closed;
                 self.events.push_back(ClientEvent::UpgradeFailed(error));
             }
         }
+        false
     }
 
     /// Asks for a seat in a room.
@@ -243,17 +254,16 @@ impl Client {
         self.seat.as_ref()
     }
 
-    fn handle_frames(&mut self, bytes: &[u8]) {
-        let mut input = bytes;
-        while let Phase::Open(link) = &mut self.phase {
-            match link.poll(&mut input, &mut self.output) {
-                Ok(None) => return,
-                Ok(Some(Received::Binary(payload))) => self.handle_message(&payload),
-                // Rooms speak binary; a text is a newer server's business.
-                Ok(Some(Received::Text(_) | Received::Alive)) => {}
-                Ok(Some(Received::Closed(reason))) | Err(reason) => self.end(reason),
-            }
+    fn handle_frame(&mut self, input: &mut &[u8]) -> bool {
+        let Phase::Open(link) = &mut self.phase else { return false };
+        match link.poll(input, &mut self.output) {
+            Ok(None) => return false,
+            Ok(Some(Received::Binary(payload))) => self.handle_message(&payload),
+            // Rooms speak binary; a text is a newer server's business.
+            Ok(Some(Received::Text(_) | Received::Alive)) => {}
+            Ok(Some(Received::Closed(reason))) | Err(reason) => self.end(reason),
         }
+        true
     }
 
     fn handle_message(&mut self, payload: &[u8]) {
@@ -337,9 +347,11 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunks::{ChunkKind, put_chunk, put_event, put_varint64};
     use crate::handshake::Head;
+    use crate::ids::StreamId;
     use crate::link::put_binary_header;
-    use crate::schema::RoomSchema;
+    use crate::schema::{RoomSchema, TopicDesc};
     use crate::server_message::ServerEncoder;
     use crate::time::Timestamp;
 
@@ -370,6 +382,52 @@ mod tests {
             };
             client.handle_bytes(&[upgrade.response(), frame(&joined), last].concat());
             assert_eq!(client.seat().map(|seat| seat.member.0), seated.then_some(7), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_with_each_delta_can_be_heard_even_when_they_come_together() {
+        let clock = RoomClock { epoch: Timestamp(1), tick_us: 0, send_every: 1 };
+        let schema = RoomSchema::new(vec![], vec![])
+            .and_then(|schema| schema.with_topics(vec![TopicDesc::new("chat")]));
+        let joined = ServerMessage::Joined(Joined {
+            member: MemberId(7),
+            entity: EntityId(1),
+            clock,
+            tick: Tick(3),
+            schema: schema.expect("schema"),
+        });
+        let delta = |base, tick, text: &str| {
+            let (mut body, mut chunks) = (Vec::new(), Vec::new());
+            put_varint64(&mut body, u64::from(tick));
+            put_event(&mut body, TopicId(0), MemberId(3), text.as_bytes());
+            body.push(0);
+            put_chunk(&mut chunks, StreamId::ROOM, ChunkKind::Events, &body);
+            let head = DeltaHead { tick: Tick(tick), base: Tick(base), ..DeltaHead::default() };
+            frame(&ServerMessage::Delta(Delta { head, chunks: &chunks }))
+        };
+        let mut client = Client::connect("a", "/ws", [7; 16]);
+        let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&client.take_output()) else {
+            panic!("an upgrade")
+        };
+        client.handle_bytes(&upgrade.response());
+        let bytes = [frame(&joined), delta(0, 4, "one"), delta(4, 5, "two")].concat();
+        for piece in [bytes.len(), 1] {
+            let mut heard = Vec::new();
+            for mut input in bytes.chunks(piece) {
+                let mut has_more = true;
+                while has_more {
+                    has_more = client.handle_next(&mut input);
+                    while let Some(event) = client.poll_event() {
+                        if let (ClientEvent::Applied { .. }, Some(seat)) = (event, client.seat()) {
+                            let events = seat.replica.heard().iter();
+                            heard.extend(events.map(|event| event.body.to_vec()));
+                        }
+                    }
+                }
+                assert!(input.is_empty(), "everything is taken in");
+            }
+            assert_eq!(heard, [b"one", b"two"], "in pieces of {piece}");
         }
     }
 }
