@@ -1,7 +1,7 @@
 //! Virtual clients: what a driver calls, whatever the clients do.
 //!
 //! ```text
-//! room   a player in a room: replica, inputs, the age of state
+//! room   a client in a room: replica, the age of state, and what its workload does
 //! echo   a sender of messages that come back, to itself or to everybody
 //! ```
 
@@ -33,6 +33,8 @@ pub struct Setup<'a> {
     pub url: &'a Url,
     /// The client's number in the run.
     pub index: u32,
+    /// How many clients had that number before it.
+    pub life: u32,
     /// When all schedules begin.
     pub start: Timestamp,
     /// The server's clock minus ours, in microseconds; 0 on one machine.
@@ -64,8 +66,8 @@ pub enum Stage {
     Ended,
 }
 
-/// What a client had of its room's ticks inside the window, for `reach`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// What a client had of its room, for the checks that take more than one of its clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     /// The number of its room.
     pub room: u32,
@@ -79,6 +81,60 @@ pub struct Ledger {
     pub last: Tick,
     /// Sends between the two that never became state.
     pub lost: u32,
+    /// Whether it was there until the end, or wanted to be.
+    pub stayed: bool,
+    /// Whether it was there from the window's beginning to its end.
+    pub whole: bool,
+    /// Whether it reads slowly, on purpose.
+    pub is_slow: bool,
+    /// What its replica is at the end.
+    pub digest: Option<Digest>,
+    /// What it said and heard.
+    pub talk: Option<Talk>,
+    /// What it added to the room's count.
+    pub increments: Option<Increments>,
+}
+
+/// A replica in two numbers: those of one room at one tick have one hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Digest {
+    /// Its tick.
+    #[serde(with = "TickNumber")]
+    pub tick: Tick,
+    /// The hash of what everybody in the room has.
+    pub hash: u32,
+}
+
+/// What a client said and heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Talk {
+    /// Publications meant for the window that the room accepted.
+    pub accepted: u64,
+    /// Publications that the room refused.
+    pub refused: u64,
+    /// Publications that got no answer.
+    pub unanswered: u64,
+    /// Publications of anybody that were meant for the window and came.
+    pub received: u64,
+    /// Publications that the room said this client missed.
+    pub lost: u64,
+    /// Senders' numbers that are missing between those that came.
+    pub holes: u64,
+    /// How far the room's numbers and what it announced as lost were apart at most.
+    pub disagreement: u64,
+}
+
+/// What a client added to the count that all clients of a room raise together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Increments {
+    /// How often it raised it by one.
+    pub accepted: u64,
+    /// How often it tried to and got no answer.
+    pub unanswered: u64,
+    /// The tick of its first state, and the count in it.
+    pub first: Option<(u32, i64)>,
+    /// The count in its last state.
+    pub last: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,6 +159,9 @@ pub trait Client: Send {
 
     /// Sends a close frame; what the server says after that is not counted.
     fn handle_stop(&mut self);
+
+    /// Gives back what it has and sends a close frame, in the middle of a run: its books are closed.
+    fn handle_leave(&mut self, turn: &mut Turn<'_>) -> Option<Ledger>;
 
     /// A second ends at `turn.now`: what goes on belongs to it up to then.
     fn handle_second(&mut self, turn: &mut Turn<'_>);

@@ -15,6 +15,7 @@
 //! ```
 
 mod conductor;
+mod mail;
 mod probe;
 mod reactor;
 mod view;
@@ -34,8 +35,9 @@ use serde::{Deserialize, Serialize};
 use tickloom_protocol::time::Timestamp;
 
 use conductor::Conductor;
+use mail::{Command, Mail, Task};
 pub use probe::Clock;
-use reactor::{Command, Mail, Reactor, Task};
+use reactor::Reactor;
 use view::View;
 use worker::Worker;
 pub use worker::serve as serve_worker;
@@ -43,6 +45,7 @@ pub use worker::serve as serve_worker;
 use crate::client::{EchoClient, Ledger, RoomClient};
 use crate::health::{HostTrack, ProcessTrack, ThreadHealth};
 use crate::plan::{Load, Plan, Url};
+use crate::scenario::phases::Phases;
 use crate::server_view::ServerSecond;
 use crate::spawn::Server;
 use crate::tally::{Tally, Window};
@@ -117,6 +120,10 @@ pub struct Interval {
     pub messages_received: u64,
     /// Bytes read.
     pub bytes_down: u64,
+    /// Publications received.
+    pub events_received: u64,
+    /// Writes and publications sent.
+    pub ops_sent: u64,
     /// Inputs sent.
     pub inputs_sent: u64,
     /// Messages sent.
@@ -141,6 +148,8 @@ pub struct Measured {
     pub ledgers: Vec<Ledger>,
     /// Second by second.
     pub intervals: Vec<Interval>,
+    /// What each phase of the scenario added up to.
+    pub phases: Vec<Tally>,
     /// The generator's threads.
     pub threads: Vec<ThreadHealth>,
     /// What was measured.
@@ -149,6 +158,10 @@ pub struct Measured {
     pub ramp: Duration,
     /// The server's processes over the window.
     pub server: ProcessTrack,
+    /// The server's memory before the first client.
+    pub server_bytes_at_first: Option<u64>,
+    /// The server's memory when the last tail had arrived and everybody was still there.
+    pub server_bytes_at_last: Option<u64>,
     /// The version the server gives itself.
     pub server_version: Option<String>,
     /// The generator's processes over the window.
@@ -281,16 +294,25 @@ fn resolve(url: &Url) -> io::Result<SocketAddr> {
     addresses.next().ok_or_else(|| io::Error::other("the name has no address"))
 }
 
-/// A second after `at`, or the end of the window that comes first: seconds are cut there.
-fn next_second(at: Timestamp, window: Window) -> Timestamp {
+/// Where seconds are cut: at both ends of the window, and of each phase in it.
+fn borders(window: Window, phases: &Phases) -> Vec<Timestamp> {
+    if window == Window::UNDECIDED {
+        return Vec::new();
+    }
+    let ends = phases.ends(window.from).filter(|end| *end < window.until);
+    [window.from].into_iter().chain(ends).chain([window.until]).collect()
+}
+
+/// A second after `at`, or the border that comes first.
+fn next_second(at: Timestamp, borders: &[Timestamp]) -> Timestamp {
     let next = at + SECOND;
-    let border = |border: Timestamp| (at < border && border < next).then_some(border);
-    border(window.from).or_else(|| border(window.until)).unwrap_or(next)
+    borders.iter().copied().find(|border| at < *border && *border < next).unwrap_or(next)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::phases::Phase;
 
     #[test]
     fn seconds_are_cut_at_both_ends_of_the_window() {
@@ -298,11 +320,24 @@ mod tests {
         let mut at = Timestamp(1_000_000);
         let mut seconds_us = Vec::new();
         for _ in 0..6 {
-            at = next_second(at, window);
+            at = next_second(at, &borders(window, &Phases::default()));
             seconds_us.push(at.0);
         }
         let expected = [2_000_000, 2_500_000, 3_500_000, 4_500_000, 4_700_000, 5_700_000];
         assert_eq!(seconds_us, expected);
-        assert_eq!(next_second(Timestamp(7), Window::UNDECIDED), Timestamp(1_000_007));
+        let undecided = borders(Window::UNDECIDED, &Phases::default());
+        assert_eq!(next_second(Timestamp(7), &undecided), Timestamp(1_000_007));
+    }
+
+    #[test]
+    fn seconds_are_cut_between_phases_and_no_phase_outlasts_the_window() {
+        let phase = |seconds| Phase { from: 1, to: 1, duration: Duration::from_secs(seconds) };
+        let window = Window { from: Timestamp(1_000_000), until: Timestamp(4_500_000) };
+        let borders = borders(window, &Phases(vec![phase(1), phase(2), phase(9)]));
+        assert_eq!(
+            borders.iter().map(|at| at.0).collect::<Vec<_>>(),
+            [1_000_000, 2_000_000, 4_000_000, 4_500_000]
+        );
+        assert_eq!(next_second(Timestamp(3_200_000), &borders), Timestamp(4_000_000));
     }
 }

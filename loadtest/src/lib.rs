@@ -3,20 +3,22 @@
 //!
 //! ```text
 //! argv -> plan      what to do, checked before anything starts; threshold: what must hold
+//!         scenario  which clients, in which rooms, how many when: built in or from a file
 //!         cores     which of them the server gets and which the generator
 //!         ceilings  what the kernel lets one process and one address have
 //!         spawn     the server under test as a child process
 //!         driver    threads, processes, sockets and the clock: the only edge beside spawn
 //!           |  bytes and timestamps
 //!           v
-//!         client    one virtual client: a player in a room, or a sender of messages that return
-//!         workload  what a player does, and when each send is meant to happen
+//!         client    one virtual client: one in a room, or a sender of messages that return
+//!         workload  what a client does in its room, when, and whether it got what it was promised
 //!         payload   what an echoed message consists of
 //!           |  histograms and counters
 //!           v
 //!         tally     what was measured, as things that add up
 //!         health    what the generator and its host were busy with meanwhile
 //!         server_view  what the server says about the same seconds
+//!         agreement whether the clients of one room have seen the same
 //!         verdict   whether the numbers mean anything, and whether the server passed
 //!         report    the same run as text and as JSON
 //!
@@ -28,6 +30,7 @@
 //! the server's tick times use too: on one machine the age of state needs no estimate.
 
 pub mod plan;
+pub mod scenario;
 pub mod threshold;
 
 pub mod ceilings;
@@ -40,6 +43,7 @@ pub mod client;
 pub mod payload;
 pub mod workload;
 
+pub mod agreement;
 pub mod environment;
 pub mod health;
 pub mod report;

@@ -21,6 +21,7 @@ use tickloom_loadtest::environment::Environment;
 use tickloom_loadtest::health::ProcessSample;
 use tickloom_loadtest::plan::{Args, Comparison, Job, Load, Plan, Target, Url};
 use tickloom_loadtest::report::{Circumstances, Report, Seconds, Table};
+use tickloom_loadtest::scenario;
 use tickloom_loadtest::spawn::{Endpoint, Server, SpawnError};
 use tickloom_loadtest::verdict::Exit;
 use tickloom_protocol::time::Timestamp;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Job::Load(plan) => put_load(plan, &interrupted),
         Job::Compare(comparison) => compare(comparison),
         Job::Doctor => Ok(examine()),
+        Job::Scenarios(name) => show_scenarios(name.as_deref()),
         Job::Worker => {
             driver::serve_worker().context("this worker cannot go on").map(|()| Exit::Passed)
         }
@@ -61,6 +63,22 @@ fn compare(comparison: &Comparison) -> Result<Exit> {
     let exit = compared.exit(comparison.regress_ppm_max);
     println!("exit {}", u8::from(exit));
     Ok(exit)
+}
+
+/// Prints the scenarios that are built in, or one of them as the file it could be.
+fn show_scenarios(name: Option<&str>) -> Result<Exit> {
+    let Some(name) = name else {
+        for (name, text) in scenario::BUILT_IN {
+            let purpose = text.lines().next().and_then(|line| line.strip_prefix("# "));
+            println!("{name:<10} {}", purpose.unwrap_or_default());
+        }
+        return Ok(Exit::Passed);
+    };
+    match scenario::BUILT_IN.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => print!("{text}"),
+        None => anyhow::bail!(UnknownScenario(name.to_owned())),
+    }
+    Ok(Exit::Passed)
 }
 
 /// Prints what limits a load test on this machine.
@@ -146,7 +164,7 @@ fn drive(
     let command_line = env::args().collect::<Vec<_>>().join(" ");
     let environment = Environment::look(command_line, driver::available_cores());
     let live = plan.progress || stderr().is_terminal();
-    let mut table = Table::new(plan.kind());
+    let mut table = Table::new(plan.load.headline());
     let mut progress = |interval: &Interval| {
         if live {
             table.lines(interval).iter().for_each(|line| eprintln!("{line}"));
@@ -180,8 +198,13 @@ enum Misfit {
 #[error("give two files that --json wrote")]
 struct BadInput;
 
+/// What was typed names a scenario that is not built in.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no scenario `{0}`; `loadtest scenarios` lists them")]
+struct UnknownScenario(String);
+
 fn exit_of(error: &anyhow::Error) -> Exit {
-    if error.is::<Misfit>() || error.is::<BadInput>() {
+    if error.is::<Misfit>() || error.is::<BadInput>() || error.is::<UnknownScenario>() {
         return Exit::Usage;
     }
     if error.is::<SpawnError>()

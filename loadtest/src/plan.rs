@@ -5,6 +5,7 @@ mod load;
 pub(crate) mod units;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use tickloom_protocol::limits;
 
 pub use args::Args;
 use args::{Command, CourseArgs, EchoArgs, GeneratorArgs, OutputArgs, RunArgs};
-pub use load::{EchoLoad, Kind, Load, MessageKind, Pattern, RoomLoad};
+pub use load::{Churn, EchoLoad, Headline, Kind, Load, MessageKind, Pattern, RoomLoad};
 
 use crate::payload::stamp_bytes;
+use crate::scenario::bots::{BotKind, Cast};
+use crate::scenario::phases::Phases;
 use crate::threshold::Threshold;
 
 /// Highest rate of inputs or ticks. Rooms tick at 128 Hz at most; players send no faster.
@@ -35,6 +38,12 @@ const IN_FLIGHT_MAX: u32 = 1024;
 
 /// Messages each sender of a broadcast sends per second when no rate is given.
 const BROADCAST_RATE_HZ: u32 = 10;
+
+/// Clients of a run in rooms when no number is given.
+const CLIENTS_COUNT: u32 = 1000;
+
+/// How long is measured when nothing is said about it.
+const DURATION: Duration = Duration::from_secs(10);
 
 /// The rate a spawned server ticks at when none is given.
 const TICK_RATE_HZ: u32 = 20;
@@ -63,6 +72,8 @@ pub enum Job {
     Compare(Comparison),
     /// Look at this machine.
     Doctor,
+    /// Print the scenarios that are built in, or one of them whole.
+    Scenarios(Option<String>),
     /// Drive another process's share of a run.
     Worker,
 }
@@ -141,6 +152,12 @@ pub enum PlanError {
     /// More clients than a run can hold.
     #[error("--clients {0} is more than a run can hold; the most is {CLIENTS_MAX}")]
     TooManyClients(u32),
+    /// A flag for what a scenario's phases say.
+    #[error("{0} is said by the scenario's phases; leave it out or take [[phase]] out of the file")]
+    PhasesSay(&'static str),
+    /// One number of rooms for several types of them.
+    #[error("--rooms is for one room type; give the bots of this scenario a room_size instead")]
+    SeveralRoomTypes,
     /// More rooms than clients.
     #[error(
         "--rooms {rooms} leaves rooms empty with --clients {clients}; ask for {clients} or fewer"
@@ -229,6 +246,7 @@ impl Job {
                 }));
             }
             Some(Command::Doctor) => return Ok(Self::Doctor),
+            Some(Command::Scenarios(list)) => return Ok(Self::Scenarios(list.name)),
             Some(Command::Worker) => return Ok(Self::Worker),
             Some(Command::Echo(echo)) => Plan::echo(echo)?,
             Some(Command::Run(run)) => Plan::rooms(run)?,
@@ -240,26 +258,51 @@ impl Job {
 
 impl Plan {
     fn rooms(run: RunArgs) -> Result<Self, PlanError> {
-        let clients = run.clients.get();
-        let rooms_count = match run.rooms {
-            Some(rooms) => rooms.get(),
-            None => clients.div_ceil(run.room_size.get()),
+        let RunArgs { scenario, mut course, mut output, .. } = run;
+        let phases = scenario.phases;
+        let (clients, warmup) = match (phases.0.is_empty(), run.clients) {
+            (true, clients) => (clients.map_or(CLIENTS_COUNT, NonZeroU32::get), course.warmup),
+            (false, Some(_)) => return Err(PlanError::PhasesSay("--clients")),
+            (false, None) => (phases.most(), course.warmup),
         };
-        if rooms_count > clients {
-            return Err(PlanError::MoreRoomsThanClients { rooms: rooms_count, clients });
+        if !phases.0.is_empty() {
+            if course.duration.is_some() {
+                return Err(PlanError::PhasesSay("--duration"));
+            }
+            course.duration = Some(phases.duration());
+            // Nobody plays before a ramp that begins at nothing.
+            course.warmup = if phases.first_count(clients) == 0 { Duration::ZERO } else { warmup };
         }
-        if run.tick_rate == Some(0) {
-            return Err(PlanError::ZeroRate("--tick-rate"));
-        }
-        let tick_rate_hz = run.tick_rate.unwrap_or(TICK_RATE_HZ);
-        for (flag, rate_hz) in [("--input-rate", run.input_rate), ("--tick-rate", tick_rate_hz)] {
-            if rate_hz > RATE_HZ_MAX {
-                return Err(PlanError::RateTooHigh { flag, rate_hz });
+        let mut bots = scenario.bots;
+        for bot in &mut bots {
+            let has_rate = bot.kind.rate_hz() > 0;
+            bot.rate_hz = run.input_rate.filter(|_| has_rate).unwrap_or(bot.rate_hz);
+            bot.room_size = run.room_size.map_or(bot.room_size, NonZeroU32::get);
+            let by_player = matches!(bot.kind, BotKind::Arena | BotKind::State);
+            if by_player && bot.rate_hz > RATE_HZ_MAX {
+                return Err(PlanError::RateTooHigh { flag: "--input-rate", rate_hz: bot.rate_hz });
             }
         }
-        let load = Load::Rooms(RoomLoad { rooms_count, input_rate_hz: run.input_rate });
+        if let Some(rooms) = run.rooms.map(NonZeroU32::get) {
+            if rooms > clients {
+                return Err(PlanError::MoreRoomsThanClients { rooms, clients });
+            }
+            if bots.iter().any(|bot| bot.room_type != bots[0].room_type) {
+                return Err(PlanError::SeveralRoomTypes);
+            }
+        }
+        let tick_rate_hz = run.tick_rate.unwrap_or(TICK_RATE_HZ);
+        match tick_rate_hz {
+            0 => return Err(PlanError::ZeroRate("--tick-rate")),
+            1..=RATE_HZ_MAX => {}
+            rate_hz => return Err(PlanError::RateTooHigh { flag: "--tick-rate", rate_hz }),
+        }
+        output.threshold.extend(scenario.thresholds);
+        let cast = Cast::new(bots, clients, run.rooms.map(NonZeroU32::get), run.slow_readers);
+        let load =
+            Load::Rooms(RoomLoad { scenario: scenario.name, cast, phases, churn: run.churn });
         let target = run.url.map_or(Target::Spawn { tick_rate_hz }, Target::Url);
-        Self::new(target, clients, load, run.course, run.generator, run.output)
+        Self::new(target, clients, load, course, run.generator, output)
     }
 
     fn echo(echo: EchoArgs) -> Result<Self, PlanError> {
@@ -295,7 +338,8 @@ impl Plan {
         if clients > CLIENTS_MAX {
             return Err(PlanError::TooManyClients(clients));
         }
-        if course.duration < Duration::from_secs(1) {
+        let duration = course.duration.unwrap_or(DURATION);
+        if duration < Duration::from_secs(1) {
             return Err(PlanError::TooShort);
         }
         if course.connect_rate == 0 {
@@ -316,7 +360,7 @@ impl Plan {
             target,
             clients_count: clients,
             load,
-            duration: course.duration,
+            duration,
             warmup: course.warmup,
             connect_rate_hz: course.connect_rate,
             seed: course.seed,
@@ -338,6 +382,22 @@ impl Plan {
         self.threads_count * self.processes_count
     }
 
+    /// The load on rooms, when it is one.
+    #[must_use]
+    pub fn rooms_load(&self) -> Option<&RoomLoad> {
+        match &self.load {
+            Load::Rooms(rooms) => Some(rooms),
+            Load::Echo(_) => None,
+        }
+    }
+
+    /// How many clients there are when; without phases all of them all the time.
+    #[must_use]
+    pub fn phases(&self) -> &Phases {
+        static NONE: Phases = Phases(Vec::new());
+        self.rooms_load().map_or(&NONE, |rooms| &rooms.phases)
+    }
+
     /// What the clients do, in a word.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -349,7 +409,7 @@ impl Plan {
     #[must_use]
     pub fn send_period_us(&self) -> Option<u64> {
         let (senders, rate_hz) = match &self.load {
-            Load::Rooms(rooms) => (1, rooms.input_rate_hz),
+            Load::Rooms(rooms) => (1, rooms.rate_hz_max()),
             Load::Echo(echo) => match echo.pattern {
                 Pattern::Closed { .. } => return None,
                 Pattern::Open { rate_hz } => (self.clients_count, rate_hz),
@@ -407,7 +467,7 @@ mod tests {
 
     fn rooms(plan: &Plan) -> u32 {
         match &plan.load {
-            Load::Rooms(rooms) => rooms.rooms_count,
+            Load::Rooms(rooms) => rooms.cast.rooms_count(),
             Load::Echo(echo) => panic!("{echo:?}"),
         }
     }
@@ -423,7 +483,9 @@ mod tests {
         assert_eq!(plan, good("run"));
         assert_eq!(plan.target, Target::Spawn { tick_rate_hz: 20 });
         assert_eq!(plan.clients_count, 1000);
-        assert_eq!(plan.load, Load::Rooms(RoomLoad { rooms_count: 50, input_rate_hz: 20 }));
+        let rooms = plan.rooms_load().expect("rooms");
+        assert_eq!((rooms.scenario.as_str(), rooms.rate_hz_max()), ("arena", 20));
+        assert_eq!((rooms.cast.rooms_count(), rooms.churn), (50, None));
         assert_eq!((plan.duration, plan.warmup), (Duration::from_secs(10), Duration::from_secs(2)));
         assert_eq!((plan.connect_rate_hz, plan.seed), (2000, 42));
         assert_eq!((plan.threads_count, plan.processes_count), (1, 1));

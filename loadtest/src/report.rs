@@ -4,6 +4,7 @@
 //! parts of a million, all of them integers and none of them rounded for show.
 
 pub mod metrics;
+mod rooms;
 mod table;
 pub(crate) mod text;
 
@@ -13,17 +14,19 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::agreement::Agreement;
 use crate::cores::Cores;
 use crate::driver::{Clock, Interval, Measured};
 use crate::environment::Environment;
 use crate::health::{MemoryTrend, ThreadHealth};
 pub use crate::plan::Kind;
-use crate::plan::{EchoLoad, Load, MessageKind, Pattern, Plan, Target, Url};
+use crate::plan::{EchoLoad, Headline, Load, MessageKind, Pattern, Plan, RoomLoad, Target, Url};
 use crate::tally::{Counters, Kinds, Summary, Tally, Times};
 use crate::threshold::Outcome;
 use crate::verdict::{Evidence, Judgement, Reach};
 use metrics::{Figures, Metric};
 
+pub use rooms::{PhaseReport, RoomScenario, SettledMemory};
 pub use table::Table;
 pub use text::Seconds;
 
@@ -70,6 +73,12 @@ pub struct Report {
     pub reach: Reach,
     /// The same, in parts of a million.
     pub reach_ppm: u64,
+    /// What clients of one room agree on.
+    pub agreement: Agreement,
+    /// Phase by phase; empty without phases.
+    pub phases: Vec<PhaseReport>,
+    /// The server's memory while the same clients were there; null when it is not known.
+    pub settled: Option<SettledMemory>,
     /// Everything that was counted.
     pub counters: Counters,
     /// Connections that ended unasked, by close code.
@@ -86,6 +95,9 @@ pub struct Report {
     pub generator: GeneratorUse,
     /// Second by second.
     pub intervals: Vec<Interval>,
+    /// What the text's lines are about.
+    #[serde(skip)]
+    pub headline: Headline,
 }
 
 /// What was asked for.
@@ -97,14 +109,10 @@ pub struct Scenario {
     pub url: String,
     /// Whether it was started for the run.
     pub spawned: bool,
-    /// The room type; null without rooms.
-    pub room_type: Option<&'static str>,
-    /// Clients.
+    /// What the clients did in rooms; null without them.
+    pub rooms: Option<RoomScenario>,
+    /// Clients; the most at once when they come and go.
     pub clients_count: u32,
-    /// Rooms; null without them.
-    pub rooms_count: Option<u32>,
-    /// Inputs per client and second; null without rooms.
-    pub input_rate_hz: Option<u32>,
     /// The tick rate a spawned server was given.
     pub tick_rate_hz: Option<u32>,
     /// What messages were sent; null in rooms.
@@ -161,6 +169,8 @@ pub struct Summaries {
     pub delivery_us: Summary,
     pub rtt_us: Summary,
     pub input_ack_us: Summary,
+    pub slow_age_us: Summary,
+    pub slow_delivery_us: Summary,
     pub tick_jitter_us: Summary,
     pub connect_us: Summary,
     pub join_us: Summary,
@@ -221,9 +231,12 @@ impl Report {
     pub fn new(circumstances: Circumstances<'_>, measured: Measured) -> Self {
         let Circumstances { plan, url, cores, environment } = circumstances;
         let window = measured.window.until.saturating_since(measured.window.from);
-        let reach = reach(plan, &measured);
+        let agreement = Agreement::of(&measured.ledgers);
+        let reach = reach(plan, &measured, &agreement);
         let (generator, server) = (generator_use(&measured), server_use(&measured, window));
-        let mut judgement = judge(plan, cores, &measured, reach, &generator);
+        let mut judgement = judge(plan, cores, &measured, &agreement, &generator);
+        let first_count = plan.phases().first_count(plan.clients_count);
+        let settled = SettledMemory::new(&measured, first_count);
         let summary = summaries(&measured);
         let metrics = Figures {
             summaries: summary,
@@ -235,6 +248,8 @@ impl Report {
             generator_core_ppm: generator.core_ppm,
             generator_busy_ppm: generator.busy_ppm_max,
             intervals: &measured.intervals,
+            agreement: Some(&agreement),
+            settled,
         }
         .metrics();
         let thresholds: Vec<Outcome> =
@@ -261,6 +276,9 @@ impl Report {
             histograms: histograms(&measured.totals),
             reach,
             reach_ppm: reach.ppm(),
+            agreement,
+            phases: rooms::phases(plan.rooms_load(), &measured),
+            settled,
             server_version: measured.server_version,
             server,
             generator,
@@ -269,6 +287,7 @@ impl Report {
             refusals: measured.totals.refusals,
             errors: measured.totals.errors,
             intervals: measured.intervals,
+            headline: plan.load.headline(),
         }
     }
 }
@@ -277,17 +296,28 @@ fn judge(
     plan: &Plan,
     cores: &Cores,
     measured: &Measured,
-    reach: Reach,
+    agreement: &Agreement,
     generator: &GeneratorUse,
 ) -> Judgement {
+    let counters = &measured.totals.counters;
+    let begun = counters.clients_begun.saturating_sub(counters.clients_withdrawn);
+    let first_count = plan.phases().first_count(plan.clients_count);
+    // Of rooms this is about state; what was said in them the agreement knows.
+    let reach = match plan.kind() {
+        Kind::Rooms => Reach::of(&measured.ledgers),
+        Kind::Echo | Kind::Broadcast => reach(plan, measured, agreement),
+    };
     Judgement::of(&Evidence {
         kind: plan.kind(),
+        clients_expected: begun.max(u64::from(first_count)),
         clients_count: plan.clients_count,
         measured: measured.window.until.saturating_since(measured.window.from),
         interrupted: measured.interrupted,
-        counters: &measured.totals.counters,
+        counters,
         reach,
-        samples: headline(plan.kind(), measured).count(),
+        agreement,
+        has_hashes: plan.rooms_load().is_some_and(RoomLoad::has_hashes),
+        samples: samples(plan, measured),
         closes: measured.totals.closes.total(),
         refusals: measured.totals.refusals.total(),
         server_died: measured.server_died.as_deref(),
@@ -303,18 +333,21 @@ fn judge(
     })
 }
 
-/// The distribution a run is about.
-fn headline(kind: Kind, measured: &Measured) -> &Times {
-    match kind {
-        Kind::Rooms => &measured.totals.state_age,
-        Kind::Echo => &measured.totals.rtt,
-        Kind::Broadcast => &measured.totals.delivery,
+/// How often what a run is about was measured.
+fn samples(plan: &Plan, measured: &Measured) -> u64 {
+    let totals = &measured.totals;
+    match &plan.load {
+        Load::Rooms(rooms) if rooms.is_idle() => totals.counters.clients_joined,
+        Load::Rooms(_) => totals.state_age.count() + totals.delivery.count(),
+        Load::Echo(_) if plan.kind() == Kind::Echo => totals.rtt.count(),
+        Load::Echo(_) => totals.delivery.count(),
     }
 }
 
-fn reach(plan: &Plan, measured: &Measured) -> Reach {
+fn reach(plan: &Plan, measured: &Measured, agreement: &Agreement) -> Reach {
     let counters = &measured.totals.counters;
     match plan.kind() {
+        Kind::Rooms if agreement.events_expected > 0 => agreement.reach(),
         Kind::Rooms => Reach::of(&measured.ledgers),
         Kind::Echo => Reach { expected: counters.messages_sent, lost: counters.messages_lost },
         Kind::Broadcast => {
@@ -348,10 +381,8 @@ fn scenario(plan: &Plan, url: &Url) -> Scenario {
         kind: plan.kind(),
         url: url.to_string(),
         spawned: !matches!(plan.target, Target::Url(_)),
-        room_type: rooms.map(|_| "arena"),
+        rooms: rooms.map(|rooms| RoomScenario::new(rooms, plan.clients_count)),
         clients_count: plan.clients_count,
-        rooms_count: rooms.map(|rooms| rooms.rooms_count),
-        input_rate_hz: rooms.map(|rooms| rooms.input_rate_hz),
         tick_rate_hz,
         echo: echo.map(|echo| echo_scenario(plan, echo)),
         connect_rate_hz: plan.connect_rate_hz,
@@ -387,6 +418,8 @@ fn summaries(measured: &Measured) -> Summaries {
         delivery_us: totals.delivery.summary(),
         rtt_us: totals.rtt.summary(),
         input_ack_us: totals.input_ack.summary(),
+        slow_age_us: totals.slow_age.summary(),
+        slow_delivery_us: totals.slow_delivery.summary(),
         tick_jitter_us: totals.tick_jitter.summary(),
         connect_us: totals.connect.summary(),
         join_us: totals.join.summary(),

@@ -230,16 +230,65 @@ counters! {
     clock_slips,
     /// Messages of a kind this version does not know.
     unknown_messages,
+    /// Clients for which there is no such room type, or no component, field or topic they look up
+    /// by name.
+    names_missing,
+    /// Clients that began to connect, replacements included.
+    clients_begun,
+    /// Of those, the ones that were taken back before they had a seat and a snapshot.
+    clients_withdrawn,
     /// Inputs sent that were meant for the window.
     inputs_sent,
     /// Of those, the ones that were acknowledged.
     inputs_acked,
     /// Of those, the ones that were not acknowledged when the run ended.
     inputs_unacked,
-    /// Inputs left out because the generator was more than a second late.
+    /// Inputs, writes and publications left out because the generator was more than a second late.
     inputs_skipped,
-    /// Inputs left out because the server did not take the bytes of earlier ones.
+    /// The same, because the server did not take the bytes of earlier ones.
     inputs_blocked,
+    /// Writes that asked for no answer, over the whole run: cursors.
+    moves_sent,
+    /// Writes and publications sent that were meant for the window and asked for an answer.
+    ops_sent,
+    /// Of those, the ones the room accepted.
+    ops_accepted,
+    /// Of those, the ones the room refused.
+    ops_refused,
+    /// Of those, the ones that somebody else's write came before, as their condition says.
+    ops_conflicts,
+    /// Of those, the ones without an answer when the run ended.
+    ops_unanswered,
+    /// Accepted writes that were looked for in the state they were promised for, over the whole
+    /// run.
+    writes_checked,
+    /// Of those, the ones that were not there.
+    writes_missing,
+    /// Accepted writes whose state did not come until the run ended.
+    writes_unseen,
+    /// Publications meant for the window that came, at every receiver.
+    events_received,
+    /// Events that rooms announced as lost, over the whole run, at every receiver that does not
+    /// read slowly.
+    events_lost,
+    /// Events that are missing in a room's count without an announcement, or the reverse.
+    events_unannounced,
+    /// Publications that came twice, over the whole run.
+    events_doubled,
+    /// Publications that came after a later one of their sender, over the whole run.
+    events_overtaken,
+    /// Events that are not ours, over the whole run.
+    events_foreign,
+    /// Times a slow reader was brought to a newer state at once, over the whole run.
+    slow_catch_ups,
+    /// Events that rooms announced as lost to slow readers, over the whole run.
+    slow_lost,
+    /// Slow readers whose connection the server closed with 1013.
+    slow_closed,
+    /// Clients that left in the middle of the run, on purpose.
+    churn_leaves,
+    /// Clients that came in their place and got a seat and a snapshot.
+    churn_joins,
     /// Messages sent in the window, or meant to be.
     messages_sent,
     /// Of those, the ones that came back right; of a broadcast, those that came to others.
@@ -316,12 +365,17 @@ pub struct Tally {
     /// its full length.
     pub state_age: Times,
     /// From when a tick was due to when its delta was applied; of a broadcast, from when a message
-    /// was meant to be sent to when a receiver has it.
+    /// or a publication was meant to be sent to when a receiver has it.
     pub delivery: Times,
     /// From when a message was meant to be sent to when it came back.
     pub rtt: Times,
-    /// From when an input was meant to happen to the first delta that acknowledges it.
+    /// From when an input was meant to happen to the first delta that acknowledges it; a write, to
+    /// the state that shows it; a publication, to its answer.
     pub input_ack: Times,
+    /// The age of state of clients that read slowly, which `state_age` leaves out.
+    pub slow_age: Times,
+    /// The delivery of events to clients that read slowly, which `delivery` leaves out.
+    pub slow_delivery: Times,
     /// How far two consecutive deltas are from one send interval apart.
     pub tick_jitter: Times,
     /// How late the generator sent inputs.
@@ -345,6 +399,8 @@ impl Tally {
         self.delivery.add(&other.delivery);
         self.rtt.add(&other.rtt);
         self.input_ack.add(&other.input_ack);
+        self.slow_age.add(&other.slow_age);
+        self.slow_delivery.add(&other.slow_delivery);
         self.tick_jitter.add(&other.tick_jitter);
         self.sched_lag.add(&other.sched_lag);
         self.counters.add(&other.counters);

@@ -5,16 +5,19 @@
 //! late, a noisy host or checks that never ran make any number doubtful. A failure is about the
 //! *server*: a replica that is not its room is wrong on any machine.
 
-use std::collections::HashMap;
+mod reach;
+
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::client::Ledger;
+use crate::agreement::Agreement;
 use crate::report::Kind;
 use crate::tally::Counters;
 use crate::threshold::Outcome;
+
+pub use reach::Reach;
 
 /// A late generator is one whose p99 lag exceeds this share of the input period.
 const LAG_SHARE_MAX: f64 = 0.10;
@@ -83,53 +86,15 @@ impl From<Exit> for u8 {
     }
 }
 
-/// How much of what was sent arrived: sends of rooms that became state, messages that came back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, JsonSchema)]
-pub struct Reach {
-    /// Sends of every client's room while the client was there, by tick numbers; messages sent,
-    /// of a broadcast once for every other client.
-    pub expected: u64,
-    /// Of those, the ones the client neither applied nor was moved past on purpose, or that did
-    /// not come.
-    pub lost: u64,
-}
-
-impl Reach {
-    /// Compares each client with the newest tick anybody in its room has, so that a tail that
-    /// only some received is noticed.
-    #[must_use]
-    pub fn of(ledgers: &[Ledger]) -> Self {
-        let mut newest: HashMap<u32, u32> = HashMap::new();
-        for ledger in ledgers {
-            let tick = newest.entry(ledger.room).or_default();
-            *tick = ledger.last.0.max(*tick);
-        }
-        let mut reach = Self::default();
-        for ledger in ledgers {
-            let (newest, send_every) = (newest[&ledger.room], u32::from(ledger.send_every.max(1)));
-            let expected = newest.saturating_sub(ledger.first.0).div_ceil(send_every);
-            let tail = newest.saturating_sub(ledger.last.0).div_ceil(send_every);
-            reach.expected += u64::from(expected);
-            reach.lost += u64::from(expected.min(tail + ledger.lost));
-        }
-        reach
-    }
-
-    /// The share that arrived, in parts of a million, rounded down: a single loss shows.
-    #[must_use]
-    pub fn ppm(&self) -> u64 {
-        let arrived = self.expected - self.lost.min(self.expected);
-        (arrived * 1_000_000).checked_div(self.expected).unwrap_or(0)
-    }
-}
-
 /// Everything a judgement is based on.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
     /// What the clients did.
     pub kind: Kind,
-    /// Clients that were to be there.
+    /// Clients that were to be there at once, at most.
     pub clients_count: u32,
+    /// Clients that were to get there at all.
+    pub clients_expected: u64,
     /// How long was measured.
     pub measured: Duration,
     /// Whether the run was cut short by hand.
@@ -138,6 +103,10 @@ pub struct Evidence<'a> {
     pub counters: &'a Counters,
     /// How much arrived.
     pub reach: Reach,
+    /// What clients of one room agree on.
+    pub agreement: &'a Agreement,
+    /// Whether rooms are to send hashes: those in which nothing happens do not.
+    pub has_hashes: bool,
     /// Samples of what the run is about.
     pub samples: u64,
     /// Connections that ended although nobody here ended them.
@@ -190,7 +159,7 @@ impl Judgement {
             doubts = noisy(evidence);
             verdict = if doubts.is_empty() { Verdict::Valid } else { Verdict::Noisy };
         }
-        let wrong = wrong_state(evidence.counters);
+        let wrong = wrong_state(evidence);
         let proven = !wrong.is_empty() || evidence.server_died.is_some();
         let mut failures = wrong;
         failures.extend(missing(evidence));
@@ -266,7 +235,8 @@ fn invalid(evidence: &Evidence<'_>) -> Vec<String> {
 /// Why what replicas say about their rooms is not to be used.
 fn unproven_state(evidence: &Evidence<'_>) -> Vec<String> {
     let (counters, mut reasons) = (evidence.counters, Vec::new());
-    if counters.hashes_checked == 0 && evidence.measured >= HASHES_REQUIRED_FROM {
+    let wants_hashes = evidence.has_hashes && counters.hashes_checked == 0;
+    if wants_hashes && evidence.measured >= HASHES_REQUIRED_FROM {
         reasons.push("no replica was compared with its room: the server sent no hashes".to_owned());
     }
     if evidence.clock_shared
@@ -307,18 +277,29 @@ fn noisy(evidence: &Evidence<'_>) -> Vec<String> {
 }
 
 /// What no slowness of ours can explain.
-fn wrong_state(counters: &Counters) -> Vec<String> {
-    [
+fn wrong_state(evidence: &Evidence<'_>) -> Vec<String> {
+    let counters = evidence.counters;
+    let of_one_client = [
+        (
+            counters.names_missing,
+            "clients did not find the room type, component or topic they need",
+        ),
+        (counters.writes_missing, "writes were accepted and are not there"),
+        (counters.events_doubled, "events came twice"),
+        (counters.events_overtaken, "events came after later ones of their sender"),
+        (counters.events_unannounced, "events are missing, and the room's count does not say so"),
         (counters.hash_mismatches, "replicas differed from their room"),
         (counters.gaps, "deltas started from a tick the client did not have"),
         (counters.malformed, "deltas could not be read"),
         (counters.duplicates, "deltas came for a tick the client had already"),
         (counters.messages_wrong, "messages came changed, twice or out of order"),
-    ]
-    .into_iter()
-    .filter(|(count, _)| *count > 0)
-    .map(|(count, what)| format!("{count} {what}"))
-    .collect()
+    ];
+    of_one_client
+        .into_iter()
+        .chain(evidence.agreement.wrong())
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
 }
 
 fn missing(evidence: &Evidence<'_>) -> Vec<String> {
@@ -327,8 +308,8 @@ fn missing(evidence: &Evidence<'_>) -> Vec<String> {
         failures.push(format!("the server ended during the run: {what}"));
     }
     let joined = counters.clients_joined;
-    if joined < u64::from(evidence.clients_count) && !evidence.interrupted {
-        let clients_count = evidence.clients_count;
+    if joined < evidence.clients_expected && !evidence.interrupted {
+        let clients_count = evidence.clients_expected;
         let what = match evidence.kind {
             Kind::Rooms => "got a seat and a snapshot",
             Kind::Echo | Kind::Broadcast => "could connect",
@@ -343,7 +324,15 @@ fn missing(evidence: &Evidence<'_>) -> Vec<String> {
             Kind::Broadcast => format!("{lost} of {expected} deliveries never came"),
         });
     }
+    let agreement = evidence.agreement;
+    let slow_lost = agreement.slow_readers.saturating_sub(agreement.slow_converged);
     for (count, what) in [
+        (agreement.events_unaccounted, "publications were accepted and did not come"),
+        (counters.writes_unseen, "writes were accepted, and the state with them did not come"),
+        (
+            slow_lost.saturating_sub(counters.slow_closed),
+            "slow readers did not get to the newest state when they were let drain",
+        ),
         (counters.messages_blocked, "messages were not sent, the server was too far behind"),
         (evidence.closes, "connections ended unasked"),
         (evidence.refusals, "requests were refused"),
@@ -358,7 +347,6 @@ fn missing(evidence: &Evidence<'_>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tickloom_protocol::ids::Tick;
 
     fn counters() -> Counters {
         Counters {
@@ -369,14 +357,30 @@ mod tests {
         }
     }
 
+    const AGREED: Agreement = Agreement {
+        replicas_compared: 0,
+        rooms_diverged: 0,
+        counts_compared: 0,
+        counts_wrong: 0,
+        events_expected: 0,
+        events_missing: 0,
+        events_unaccounted: 0,
+        events_skipped: 0,
+        slow_readers: 0,
+        slow_converged: 0,
+    };
+
     fn evidence(counters: &Counters) -> Evidence<'_> {
         Evidence {
             kind: Kind::Rooms,
             clients_count: 10,
+            clients_expected: 10,
             measured: Duration::from_secs(10),
             interrupted: false,
             counters,
             reach: Reach { expected: 100, lost: 0 },
+            agreement: &AGREED,
+            has_hashes: true,
             samples: 1000,
             closes: 0,
             refusals: 0,
@@ -441,8 +445,13 @@ mod tests {
     #[test]
     fn wrong_state_fails_on_any_machine_and_missing_state_only_on_a_good_one() {
         type Plant = fn(&mut Counters);
-        let rows: [(&str, Plant, Exit, Exit); 6] = [
+        let rows: [(&str, Plant, Exit, Exit); 11] = [
             ("nothing", |_| {}, Exit::Passed, Exit::Invalid),
+            ("missing name", |c| c.names_missing = 1, Exit::Failed, Exit::Failed),
+            ("missing write", |c| c.writes_missing = 1, Exit::Failed, Exit::Failed),
+            ("event twice", |c| c.events_doubled = 1, Exit::Failed, Exit::Failed),
+            ("event late", |c| c.events_overtaken = 1, Exit::Failed, Exit::Failed),
+            ("unannounced", |c| c.events_unannounced = 1, Exit::Failed, Exit::Failed),
             ("mismatch", |c| c.hash_mismatches = 1, Exit::Failed, Exit::Failed),
             ("gap", |c| c.gaps = 1, Exit::Failed, Exit::Failed),
             ("malformed", |c| c.malformed = 1, Exit::Failed, Exit::Failed),
@@ -481,6 +490,34 @@ mod tests {
             let judgement = Judgement::of(&evidence);
             assert_eq!(judgement.exit_code, exit, "{name}");
             assert_eq!(judgement.failures.len(), 1, "{name}: {:?}", judgement.failures);
+        }
+    }
+
+    #[test]
+    fn clients_that_do_not_agree_fail_and_announced_losses_do_not() {
+        type Plant = fn(&mut Agreement, &mut Counters);
+        let rows: [(&str, Plant, Exit, Exit); 8] = [
+            ("diverged", |a, _| a.rooms_diverged = 1, Exit::Failed, Exit::Failed),
+            ("count", |a, _| a.counts_wrong = 1, Exit::Failed, Exit::Failed),
+            ("skipped", |a, _| a.events_skipped = 1, Exit::Failed, Exit::Failed),
+            ("a tail", |a, _| a.events_unaccounted = 1, Exit::Failed, Exit::Invalid),
+            ("slow", |a, _| a.slow_readers = 1, Exit::Failed, Exit::Invalid),
+            (
+                "slow, closed",
+                |a, c| (a.slow_readers, c.slow_closed) = (1, 1),
+                Exit::Passed,
+                Exit::Invalid,
+            ),
+            ("announced", |_, c| c.events_lost = 9, Exit::Passed, Exit::Invalid),
+            ("conflicts", |_, c| c.ops_conflicts = 9, Exit::Passed, Exit::Invalid),
+        ];
+        for (name, plant, on_good, on_bad) in rows {
+            let (mut agreement, mut counters) = (AGREED, counters());
+            plant(&mut agreement, &mut counters);
+            let good = Evidence { agreement: &agreement, ..evidence(&counters) };
+            let bad = Evidence { samples: 0, ..good.clone() };
+            assert_eq!(Judgement::of(&good).exit_code, on_good, "{name}");
+            assert_eq!(Judgement::of(&bad).exit_code, on_bad, "{name}, INVALID");
         }
     }
 
@@ -525,31 +562,5 @@ mod tests {
                 assert_eq!(judgement.exit_code, expected, "{name}, {ok}");
             }
         }
-    }
-
-    #[test]
-    fn reach_compares_every_client_with_its_room() {
-        let ledger = |room, first, last, lost| Ledger {
-            room,
-            send_every: 1,
-            first: Tick(first),
-            last: Tick(last),
-            lost,
-        };
-        let rows = [
-            ("all there", vec![ledger(0, 5, 10, 0), ledger(0, 7, 10, 0)], (8, 0)),
-            ("tail lost", vec![ledger(0, 5, 10, 0), ledger(0, 5, 8, 0)], (10, 2)),
-            ("other room", vec![ledger(0, 5, 10, 0), ledger(1, 5, 8, 0)], (8, 0)),
-            ("lost within", vec![ledger(0, 5, 10, 2)], (5, 2)),
-            ("nothing at all", vec![ledger(0, 5, 10, 0), ledger(0, 5, 5, 0)], (10, 5)),
-            ("nobody", vec![], (0, 0)),
-        ];
-        for (name, ledgers, (expected, lost)) in rows {
-            assert_eq!(Reach::of(&ledgers), Reach { expected, lost }, "{name}");
-        }
-        let every_other = [10, 12].map(|last| Ledger { send_every: 2, ..ledger(0, 4, last, 0) });
-        assert_eq!(Reach::of(&every_other), Reach { expected: 8, lost: 1 });
-        assert_eq!(Reach { expected: 10_000_000, lost: 1 }.ppm(), 999_999);
-        assert_eq!(Reach::default().ppm(), 0, "nothing expected proves nothing");
     }
 }

@@ -1,17 +1,219 @@
-//! What each player does, and when: seeded, open loop, and free of clocks and sockets.
+//! What each client does in its room, and when: seeded, open loop, and free of clocks and sockets.
+//!
+//! ```text
+//! arena    inputs, and how long until they are acknowledged
+//! state    writes, and whether what was accepted is there       (writes checks)
+//! relay    publications, and whether everybody hears all of it  (hearing checks)
+//! ```
 //!
 //! Times are intended ones: input `k` of a client belongs at `start + phase + k / rate`, however
 //! late the generator or the server is. What is late is measured against that moment.
 
-use std::f64::consts::TAU;
+mod arena;
+mod hearing;
+mod relay;
+mod state;
+mod writes;
 
-use fastrand::Rng;
-use tickloom_protocol::schema::{FieldId, RowLayout};
+use std::time::Duration;
+
+use tickloom_protocol::client::{Client as ProtocolClient, Seat};
+use tickloom_protocol::ids::OpId;
+use tickloom_protocol::server_message::{Accepted, DeltaHead, RefusalCode};
 use tickloom_protocol::time::Timestamp;
+
+use crate::client::{Ledger, Turn};
+use crate::scenario::bots::{BotKind, Place};
 
 /// The golden ratio's fraction in 64 bits: multiples of it spread evenly, so neighbouring clients
 /// get unlike seeds and phases without a generator of their own.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(crate) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// From one burst of comments to the next.
+const BURST_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a writer goes on in a burst.
+const BURST_LASTS: Duration = Duration::from_millis(500);
+
+/// Clients of a room that write in the same burst.
+const BURST_WRITERS: u32 = 5;
+
+/// Something the room does not have, by the name it was looked up by.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the room has no {what} `{name}`")]
+pub struct MissingName {
+    /// Whether it is a component, a field or a topic.
+    pub what: &'static str,
+    /// Its name.
+    pub name: &'static str,
+}
+
+/// Who a client is to others: a number that no other client of the run has, and none before it in
+/// its place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The client's number in the run.
+    pub index: u32,
+    /// Unlike any other client's.
+    pub sender: u32,
+    /// Seed of everything the client does.
+    pub seed: u64,
+}
+
+/// What one client does in its room. The default is to do nothing and to want nothing.
+pub trait Workload: Send {
+    /// Looks up by name what it needs of the room.
+    ///
+    /// # Errors
+    /// What the room does not have.
+    fn handle_joined(&mut self, _seat: &Seat) -> Result<(), MissingName> {
+        Ok(())
+    }
+
+    /// Does what was meant to happen at `intended`.
+    fn act(&mut self, _intended: Timestamp, _protocol: &mut ProtocolClient, _turn: &mut Turn<'_>) {}
+
+    /// A delta was applied, or passed over.
+    fn handle_applied(&mut self, _head: DeltaHead, _seat: &Seat, _turn: &mut Turn<'_>) {}
+
+    /// The server said yes.
+    fn handle_accepted(&mut self, _accepted: &Accepted, _seat: &Seat, _turn: &mut Turn<'_>) {}
+
+    /// The server said no; says whether that was to be expected.
+    fn handle_refused(&mut self, _op: OpId, _code: RefusalCode, _turn: &mut Turn<'_>) -> bool {
+        false
+    }
+
+    /// Whether it acts by the clock at all now.
+    fn is_active(&self) -> bool {
+        true
+    }
+
+    /// Closes its books: what waits for an answer will not get one.
+    fn finish(&mut self, _seat: Option<&Seat>, _turn: &mut Turn<'_>, _ledger: &mut Ledger) {}
+}
+
+/// A client that joins and stays.
+struct Idle;
+
+impl Workload for Idle {
+    fn is_active(&self) -> bool {
+        false
+    }
+}
+
+/// What a client of this place does.
+#[must_use]
+pub fn workload(place: &Place<'_>, identity: Identity) -> Box<dyn Workload> {
+    match place.bot.kind {
+        BotKind::Arena | BotKind::Spectator => Box::new(arena::Arena::new(place, identity)),
+        BotKind::State => Box::new(state::State::new(place, identity)),
+        BotKind::Chat | BotKind::Danmaku | BotKind::Quotes => {
+            Box::new(relay::Relay::new(place, identity))
+        }
+        BotKind::Idle => Box::new(Idle),
+    }
+}
+
+/// When a client of this place acts.
+#[must_use]
+pub fn schedule(place: &Place<'_>, start: Timestamp, index: u32) -> Schedule {
+    let rate_hz = place.bot.rate_hz;
+    match place.bot.kind {
+        // Rooms speak at different moments, or all of a run's publications would come at once.
+        BotKind::Chat => Schedule::Even(InputSchedule::shared(
+            start + phase_of(place.room),
+            rate_hz,
+            place.members_count,
+            place.position,
+        )),
+        BotKind::Danmaku => Schedule::Bursts(Bursts::new(start + phase_of(place.room), place)),
+        BotKind::Quotes => Schedule::Even(InputSchedule::new(start, rate_hz, place.room)),
+        BotKind::Arena | BotKind::Spectator | BotKind::State | BotKind::Idle => {
+            Schedule::Even(InputSchedule::new(start, rate_hz, index))
+        }
+    }
+}
+
+/// A part of a second, different for every room.
+fn phase_of(room: u32) -> Duration {
+    let share = u64::from(room).wrapping_mul(SPREAD) >> 32;
+    Duration::from_micros((1_000_000 * share) >> 32)
+}
+
+/// When a client acts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Schedule {
+    /// At a rate.
+    Even(InputSchedule),
+    /// At once, and then for a while not.
+    Bursts(Bursts),
+}
+
+impl Schedule {
+    /// When act `k` is meant to happen; `None` when there are none.
+    #[must_use]
+    pub fn intended(&self, k: u64) -> Option<Timestamp> {
+        match self {
+            Self::Even(even) => even.intended(k),
+            Self::Bursts(bursts) => bursts.intended(k),
+        }
+    }
+
+    /// The first act that is meant to happen at `at` or later.
+    #[must_use]
+    pub fn first_from(&self, at: Timestamp) -> u64 {
+        match self {
+            Self::Even(even) => even.first_from(at),
+            Self::Bursts(bursts) => bursts.first_from(at),
+        }
+    }
+}
+
+/// The bursts of one client: some members of its room write at once, then the next ones do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bursts {
+    /// The client's first burst, its own place in it included.
+    first: Timestamp,
+    /// Publications of one burst.
+    count: u64,
+    gap_us: u64,
+    /// From one of its bursts to the next.
+    period_us: u64,
+}
+
+impl Bursts {
+    fn new(start: Timestamp, place: &Place<'_>) -> Self {
+        let rate_hz = u64::from(place.bot.rate_hz);
+        let lasts_us = BURST_LASTS.as_micros() as u64;
+        let count = (rate_hz * lasts_us).div_ceil(1_000_000);
+        let gap_us = lasts_us.checked_div(count).unwrap_or(0);
+        let groups = place.members_count.div_ceil(BURST_WRITERS).max(1);
+        let (group, within) = (place.position / BURST_WRITERS, place.position % BURST_WRITERS);
+        let offset_us = u64::from(within) * gap_us / u64::from(BURST_WRITERS);
+        Self {
+            first: start + BURST_EVERY * group + Duration::from_micros(offset_us),
+            count,
+            gap_us,
+            period_us: BURST_EVERY.as_micros() as u64 * u64::from(groups),
+        }
+    }
+
+    fn intended(&self, k: u64) -> Option<Timestamp> {
+        let (burst, within) = (k.checked_div(self.count)?, k.checked_rem(self.count)?);
+        let offset_us = burst.saturating_mul(self.period_us) + within * self.gap_us;
+        Some(Timestamp(self.first.0.saturating_add(offset_us)))
+    }
+
+    fn first_from(&self, at: Timestamp) -> u64 {
+        let since_us = at.0.saturating_sub(self.first.0);
+        let mut k = since_us / self.period_us * self.count;
+        while self.intended(k).is_some_and(|intended| intended < at) {
+            k += 1;
+        }
+        k
+    }
+}
 
 /// When a client's inputs are meant to happen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,112 +264,9 @@ impl InputSchedule {
     }
 }
 
-/// Where the fields of an arena's input lie in the server's row. A field the server does not
-/// have is left out.
-#[derive(Clone, PartialEq, Debug)]
-pub struct InputFields {
-    layout: RowLayout,
-    move_x: Option<FieldId>,
-    move_y: Option<FieldId>,
-    aim: Option<FieldId>,
-    buttons: Option<FieldId>,
-}
-
-impl InputFields {
-    /// Looks the fields up by name.
-    #[must_use]
-    pub fn new(layout: &RowLayout) -> Self {
-        Self {
-            layout: layout.clone(),
-            move_x: layout.field("move_x"),
-            move_y: layout.field("move_y"),
-            aim: layout.field("aim"),
-            buttons: layout.field("buttons"),
-        }
-    }
-
-    /// Writes one input into `row`, which becomes a row of the server's layout.
-    pub fn write(&self, steering: &Steering, row: &mut Vec<u8>) {
-        row.clear();
-        row.resize(self.layout.row_bytes(), 0);
-        for (field, value) in [
-            (self.move_x, steering.move_x),
-            (self.move_y, steering.move_y),
-            (self.aim, steering.aim),
-            (self.buttons, f64::from(u8::from(steering.fire))),
-        ] {
-            if let Some(field) = field {
-                self.layout.write(row, field, value);
-            }
-        }
-    }
-}
-
-/// What a player does in one input.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Steering {
-    /// -1 is full speed left, 1 right.
-    pub move_x: f64,
-    /// -1 is full speed down, 1 up.
-    pub move_y: f64,
-    /// Where the player looks, in radians.
-    pub aim: f64,
-    /// Whether the player fires.
-    pub fire: bool,
-}
-
-/// One player: walks in a direction for a while, then in another, and fires now and then. The
-/// same seed and index always do the same.
-#[derive(Clone, Debug)]
-pub struct Bot {
-    rng: Rng,
-    heading: f64,
-    /// Inputs until the next change of direction.
-    inputs_left: u32,
-}
-
-impl Bot {
-    /// The player of client `index`.
-    #[must_use]
-    pub fn new(seed: u64, index: u32) -> Self {
-        let rng = Rng::with_seed(seed ^ (u64::from(index) + 1).wrapping_mul(SPREAD));
-        Self { rng, heading: 0.0, inputs_left: 0 }
-    }
-
-    /// 16 random bytes for the handshake.
-    pub fn nonce(&mut self) -> [u8; 16] {
-        self.rng.u128(..).to_le_bytes()
-    }
-
-    /// What the player does next.
-    pub fn steer(&mut self) -> Steering {
-        if self.inputs_left == 0 {
-            self.inputs_left = self.rng.u32(10..40);
-            self.heading = self.rng.f64() * TAU;
-        }
-        self.inputs_left -= 1;
-        // A slight wobble, so that every input differs and no delta is empty by luck.
-        let aim = (self.heading + (self.rng.f64() - 0.5) * 0.5).rem_euclid(TAU);
-        Steering {
-            move_x: self.heading.cos(),
-            move_y: self.heading.sin(),
-            aim,
-            fire: self.rng.u8(..8) == 0,
-        }
-    }
-}
-
-/// The room of client `index`: rooms are filled one after the other, evenly.
-#[must_use]
-pub fn room_of(index: u32, clients_count: u32, rooms_count: u32) -> u32 {
-    debug_assert!(index < clients_count, "client {index} of {clients_count}");
-    (u64::from(index) * u64::from(rooms_count) / u64::from(clients_count)) as u32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tickloom_protocol::schema::{FieldDesc, FieldType};
 
     #[test]
     fn intended_times_do_not_drift() {
@@ -212,6 +311,33 @@ mod tests {
     }
 
     #[test]
+    fn bursts_are_of_some_members_at_once_and_come_to_everybody() {
+        let bot = crate::scenario::Scenario::built_in("danmaku").expect("built in").bots.remove(0);
+        let place =
+            |position| Place { bot: &bot, room: 0, position, members_count: 12, read_rate: None };
+        let start = Timestamp(1_000_000);
+        let mut moments: Vec<(u64, u32)> = Vec::new();
+        for position in 0..12 {
+            let bursts = Bursts::new(start, &place(position));
+            for k in 0..10 {
+                let at = bursts.intended(k).expect("a rate");
+                moments.push((at.0 - start.0, position));
+                assert_eq!(bursts.first_from(at), k, "{position}");
+                assert_eq!(bursts.first_from(Timestamp(at.0 + 1)), k + 1, "{position}");
+            }
+        }
+        // Three groups in turn: each second belongs to one of them, and its second half to nobody.
+        for (us, position) in moments {
+            let second = us / 1_000_000;
+            assert_eq!(second % 3, u64::from(position / BURST_WRITERS), "{us} us: {position}");
+            assert!(us % 1_000_000 < BURST_LASTS.as_micros() as u64, "{us} us");
+        }
+        let silent = crate::scenario::bots::Bot { rate_hz: 0, ..bot.clone() };
+        let bursts = Bursts::new(start, &Place { bot: &silent, ..place(0) });
+        assert_eq!((bursts.intended(0), bursts.first_from(Timestamp(9_000_000))), (None, 0));
+    }
+
+    #[test]
     fn phases_fill_the_period_evenly() {
         let mut quarters = [0; 4];
         for index in 0..1000 {
@@ -220,44 +346,5 @@ mod tests {
             quarters[(first_us / 12_500) as usize] += 1;
         }
         assert!(quarters.iter().all(|&count| (240..=260).contains(&count)), "{quarters:?}");
-    }
-
-    #[test]
-    fn the_same_seed_does_the_same_and_clients_differ() {
-        let steps = |seed, index| {
-            let mut bot = Bot::new(seed, index);
-            (0..100).map(|_| bot.steer()).collect::<Vec<_>>()
-        };
-        assert_eq!(steps(42, 7), steps(42, 7));
-        assert_ne!(steps(42, 7), steps(42, 8));
-        assert_ne!(steps(42, 7), steps(43, 7));
-    }
-
-    #[test]
-    fn inputs_fit_the_servers_row_whatever_it_lacks() {
-        let q = |name| FieldDesc::quantised(name, FieldType::Quant8, -1.0, 1.0);
-        for fields in [
-            vec![q("move_x"), q("move_y"), FieldDesc::angle("aim", FieldType::Quant16)],
-            vec![FieldDesc::new("buttons", FieldType::U8)],
-            vec![FieldDesc::new("jump", FieldType::Bool), q("move_y")],
-        ] {
-            let layout = RowLayout::new(fields).expect("layout");
-            let (inputs, mut row) = (InputFields::new(&layout), Vec::new());
-            let mut bot = Bot::new(1, 1);
-            for _ in 0..100 {
-                inputs.write(&bot.steer(), &mut row);
-                assert!(layout.accepts(&row), "{row:?} in {layout:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn rooms_are_filled_evenly() {
-        for (clients, rooms) in [(1000, 50), (10, 3), (7, 7), (5, 1)] {
-            let mut sizes = vec![0; rooms as usize];
-            (0..clients).for_each(|i| sizes[room_of(i, clients, rooms) as usize] += 1);
-            let (least, most) = (sizes.iter().min(), sizes.iter().max());
-            assert!(most.expect("rooms") - least.expect("rooms") <= 1, "{sizes:?}");
-        }
     }
 }

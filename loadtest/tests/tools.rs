@@ -68,11 +68,56 @@ fn compare_exits_by_how_much_slower_the_second_run_was() {
 }
 
 #[test]
+fn every_scenario_is_listed_and_can_be_given_back_as_a_file() {
+    let (exit, list) = loadtest(&["scenarios"]);
+    assert_eq!(exit, 0, "{list}");
+    for name in ["arena", "state", "chat", "danmaku", "quotes", "idle"] {
+        assert!(list.lines().any(|line| line.starts_with(name)), "{name}: {list}");
+        let (exit, text) = loadtest(&["scenarios", name]);
+        assert_eq!(exit, 0, "{text}");
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.toml"));
+        fs::write(&path, &text).expect("a folder for tests");
+        let path = path.display().to_string();
+        // Nobody is there to drive, but the file is read before that is known.
+        let (exit, output) =
+            loadtest(&["run", "--url", "ws://127.0.0.1:1/ws", "--scenario", &path]);
+        assert_eq!(exit, 97, "{name}: {output}");
+    }
+}
+
+#[test]
+fn flags_do_not_contradict_the_file() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mixed.toml");
+    let bots = "[[bot]]\nkind = \"arena\"\n[[bot]]\nkind = \"chat\"\n";
+    let phase = "[[phase]]\nclients = 9\nhold = \"1s\"\n";
+    for (text, flags, says) in [
+        (bots.to_owned(), "--rooms 2", "--rooms is for one room type"),
+        ([bots, phase].concat(), "-n 5", "--clients is said by the scenario's phases"),
+        ([bots, phase].concat(), "-d 5s", "--duration is said by the scenario's phases"),
+        ([bots, "[[bots]]"].concat(), "", "has no key `bots`; did you mean `bot`?"),
+        (bots.to_owned(), "--input-rate 200", "--input-rate 200 is over the limit"),
+        (bots.to_owned(), "--slow-readers 5%", "such as 1%@4KB/s"),
+        (bots.to_owned(), "--churn 5", "such as 500/s or 1%/s"),
+    ] {
+        fs::write(&path, &text).expect("a folder for tests");
+        let file = path.display().to_string();
+        let words = ["run", "--url", "ws://127.0.0.1:1/ws", "--scenario", &file];
+        let words: Vec<&str> = words.into_iter().chain(flags.split_whitespace()).collect();
+        let (exit, output) = loadtest(&words);
+        assert_eq!(exit, 2, "{flags}: {output}");
+        assert!(output.contains(says), "{flags}: {output}");
+    }
+}
+
+#[test]
 fn what_cannot_work_is_refused_before_anything_starts() {
     for (flags, says) in [
         ("--threshold stat_age.p99<80ms", "did you mean `state_age.p99`?"),
         ("-n 900k --url ws://127.0.0.1:1/ws", "--processes"),
         ("--cores 4000", "--cores 4000"),
+        ("--scenario aren", "did you mean `arena`?"),
+        ("--scenario /no/such/file.toml", "No such file"),
+        ("scenarios chess", "there is no scenario `chess`"),
         ("echo --payload 3", "--payload 3 must be between 16 and 65536"),
         ("echo --spawn x", "--url"),
         // The kernel gives no process a number this high.

@@ -168,6 +168,11 @@ impl Client for EchoClient {
         }
     }
 
+    fn handle_leave(&mut self, _turn: &mut Turn<'_>) -> Option<Ledger> {
+        self.handle_stop();
+        None
+    }
+
     fn handle_second(&mut self, _turn: &mut Turn<'_>) {}
 
     fn finish(&mut self, turn: &mut Turn<'_>) -> Option<Ledger> {

@@ -1,50 +1,56 @@
-//! A player in a room: the protocol's client, the player behind it, and the stamps that turn what
-//! arrives into numbers. It is the same in memory and on a socket.
+//! A client in a room: the protocol's client, the workload behind it, and the stamps that turn
+//! what arrives into numbers. It is the same in memory and on a socket.
 //!
 //! ```text
 //! new -> request -> Upgraded -> Join -> Joined -> first snapshot: playing
-//!        every delta: age ramp closed, delivery, jitter, acks     -> tally
-//!        every input: intended time kept until a delta acks it    -> tally
-//! finish -> the last ramp, the unacknowledged inputs, the ledger for reach
+//!        every delta: age ramp closed, delivery, jitter; workload -> tally
+//!        every act:   at its intended moment, by the workload     -> tally
+//! finish -> the last ramp, what was not answered, the ledger
 //! ```
 
-use std::collections::VecDeque;
-
+use fastrand::Rng;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::{InputSeq, Tick};
+use tickloom_protocol::entities::View;
+use tickloom_protocol::ids::{OpId, Tick};
 use tickloom_protocol::replica::{Applied, ApplyError, Outcome};
-use tickloom_protocol::server_message::{DeltaHead, RoomClock};
+use tickloom_protocol::server_message::{DeltaHead, RefusalCode, RoomClock};
 use tickloom_protocol::time::Timestamp;
 
-use super::{Client, LATE_US_MAX, Ledger, OUTPUT_BYTES_MAX, Setup, Stage, Turn};
+use super::{Client, Digest, LATE_US_MAX, Ledger, OUTPUT_BYTES_MAX, Setup, Stage, Turn};
 use crate::plan::Load;
+use crate::scenario::bots::Bot;
 use crate::tally::Window;
-use crate::workload::{Bot, InputFields, InputSchedule, room_of};
+use crate::workload::{Identity, SPREAD, Schedule, Workload, schedule, workload};
 
 /// Microseconds between two samples of a client's state age: 100 Hz.
 pub const AGE_SAMPLE_US: u64 = 10_000;
 
-/// Inputs kept while they wait for their acknowledgement: 32 seconds at 128 Hz.
-const PENDING_INPUTS_MAX: usize = 4096;
+/// How long after the window rooms without a rate may take to show what was sent in it. What they
+/// show later is of clients that leave.
+const SETTLED_AFTER_US: u64 = 700_000;
 
-/// A player in a room.
+/// A tail of such rooms, to be awaited by everybody before the first one leaves.
+const SETTLED_TAIL_US: u64 = 900_000;
+
+/// A client in a room.
 pub struct RoomClient {
     protocol: ProtocolClient,
     stage: Stage,
     bot: Bot,
+    workload: Box<dyn Workload>,
     index: u32,
+    /// How many clients were in its place before it.
+    life: u32,
     room: u32,
+    is_slow: bool,
     clock_offset_us: i64,
-    schedule: InputSchedule,
-    /// The next input to send; meaningful while playing.
-    next_input: u64,
-    /// Present from `Joined` on.
-    input_fields: Option<InputFields>,
-    row: Vec<u8>,
-    /// Inputs without an acknowledgement, ascending.
-    pending: VecDeque<(InputSeq, Timestamp)>,
+    schedule: Schedule,
+    /// The next act to do; meaningful while playing and active.
+    next_act: u64,
+    /// Whether the workload acted by the clock when it was last asked.
+    was_active: bool,
     /// When the current stage began.
     stage_since: Timestamp,
     /// Present from the first snapshot on.
@@ -63,27 +69,34 @@ struct Shown {
     applied_at: Timestamp,
     /// Ages are recorded up to here, exclusive.
     sampled_until: Timestamp,
+    /// Whether its room ticks at a rate: the age of state that only changes on demand is no news.
+    has_age: bool,
 }
 
 impl Client for RoomClient {
     fn new(setup: &Setup<'_>, now: Timestamp) -> Self {
         let (plan, index) = (setup.plan, setup.index);
         let Load::Rooms(load) = &plan.load else {
-            unreachable!("the driver makes players for rooms only")
+            unreachable!("the driver makes these clients for rooms only")
         };
-        let mut bot = Bot::new(plan.seed, index);
+        let place = load.cast.place(index);
+        let sender = index.wrapping_add(setup.life.wrapping_mul(plan.clients_count));
+        let seed = plan.seed ^ (u64::from(sender) + 1).wrapping_mul(SPREAD);
+        let identity = Identity { index, sender, seed };
+        let nonce = Rng::with_seed(!seed).u128(..).to_le_bytes();
         Self {
-            protocol: ProtocolClient::connect(&setup.url.authority, &setup.url.path, bot.nonce()),
+            protocol: ProtocolClient::connect(&setup.url.authority, &setup.url.path, nonce),
             stage: Stage::Upgrading,
-            bot,
+            bot: place.bot.clone(),
+            workload: workload(&place, identity),
             index,
-            room: room_of(index, plan.clients_count, load.rooms_count),
+            life: setup.life,
+            room: place.room,
+            is_slow: place.read_rate.is_some(),
             clock_offset_us: setup.clock_offset_us,
-            schedule: InputSchedule::new(setup.start, load.input_rate_hz, index),
-            next_input: 0,
-            input_fields: None,
-            row: Vec::new(),
-            pending: VecDeque::new(),
+            schedule: schedule(&place, setup.start, index),
+            next_act: 0,
+            was_active: false,
             stage_since: now,
             shown: None,
             broken: false,
@@ -95,16 +108,21 @@ impl Client for RoomClient {
         if turn.window.contains(turn.now) {
             turn.tally.counters.bytes_down += bytes.len() as u64;
         }
-        self.protocol.handle_bytes(bytes);
-        while let Some(event) = self.protocol.poll_event() {
-            self.handle_event(event, turn);
+        let mut input = bytes;
+        let mut has_more = true;
+        while has_more {
+            // One message at a time: what was said with a delta is gone with the next.
+            has_more = self.protocol.handle_next(&mut input);
+            while let Some(event) = self.protocol.poll_event() {
+                self.handle_event(event, turn);
+            }
         }
         self.check_invariants();
     }
 
     fn handle_timer(&mut self, turn: &mut Turn<'_>) {
         while let Some(intended) = self.next_due_at().filter(|at| *at <= turn.now) {
-            self.next_input += 1;
+            self.next_act += 1;
             if intended >= turn.window.until {
                 continue;
             }
@@ -117,7 +135,7 @@ impl Client for RoomClient {
             } else if self.protocol.output_mut().len() > OUTPUT_BYTES_MAX {
                 turn.tally.counters.inputs_blocked += 1;
             } else {
-                self.send_input(intended, turn);
+                self.workload.act(intended, &mut self.protocol, turn);
             }
         }
         self.check_invariants();
@@ -147,34 +165,21 @@ impl Client for RoomClient {
         }
     }
 
+    fn handle_leave(&mut self, turn: &mut Turn<'_>) -> Option<Ledger> {
+        let ledger = self.close_books(turn, false);
+        if matches!(self.stage, Stage::Joining | Stage::Playing) {
+            self.protocol.leave();
+        }
+        self.handle_stop();
+        ledger
+    }
+
     fn handle_second(&mut self, turn: &mut Turn<'_>) {
         self.sample_age(turn);
     }
 
     fn finish(&mut self, turn: &mut Turn<'_>) -> Option<Ledger> {
-        if self.stage == Stage::Playing {
-            self.sample_age(turn);
-        }
-        while let Some((_, intended)) = self.pending.pop_front() {
-            self.count_unacked(intended, turn);
-        }
-        let clock = self.protocol.seat().map(|seat| seat.clock);
-        let shown = self.shown?;
-        let mut ledger = self.ledger.or_else(|| {
-            // Nothing at all arrived in the window.
-            let send_every = clock?.send_every;
-            Some(Ledger {
-                room: self.room,
-                send_every,
-                first: shown.tick,
-                last: shown.tick,
-                lost: 0,
-            })
-        })?;
-        if let Some(clock) = clock {
-            ledger.last = ledger.last.min(self.cutoff(&clock, turn.window));
-        }
-        Some(ledger)
+        self.close_books(turn, true)
     }
 
     fn stage(&self) -> Stage {
@@ -182,23 +187,28 @@ impl Client for RoomClient {
     }
 
     fn next_due_at(&self) -> Option<Timestamp> {
-        if self.stage != Stage::Playing {
+        if self.stage != Stage::Playing || !self.was_active {
             return None;
         }
-        self.schedule.intended(self.next_input)
+        self.schedule.intended(self.next_act)
     }
 
     fn has_tail(&self, window: Window) -> bool {
         match (self.stage, self.shown, self.protocol.seat()) {
-            (Stage::Playing, Some(shown), Some(seat)) => {
+            (Stage::Playing, Some(shown), Some(seat)) if seat.clock.tick_us > 0 => {
                 shown.tick >= self.cutoff(&seat.clock, window)
             }
+            // A replacement is awaited until it has its state.
+            (Stage::Upgrading | Stage::Joining, ..) => false,
             _ => true,
         }
     }
 
     fn tail_us(&self) -> Option<u64> {
         let clock = self.protocol.seat()?.clock;
+        if clock.tick_us == 0 {
+            return Some(SETTLED_TAIL_US);
+        }
         Some(u64::from(clock.tick_us) * u64::from(clock.send_every) * 3)
     }
 
@@ -210,7 +220,7 @@ impl Client for RoomClient {
 impl RoomClient {
     /// Records how old the state is, on the client's grid of 100 Hz, up to `turn.now`.
     fn sample_age(&mut self, turn: &mut Turn<'_>) {
-        let Some(shown) = &mut self.shown else { return };
+        let Some(shown) = self.shown.as_mut().filter(|shown| shown.has_age) else { return };
         let from_us = shown.sampled_until.0.max(turn.window.from.0);
         let until_us = turn.now.0.min(turn.window.until.0);
         shown.sampled_until = shown.sampled_until.max(turn.now);
@@ -218,8 +228,9 @@ impl RoomClient {
         let phase_us = u64::from(self.index) * 7919 % AGE_SAMPLE_US;
         let past_grid_us = (from_us % AGE_SAMPLE_US + AGE_SAMPLE_US - phase_us) % AGE_SAMPLE_US;
         let mut at_us = from_us.saturating_add((AGE_SAMPLE_US - past_grid_us) % AGE_SAMPLE_US);
+        let ages = if self.is_slow { &mut turn.tally.slow_age } else { &mut turn.tally.state_age };
         while at_us < until_us {
-            turn.tally.state_age.record(at_us.saturating_sub(shown.due.0));
+            ages.record(at_us.saturating_sub(shown.due.0));
             at_us += AGE_SAMPLE_US;
         }
     }
@@ -228,11 +239,7 @@ impl RoomClient {
         let counters = &mut turn.tally.counters;
         match event {
             ClientEvent::Upgraded => self.upgraded(turn),
-            ClientEvent::Joined => {
-                let seat = self.protocol.seat().expect("Joined gives a seat");
-                let layout = seat.replica.entities().schema().input();
-                self.input_fields = Some(InputFields::new(layout));
-            }
+            ClientEvent::Joined => self.joined(turn),
             ClientEvent::Applied { head, applied, .. } => self.applied(head, applied, turn),
             ClientEvent::Broken(error) => {
                 self.broken = true;
@@ -247,14 +254,18 @@ impl RoomClient {
                 // Nobody here pings, so the server says that a clock slipped.
                 counters.clock_slips += u64::from(sync.client_us == 0);
             }
-            ClientEvent::Refused { code, message, .. } => {
-                turn.tally.refusals.count(&format!("{code:?}"), &message);
-                if self.stage == Stage::Joining {
-                    self.end(turn);
+            ClientEvent::Refused { code, message, op, .. } => {
+                self.refused(op, code, &message, turn);
+            }
+            ClientEvent::Accepted(accepted) => {
+                if let Some(seat) = self.protocol.seat() {
+                    self.workload.handle_accepted(&accepted, seat, turn);
                 }
             }
-            // Nobody here writes; when the server closes, the close counts.
-            ClientEvent::Accepted(_) | ClientEvent::GoAway { .. } => {}
+            // The close that follows counts.
+            ClientEvent::GoAway { .. } => {}
+            // What was asked for.
+            ClientEvent::Left if self.stage == Stage::Closing => {}
             ClientEvent::Left => {
                 turn.tally.closes.count("left", "the seat was given back unasked");
                 self.end(turn);
@@ -273,9 +284,32 @@ impl RoomClient {
         turn.tally.counters.clients_connected += 1;
         turn.tally.connect.record_between(self.stage_since, turn.now);
         let (room, name) = (format!("load-{}", self.room), format!("bot-{}", self.index));
-        self.protocol.join(Join { room_type: "arena", room: &room, name: &name, options: &[] });
+        let (room_type, options) = (self.bot.room_type.as_str(), self.bot.options.as_bytes());
+        self.protocol.join(Join { room_type, room: &room, name: &name, options });
         self.stage = Stage::Joining;
         self.stage_since = turn.now;
+    }
+
+    fn joined(&mut self, turn: &mut Turn<'_>) {
+        let Some(seat) = self.protocol.seat() else { return };
+        if let Err(missing) = self.workload.handle_joined(seat) {
+            turn.tally.counters.names_missing += 1;
+            let room_type = &self.bot.room_type;
+            turn.tally.errors.count("missing name", &format!("room type `{room_type}`: {missing}"));
+            self.end(turn);
+            self.protocol.close();
+        }
+    }
+
+    fn refused(&mut self, op: OpId, code: RefusalCode, message: &str, turn: &mut Turn<'_>) {
+        if op != OpId::NONE && self.workload.handle_refused(op, code, turn) {
+            return;
+        }
+        turn.tally.counters.names_missing += u64::from(code == RefusalCode::UnknownRoomType);
+        turn.tally.refusals.count(&format!("{code:?}"), message);
+        if self.stage == Stage::Joining {
+            self.end(turn);
+        }
     }
 
     fn applied(&mut self, head: DeltaHead, applied: Applied, turn: &mut Turn<'_>) {
@@ -283,7 +317,9 @@ impl RoomClient {
         let counters = &mut turn.tally.counters;
         counters.hashes_checked += u64::from(applied.hashes_checked);
         counters.deltas_received += u64::from(counted);
-        self.acknowledged(head.ack, turn);
+        if let Some(seat) = self.protocol.seat() {
+            self.workload.handle_applied(head, seat, turn);
+        }
         let counters = &mut turn.tally.counters;
         match applied.outcome {
             Outcome::Duplicate => counters.duplicates += 1,
@@ -293,6 +329,16 @@ impl RoomClient {
                 self.advanced(head, applied.outcome, turn);
             }
         }
+        self.wake(turn.now);
+    }
+
+    /// Begins with the next act when it is this client's turn to act at all.
+    fn wake(&mut self, now: Timestamp) {
+        let is_active = self.stage == Stage::Playing && self.workload.is_active();
+        if is_active && !self.was_active {
+            self.next_act = self.schedule.first_from(now);
+        }
+        self.was_active = is_active;
     }
 
     /// The replica moved to a newer tick: ends the old state's ramp and begins another.
@@ -302,12 +348,19 @@ impl RoomClient {
         self.sample_age(turn);
         self.write_ledger(&clock, head, outcome, turn.window, turn.now);
         let was_broken = std::mem::take(&mut self.broken);
-        self.shown =
-            Some(Shown { tick: head.tick, due, applied_at: turn.now, sampled_until: turn.now });
+        let (tick, now) = (head.tick, turn.now);
+        let has_age = clock.tick_us > 0;
+        self.shown = Some(Shown { tick, due, applied_at: now, sampled_until: now, has_age });
         let Some(before) = before else {
             return self.playing(turn);
         };
         let counters = &mut turn.tally.counters;
+        if self.is_slow {
+            let send_every = u32::from(clock.send_every);
+            let is_catch_up =
+                outcome == Outcome::Snapshot || head.tick.0 > before.tick.0 + send_every;
+            counters.slow_catch_ups += u64::from(is_catch_up);
+        }
         let sends = head.tick.0.saturating_sub(before.tick.0).div_ceil(u32::from(clock.send_every));
         match outcome {
             Outcome::Snapshot if was_broken => counters.resyncs += 1,
@@ -321,7 +374,8 @@ impl RoomClient {
             }
             _ => {}
         }
-        if outcome != Outcome::Delta || !turn.window.contains(turn.now) {
+        let counts = outcome == Outcome::Delta && turn.window.contains(turn.now);
+        if !counts || !has_age || self.is_slow {
             return;
         }
         counters.applied_before_due += u64::from(turn.now < due);
@@ -335,10 +389,10 @@ impl RoomClient {
 
     fn playing(&mut self, turn: &mut Turn<'_>) {
         turn.tally.counters.clients_joined += 1;
+        turn.tally.counters.churn_joins += u64::from(self.life > 0);
         turn.tally.join.record_between(self.stage_since, turn.now);
         self.stage = Stage::Playing;
         self.stage_since = turn.now;
-        self.next_input = self.schedule.first_from(turn.now);
     }
 
     fn write_ledger(
@@ -349,19 +403,27 @@ impl RoomClient {
         window: Window,
         now: Timestamp,
     ) {
-        if !window.has_begun(now) {
+        let is_over =
+            clock.tick_us == 0 && now.0 >= window.until.0.saturating_add(SETTLED_AFTER_US);
+        if !window.has_begun(now) || is_over {
             return;
         }
         let cutoff = self.cutoff(clock, window);
         let had = self.shown.map_or(head.tick, |shown| shown.tick).min(cutoff);
+        let (send_every, whole) = (clock.send_every, self.shown.is_some());
         let ledger = self.ledger.get_or_insert(Ledger {
             room: self.room,
-            send_every: clock.send_every,
+            send_every,
             first: had,
             last: had,
-            lost: 0,
+            whole,
+            ..Ledger::default()
         });
         let tick = head.tick.min(cutoff);
+        if head.tick >= cutoff && ledger.digest.is_none() {
+            // After the window, so that hashing whole rooms is in nobody's way.
+            ledger.digest = digest(&self.protocol);
+        }
         if tick <= ledger.last {
             return;
         }
@@ -372,46 +434,50 @@ impl RoomClient {
         ledger.last = tick;
     }
 
-    fn acknowledged(&mut self, ack: InputSeq, turn: &mut Turn<'_>) {
-        while let Some(&(seq, intended)) = self.pending.front()
-            && seq <= ack
-        {
-            self.pending.pop_front();
-            if turn.window.contains(intended) {
-                turn.tally.counters.inputs_acked += 1;
-                turn.tally.input_ack.record_between(intended, turn.now);
+    fn close_books(&mut self, turn: &mut Turn<'_>, stayed: bool) -> Option<Ledger> {
+        let is_playing = self.stage == Stage::Playing;
+        if is_playing {
+            self.sample_age(turn);
+        }
+        let clock = self.protocol.seat().map(|seat| seat.clock);
+        if let Some(shown) = self.shown.as_mut().filter(|_| !stayed) {
+            // What it would show does not get older: nobody looks.
+            shown.has_age = false;
+        }
+        let shown = self.shown;
+        let mut ledger = self.ledger.take().or_else(|| {
+            // Nothing at all arrived in the window.
+            let (shown, send_every) = (shown?, clock?.send_every);
+            let (first, last) = (shown.tick, shown.tick);
+            let whole = turn.window.has_begun(turn.now);
+            Some(Ledger { room: self.room, send_every, first, last, whole, ..Ledger::default() })
+        });
+        // The workload closes its books even when nobody can use them.
+        let mut unused = Ledger::default();
+        let entry = ledger.as_mut().unwrap_or(&mut unused);
+        entry.stayed = stayed;
+        entry.whole &= stayed && is_playing;
+        entry.is_slow = self.is_slow;
+        self.workload.finish(self.protocol.seat().filter(|_| is_playing), turn, entry);
+        if let Some(clock) = clock {
+            entry.last = entry.last.min(self.cutoff(&clock, turn.window));
+            if clock.tick_us == 0 && is_playing && stayed {
+                entry.digest = digest(&self.protocol);
             }
         }
-    }
-
-    fn send_input(&mut self, intended: Timestamp, turn: &mut Turn<'_>) {
-        let Some(fields) = &self.input_fields else { return };
-        fields.write(&self.bot.steer(), &mut self.row);
-        let Some(seq) = self.protocol.input(&self.row) else { return };
-        if turn.window.contains(intended) {
-            turn.tally.counters.inputs_sent += 1;
-        }
-        self.pending.push_back((seq, intended));
-        if self.pending.len() > PENDING_INPUTS_MAX
-            && let Some((_, oldest)) = self.pending.pop_front()
-        {
-            self.count_unacked(oldest, turn);
-        }
-    }
-
-    /// An input that was never acknowledged took at least until now.
-    fn count_unacked(&self, intended: Timestamp, turn: &mut Turn<'_>) {
-        if turn.window.contains(intended) {
-            turn.tally.counters.inputs_unacked += 1;
-            turn.tally.input_ack.record_between(intended, turn.now);
-        }
+        ledger
     }
 
     fn closed(&mut self, reason: &CloseReason, turn: &mut Turn<'_>) {
         match self.stage {
             Stage::Closing | Stage::Ended => self.stage = Stage::Ended,
             Stage::Upgrading | Stage::Joining | Stage::Playing => {
-                turn.tally.closes.count(&reason.code().to_string(), reason.reason());
+                if self.is_slow && reason.code() == CloseReason::SLOW_CONSUMER.code() {
+                    // It asked for it.
+                    turn.tally.counters.slow_closed += 1;
+                } else {
+                    turn.tally.closes.count(&reason.code().to_string(), reason.reason());
+                }
                 self.end(turn);
             }
         }
@@ -432,6 +498,9 @@ impl RoomClient {
 
     /// The last tick that was due inside the window.
     fn cutoff(&self, clock: &RoomClock, window: Window) -> Tick {
+        if clock.tick_us == 0 {
+            return Tick::MAX;
+        }
         let until_us = window.until.0.saturating_add_signed(self.clock_offset_us);
         let ticks = until_us.saturating_sub(clock.epoch.0) / u64::from(clock.tick_us);
         u32::try_from(ticks).map_or(Tick::MAX, Tick)
@@ -444,12 +513,19 @@ impl RoomClient {
             self.index
         );
         debug_assert!(
-            self.pending.len() <= PENDING_INPUTS_MAX,
-            "client {}: {} inputs pending",
-            self.index,
-            self.pending.len()
+            !self.was_active || self.shown.is_some(),
+            "client {}: acting takes having state",
+            self.index
         );
     }
+}
+
+/// What a client's replica is, when it is anything.
+fn digest(protocol: &ProtocolClient) -> Option<Digest> {
+    let replica = &protocol.seat()?.replica;
+    let tick = replica.tick();
+    let hash = || replica.entities().hash(View::Room, &mut Vec::new());
+    (tick != Tick::ZERO).then(|| Digest { tick, hash: hash() })
 }
 
 #[cfg(test)]

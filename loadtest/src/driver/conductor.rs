@@ -9,9 +9,9 @@ use std::time::Duration;
 use rustix::time::ClockId;
 use tickloom_protocol::time::Timestamp;
 
-use super::reactor::{Beat, Command, Mail};
+use super::mail::{Beat, Command, Mail};
 use super::view::View;
-use super::{Clock, Interval, Measured, Run, next_second, now, read};
+use super::{Clock, Interval, Measured, Run, borders, next_second, now, read};
 use crate::health::{HostSample, HostTrack, ProcessSample, ProcessTrack, ThreadHealth};
 use crate::tally::{Tally, Window};
 
@@ -52,16 +52,19 @@ impl<'a, 'b> Conductor<'a, 'b> {
         worker_pids: Vec<u32>,
         view: View,
     ) -> Self {
-        let ramp_us =
-            u64::from(run.plan.clients_count) * 1_000_000 / u64::from(run.plan.connect_rate_hz);
+        let first_count = run.plan.phases().first_count(run.plan.clients_count);
+        let ramp_us = u64::from(first_count) * 1_000_000 / u64::from(run.plan.connect_rate_hz);
         let measured = Measured {
             totals: Tally::default(),
             ledgers: Vec::new(),
             intervals: Vec::new(),
+            phases: vec![Tally::default(); run.plan.phases().0.len()],
             threads: vec![ThreadHealth::default(); run.plan.shares_count()],
             window: Window::UNDECIDED,
             ramp: Duration::ZERO,
             server: ProcessTrack::default(),
+            server_bytes_at_first: None,
+            server_bytes_at_last: None,
             server_version: None,
             generator: ProcessTrack::default(),
             host: HostTrack::default(),
@@ -119,6 +122,9 @@ impl<'a, 'b> Conductor<'a, 'b> {
                 }
                 Ok(Mail::Beat(beat)) => self.add_beat(*beat),
                 Ok(Mail::Finished(books)) => {
+                    if self.shares_finished == 0 {
+                        self.weigh_server();
+                    }
                     self.shares_finished += 1;
                     self.measured.ledgers.extend(books.ledgers);
                     self.measured.totals.add(&books.tally);
@@ -167,23 +173,24 @@ impl<'a, 'b> Conductor<'a, 'b> {
         let window = self.measured.window;
         // The last look belongs to the window: it is its end.
         let counts = window.has_begun(at) && self.next_look_at <= window.until;
-        let sample = match &self.run.server {
-            Some(server) => ProcessSample::take(server.pid(), at),
-            None => ProcessSample::sum(&self.run.plan.server_pids, at),
-        };
+        let sample = self.server_sample(at);
         if let (Some(before), Some(sample)) = (self.last_server_sample, sample) {
             let wall_us = at.0.saturating_sub(before.at.0);
             let cpu_us = sample.cpu_us.saturating_sub(before.cpu_us);
             self.server_core_ppm = (cpu_us * 1_000_000).checked_div(wall_us).unwrap_or(0);
         }
         self.last_server_sample = sample.or(self.last_server_sample);
+        if self.measured.server_bytes_at_first.is_none() {
+            self.measured.server_bytes_at_first = sample.map(|sample| sample.resident_bytes);
+        }
         if counts {
             self.measured.server.0.extend(sample);
             let pids = [&[std::process::id()], &self.worker_pids[..]].concat();
             self.measured.generator.0.extend(ProcessSample::sum(&pids, at));
             self.measured.host.0.push(HostSample::take());
         }
-        self.next_look_at = next_second(self.next_look_at, window);
+        self.next_look_at =
+            next_second(self.next_look_at, &borders(window, self.run.plan.phases()));
         if let Some(server) = &mut self.run.server
             && self.measured.server_died.is_none()
             && let Some(death) = server.poll_death()
@@ -193,9 +200,26 @@ impl<'a, 'b> Conductor<'a, 'b> {
         }
     }
 
+    fn server_sample(&self, at: Timestamp) -> Option<ProcessSample> {
+        match &self.run.server {
+            Some(server) => ProcessSample::take(server.pid(), at),
+            None => ProcessSample::sum(&self.run.plan.server_pids, at),
+        }
+    }
+
+    /// Looks at the server's memory while everybody is settled and nobody has left.
+    fn weigh_server(&mut self) {
+        let sample = self.server_sample(now());
+        self.measured.server_bytes_at_last = sample.map(|sample| sample.resident_bytes);
+    }
+
     fn add_beat(&mut self, beat: Beat) {
         self.measured.threads[beat.share].add(beat.health);
         self.measured.totals.add(&beat.tally);
+        let phases = self.run.plan.phases();
+        if let Some(position) = phases.position(self.measured.window.from, beat.until) {
+            self.measured.phases[position].add(&beat.tally);
+        }
         let second = self.open_seconds.entry(beat.until).or_default();
         let until = beat.until;
         second.push(beat);
@@ -220,8 +244,13 @@ impl<'a, 'b> Conductor<'a, 'b> {
     fn interval(&self, until: Timestamp, playing: u64, sum: &Tally) -> Interval {
         let counters = &sum.counters;
         let window = self.measured.window;
-        let wrong =
-            counters.gaps + counters.malformed + counters.hash_mismatches + counters.messages_wrong;
+        let wrong = counters.gaps
+            + counters.malformed
+            + counters.hash_mismatches
+            + counters.messages_wrong
+            + counters.writes_missing
+            + counters.events_doubled
+            + counters.events_overtaken;
         Interval {
             t_us: until.0.saturating_sub(self.start.0),
             measured: window.from < until && until <= window.until,
@@ -236,6 +265,8 @@ impl<'a, 'b> Conductor<'a, 'b> {
             deltas_received: counters.deltas_received,
             messages_received: counters.messages_received,
             messages_sent: counters.messages_sent,
+            events_received: counters.events_received,
+            ops_sent: counters.ops_sent,
             bytes_down: counters.bytes_down,
             inputs_sent: counters.inputs_sent,
             errors: wrong + sum.closes.total() + sum.refusals.total() + counters.clients_failed,

@@ -2,34 +2,37 @@
 //!
 //! Sockets are registered for both directions once and read until a short read or the byte budget
 //! of a turn; what the budget leaves goes on a ready list, because an edge-triggered poll will not
-//! remind us. What is to be sent waits in a heap by its intended time, and one timerfd wakes the
-//! loop for it: mio's own timeouts are rounded up to whole milliseconds.
+//! remind us. What is to be done waits in a heap by its moment, and one timerfd wakes the loop for
+//! it: mio's own timeouts are rounded up to whole milliseconds.
 #![expect(clippy::disallowed_types, reason = "the mio edge")]
+
+mod comings;
+mod pace;
+mod slot;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
-use serde::{Deserialize, Serialize};
-use socket2::{Domain, Protocol, Socket, Type};
 use tickloom_protocol::time::Timestamp;
 
-use super::{next_second, now, thread_cpu_us};
-use crate::client::{Client, Ledger, Setup, Stage, Turn};
+use super::mail::{Beat, Books, Command, Mail, Task};
+use super::{borders, next_second, now, thread_cpu_us};
+use crate::client::{Client, Ledger, Stage, Turn};
 use crate::health::ThreadHealth;
-use crate::plan::{Plan, Url};
-use crate::tally::{Micros, Tally, Window};
+use crate::scenario::phases::Change;
+use crate::tally::{Tally, Window};
+use comings::Churning;
+use slot::{Slot, widen};
 
 /// Bytes read at once. One buffer serves all clients of a thread.
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -55,77 +58,14 @@ const DRAIN_US_MIN: u64 = 100_000;
 /// Longest drain: a tail that takes longer counts as lost.
 const DRAIN_US_MAX: u64 = 1_000_000;
 
+/// The same where slow readers catch up or replacements settle.
+const LONG_DRAIN_US_MAX: u64 = 10_000_000;
+
 /// Time between two looks at whether all tails have arrived.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
-/// What a connect that does not wait says when it has begun.
-const EINPROGRESS: i32 = rustix::io::Errno::INPROGRESS.raw_os_error();
-
 /// The timer's token; clients use their slot's index.
 const TIMER: Token = Token(usize::MAX);
-
-/// What a thread is to do.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Task {
-    /// Which of the plan's shares this is.
-    pub(super) share: usize,
-    pub(super) address: SocketAddr,
-    pub(super) url: Url,
-    pub(super) plan: Plan,
-    /// When the ramp and all schedules begin.
-    #[serde(with = "Micros")]
-    pub(super) start: Timestamp,
-    pub(super) clock_offset_us: i64,
-    /// The core to run on; `None` to leave that to the scheduler.
-    pub(super) core: Option<usize>,
-}
-
-/// What the conductor asks of a generator thread.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) enum Command {
-    /// Measure this window, then drain, close and end.
-    Measure(Window),
-    /// The window ends at this moment at the latest.
-    Stop(#[serde(with = "Micros")] Timestamp),
-}
-
-/// What a generator thread tells the conductor.
-#[derive(Serialize, Deserialize)]
-pub(super) enum Mail {
-    /// All of its clients have joined or failed.
-    Settled,
-    /// What the last second held.
-    Beat(Box<Beat>),
-    /// It closed its books; nothing follows.
-    Finished(Box<Books>),
-    /// It cannot go on, and says why.
-    Failed(String),
-}
-
-/// What a thread has when the drain is over.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Books {
-    pub(super) share: usize,
-    pub(super) ledgers: Vec<Ledger>,
-    /// Since the last beat.
-    pub(super) tally: Tally,
-    /// Since the last beat.
-    pub(super) health: ThreadHealth,
-}
-
-/// One thread's second.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Beat {
-    pub(super) share: usize,
-    /// The second's end; the same for all threads.
-    #[serde(with = "Micros")]
-    pub(super) until: Timestamp,
-    pub(super) tally: Tally,
-    /// Clients that play, at its end.
-    pub(super) playing: u64,
-    /// As far as the second is in the window.
-    pub(super) health: ThreadHealth,
-}
 
 /// Where the end of the run is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,14 +79,17 @@ enum Ending {
     Closing(Timestamp),
 }
 
-struct Slot<C> {
-    client: C,
-    /// `None` once the connection is over. Slots are never reused, so a stale event finds it so.
-    stream: Option<TcpStream>,
-    /// Whether the TCP connection is there.
-    connected: bool,
-    /// Whether the client is in the timer heap.
-    timed: bool,
+/// What a moment is for, with its slot.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Wake {
+    /// The client acts.
+    Act(usize),
+    /// A slow reader reads on.
+    Read(usize),
+    /// A phase has the client come or go.
+    Change(usize, Change),
+    /// Somebody leaves and is replaced.
+    Churn,
 }
 
 /// One generator thread with its share of clients of one kind.
@@ -156,9 +99,15 @@ pub(super) struct Reactor<C> {
     mail: mpsc::Sender<Mail>,
     poll: Poll,
     timer: OwnedFd,
+    /// One for each client there may be at once.
     slots: Vec<Slot<C>>,
-    /// Intended times of the next inputs, with slots.
-    timers: BinaryHeap<Reverse<(Timestamp, usize)>>,
+    /// Slots whose first connection was begun before the window.
+    begun_count: usize,
+    /// What is to be done, and when.
+    wakes: BinaryHeap<Reverse<(Timestamp, Wake)>>,
+    churning: Option<Churning>,
+    /// Of clients that left before the end.
+    ledgers: Vec<Ledger>,
     /// Slots with bytes left unread.
     ready: Vec<usize>,
     read_buffer: Box<[u8]>,
@@ -188,8 +137,11 @@ impl<C: Client> Reactor<C> {
             mail,
             poll,
             timer,
-            slots: Vec::new(),
-            timers: BinaryHeap::new(),
+            slots: (0..clients_count(&task)).map(|_| Slot::empty()).collect(),
+            begun_count: 0,
+            wakes: BinaryHeap::new(),
+            churning: None,
+            ledgers: Vec::new(),
             ready: Vec::new(),
             read_buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
             window: Window::UNDECIDED,
@@ -197,7 +149,7 @@ impl<C: Client> Reactor<C> {
             tally: Tally::default(),
             health: ThreadHealth::default(),
             cpu_us_before: 0,
-            next_beat_at: next_second(task.start, Window::UNDECIDED),
+            next_beat_at: next_second(task.start, &[]),
             settled_before: 0,
             settled_told: false,
             task,
@@ -224,7 +176,7 @@ impl<C: Client> Reactor<C> {
             let at = now();
             self.beat(at);
             self.connect_due(at);
-            self.send_due(at);
+            self.wake_due(at);
             self.tell_settled();
             if self.step_ending(at) {
                 return Ok(());
@@ -257,24 +209,33 @@ impl<C: Client> Reactor<C> {
     }
 
     fn obey(&mut self, command: Command) {
-        let window = &mut self.window;
         match command {
-            Command::Measure(measured) => *window = measured,
+            Command::Measure(window) => {
+                self.window = window;
+                self.schedule_changes();
+            }
             Command::Stop(at) => {
-                *window = Window { from: window.from.min(at), until: window.until.min(at) };
+                let Window { from, until } = self.window;
+                self.window = Window { from: from.min(at), until: until.min(at) };
             }
         }
-        // A second that is under way is cut where the window begins or ends.
-        self.next_beat_at = [window.from, window.until]
+        // A second that is under way is cut where the window or a phase begins or ends.
+        self.next_beat_at = self
+            .borders()
             .into_iter()
             .filter(|border| *border < self.next_beat_at && *border > now())
             .min()
             .unwrap_or(self.next_beat_at);
     }
 
-    fn clients_count(&self) -> usize {
-        let (shares, clients) = (self.task.plan.shares_count(), self.task.plan.clients_count);
-        (clients as usize + shares - 1 - self.task.share) / shares
+    fn borders(&self) -> Vec<Timestamp> {
+        borders(self.window, self.task.plan.phases())
+    }
+
+    /// Clients of this thread that connect before the window.
+    fn first_count(&self) -> usize {
+        let plan = &self.task.plan;
+        share_of(plan.phases().first_count(plan.clients_count), &self.task)
     }
 
     /// The number in the run of client `slot` of this thread.
@@ -289,52 +250,32 @@ impl<C: Client> Reactor<C> {
         Timestamp(self.task.start.0 + offset_us)
     }
 
-    fn connect_due(&mut self, at: Timestamp) {
-        while self.ending == Ending::NotYet
-            && self.slots.len() < self.clients_count()
-            && self.connect_at(self.slots.len()) <= at
-        {
-            self.connect();
-        }
-    }
-
-    fn connect(&mut self) {
-        let (task, key) = (&self.task, self.slots.len());
-        let index = self.index_of(key);
-        let setup = Setup {
-            plan: &task.plan,
-            url: &task.url,
-            index,
-            start: task.start,
-            clock_offset_us: task.clock_offset_us,
-        };
-        let client = C::new(&setup, now());
-        let sources = &task.plan.local_addresses;
-        let source = (!sources.is_empty()).then(|| sources[index as usize % sources.len()]);
-        self.slots.push(Slot { client, stream: None, connected: false, timed: false });
-        let stream = begin_connect(self.task.address, source).and_then(|mut stream| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut stream, Token(key), interest)?;
-            Ok(stream)
-        });
-        match stream {
-            Ok(stream) => self.slots[key].stream = Some(stream),
-            Err(error) => self.disconnect(key, &format!("connect: {}", error.kind())),
-        }
-    }
-
-    fn send_due(&mut self, at: Timestamp) {
-        while let Some(&Reverse((due, key))) = self.timers.peek()
+    fn wake_due(&mut self, at: Timestamp) {
+        while let Some(&Reverse((due, wake))) = self.wakes.peek()
             && due <= at
         {
-            self.timers.pop();
-            let slot = &mut self.slots[key];
-            slot.timed = false;
-            // Each input's own moment: a batch that takes long makes its last inputs late.
-            let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
-            slot.client.handle_timer(turn);
-            self.after_turn(key);
+            self.wakes.pop();
+            match wake {
+                Wake::Act(key) => self.act(key),
+                Wake::Read(key) => {
+                    self.slots[key].paused = false;
+                    self.read(key, false);
+                }
+                Wake::Change(key, change) => self.change(key, change),
+                Wake::Churn => self.churn(),
+            }
         }
+    }
+
+    fn act(&mut self, key: usize) {
+        let slot = &mut self.slots[key];
+        slot.timed = false;
+        if let Some(client) = &mut slot.client {
+            // Each act's own moment: a batch that takes long makes its last ones late.
+            let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+            client.handle_timer(turn);
+        }
+        self.after_turn(key);
     }
 
     /// A socket can be written to: for the first time, or again.
@@ -363,14 +304,28 @@ impl<C: Client> Reactor<C> {
         loop {
             let slot = &mut self.slots[key];
             let Some(stream) = slot.stream.as_mut().filter(|_| slot.connected) else { return };
-            let result = stream.read(&mut self.read_buffer);
+            let Some(client) = &mut slot.client else { return };
+            let mut bytes_max = READ_BYTES_MAX;
+            if let Some(pace) = slot.pace.as_mut().filter(|_| client.stage() == Stage::Playing) {
+                bytes_max = pace.allowance(now()).min(READ_BYTES_MAX);
+                if bytes_max == 0 {
+                    if !std::mem::replace(&mut slot.paused, true) {
+                        self.wakes.push(Reverse((pace.resumes_at(), Wake::Read(key))));
+                    }
+                    break;
+                }
+            }
+            let result = stream.read(&mut self.read_buffer[..bytes_max]);
             let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
             match result {
                 Ok(0) => return self.disconnect(key, "ended without a close frame"),
                 Ok(read) => {
-                    slot.client.handle_bytes(&self.read_buffer[..read], turn);
+                    client.handle_bytes(&self.read_buffer[..read], turn);
+                    if let Some(pace) = &mut slot.pace {
+                        pace.handle_read(read);
+                    }
                     bytes_left = bytes_left.saturating_sub(read);
-                    if read < READ_BYTES_MAX && !read_closed {
+                    if read < bytes_max && !read_closed {
                         break;
                     }
                     if bytes_left == 0 {
@@ -391,7 +346,8 @@ impl<C: Client> Reactor<C> {
     fn after_turn(&mut self, key: usize) {
         let slot = &mut self.slots[key];
         let Some(stream) = slot.stream.as_mut().filter(|_| slot.connected) else { return };
-        let output = slot.client.output_mut();
+        let Some(client) = &mut slot.client else { return };
+        let output = client.output_mut();
         let mut written = 0;
         let mut error = None;
         while written < output.len() {
@@ -414,41 +370,41 @@ impl<C: Client> Reactor<C> {
         if let Some(error) = error {
             return self.disconnect(key, &format!("write: {}", error.kind()));
         }
-        if slot.client.stage() == Stage::Ended && is_flushed {
-            slot.stream = None;
-            return;
+        if client.stage() == Stage::Ended && is_flushed {
+            return self.gone(key);
         }
         if !slot.timed
-            && let Some(at) = slot.client.next_due_at()
+            && let Some(at) = client.next_due_at()
         {
             slot.timed = true;
-            self.timers.push(Reverse((at, key)));
+            self.wakes.push(Reverse((at, Wake::Act(key))));
         }
     }
 
     fn disconnect(&mut self, key: usize, error: &str) {
-        let slot = &mut self.slots[key];
-        let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
-        slot.client.handle_disconnect(error, turn);
-        slot.stream = None;
+        if let Some(client) = &mut self.slots[key].client {
+            let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+            client.handle_disconnect(error, turn);
+        }
+        self.gone(key);
     }
 
     /// Hands over the tally of every second that has ended.
     fn beat(&mut self, at: Timestamp) {
         while self.next_beat_at <= at {
             let until = self.next_beat_at;
-            self.next_beat_at = next_second(until, self.window);
+            self.next_beat_at = next_second(until, &self.borders());
             self.hand_over(until);
         }
     }
 
     fn hand_over(&mut self, until: Timestamp) {
         let mut playing = 0;
-        for slot in &mut self.slots {
+        for client in self.slots.iter_mut().filter_map(|slot| slot.client.as_mut()) {
             // Ramps that are still going on belong to this second up to its end.
             let turn = &mut Turn { now: until, window: self.window, tally: &mut self.tally };
-            slot.client.handle_second(turn);
-            playing += u64::from(slot.client.stage() == Stage::Playing);
+            client.handle_second(turn);
+            playing += u64::from(client.stage() == Stage::Playing);
         }
         let tally = std::mem::take(&mut self.tally);
         let mut health = std::mem::take(&mut self.health);
@@ -466,7 +422,7 @@ impl<C: Client> Reactor<C> {
     fn tell_settled(&mut self) {
         let counters = &self.tally.counters;
         let settled = self.settled_before + counters.clients_joined + counters.clients_failed;
-        if !self.settled_told && settled == self.clients_count() as u64 {
+        if !self.settled_told && settled >= self.first_count() as u64 {
             self.settled_told = true;
             let _ = self.mail.send(Mail::Settled);
         }
@@ -477,16 +433,18 @@ impl<C: Client> Reactor<C> {
         match self.ending {
             Ending::NotYet => {
                 if at >= self.window.until {
-                    let tail_us = self.slots.iter().find_map(|slot| slot.client.tail_us());
+                    let clients = self.slots.iter().filter_map(|slot| slot.client.as_ref());
+                    let tail_us = clients.filter_map(Client::tail_us).max();
                     let drain_us = tail_us.unwrap_or(0).clamp(DRAIN_US_MIN, DRAIN_US_MAX);
                     let look_at = self.window.until + Duration::from_micros(drain_us);
                     self.ending = Ending::Draining(look_at);
+                    self.let_drain();
                 }
                 false
             }
             Ending::Draining(look_at) if at >= look_at => {
-                let give_up = at >= self.window.until + Duration::from_micros(DRAIN_US_MAX);
-                if give_up || self.slots.iter().all(|slot| slot.client.has_tail(self.window)) {
+                let give_up = at >= self.window.until + Duration::from_micros(self.drain_us_max());
+                if give_up || self.slots.iter().all(|slot| slot.has_tail(self.window)) {
                     self.close_books(at);
                     self.ending = Ending::Closing(at + CLOSED_WITHIN);
                 } else {
@@ -499,13 +457,37 @@ impl<C: Client> Reactor<C> {
         }
     }
 
+    fn drain_us_max(&self) -> u64 {
+        let rooms = self.task.plan.rooms_load();
+        let is_long =
+            rooms.is_some_and(|rooms| rooms.churn.is_some() || rooms.cast.has_slow_readers());
+        if is_long { LONG_DRAIN_US_MAX } else { DRAIN_US_MAX }
+    }
+
+    /// Slow readers may read as fast as they can now, to show what becomes of them.
+    fn let_drain(&mut self) {
+        for (key, slot) in self.slots.iter_mut().enumerate() {
+            if slot.pace.take().is_some()
+                && let Some(stream) = &slot.stream
+            {
+                widen(stream);
+                self.ready.push(key);
+            }
+        }
+    }
+
     fn close_books(&mut self, at: Timestamp) {
-        let mut ledgers = Vec::with_capacity(self.slots.len());
+        let mut ledgers = std::mem::take(&mut self.ledgers);
         for key in 0..self.slots.len() {
             let slot = &mut self.slots[key];
-            let turn = &mut Turn { now: at, window: self.window, tally: &mut self.tally };
-            ledgers.extend(slot.client.finish(turn));
-            slot.client.handle_stop();
+            slot.replaced = false;
+            let Some(client) = &mut slot.client else { continue };
+            // Who is going has closed its books.
+            if client.stage() != Stage::Closing {
+                let turn = &mut Turn { now: at, window: self.window, tally: &mut self.tally };
+                ledgers.extend(client.finish(turn));
+            }
+            client.handle_stop();
             if slot.connected {
                 self.after_turn(key);
             } else {
@@ -523,11 +505,11 @@ impl<C: Client> Reactor<C> {
             return Ok(Duration::ZERO);
         }
         let mut next = self.next_beat_at;
-        if let Some(&Reverse((due, _))) = self.timers.peek() {
+        if let Some(&Reverse((due, _))) = self.wakes.peek() {
             next = next.min(due);
         }
-        if self.ending == Ending::NotYet && self.slots.len() < self.clients_count() {
-            next = next.min(self.connect_at(self.slots.len()));
+        if self.ending == Ending::NotYet && self.begun_count < self.first_count() {
+            next = next.min(self.connect_at(self.begun_count));
         }
         let next_us = next.0.max(now().0 + SLEEP_US_MIN);
         let at = Timespec {
@@ -551,14 +533,12 @@ impl<C: Client> Reactor<C> {
     }
 }
 
-/// Begins to connect, from an address of our choice when there is one.
-fn begin_connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let Some(source) = source else { return TcpStream::connect(address) };
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&SocketAddr::new(source, 0).into())?;
-    match socket.connect(&address.into()) {
-        Err(error) if error.raw_os_error() != Some(EINPROGRESS) => Err(error),
-        _ => Ok(TcpStream::from_std(socket.into())),
-    }
+/// Of `clients_count` clients, those of a task.
+fn share_of(clients_count: u32, task: &Task) -> usize {
+    let shares = task.plan.shares_count();
+    (clients_count as usize + shares - 1 - task.share) / shares
+}
+
+fn clients_count(task: &Task) -> usize {
+    share_of(task.plan.clients_count, task)
 }

@@ -16,7 +16,7 @@ use std::process::{Child, Command as Program, Stdio, exit};
 use std::sync::mpsc;
 use std::thread;
 
-use super::reactor::{Command, Mail, Task};
+use super::mail::{Command, Mail, Task};
 use super::start_thread;
 
 /// The subcommand that makes a process a worker.

@@ -1,5 +1,6 @@
 //! What was typed. Each doc comment is the flag's help.
 
+use std::fs;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -7,11 +8,13 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use super::Url;
 use super::units::{
-    List, parse_addresses, parse_cores, parse_count, parse_duration, parse_rate, parse_share,
-    parse_url,
+    List, parse_addresses, parse_churn, parse_cores, parse_count, parse_duration, parse_rate,
+    parse_share, parse_slow_readers, parse_url,
 };
+use super::{Churn, Url};
+use crate::scenario::bots::SlowReaders;
+use crate::scenario::{self, Scenario, hint};
 use crate::threshold::Threshold;
 
 /// Drives a Tickloom server with many clients and says how old their state is.
@@ -42,6 +45,8 @@ pub(super) enum Command {
     Echo(EchoArgs),
     /// Compare two JSON reports: every figure, and whether the second run was slower.
     Compare(CompareArgs),
+    /// List the scenarios that are built in, or print one as a file to edit and give to --scenario.
+    Scenarios(ScenariosArgs),
     /// Look at this machine: what limits a load test here, and what to do about it.
     Doctor,
     /// One process's share of a run; the parent speaks to it over its standard streams.
@@ -54,18 +59,30 @@ pub(super) struct RunArgs {
     /// Server to drive, as ws://HOST:PORT/ws; without it a server is started for the run.
     #[arg(short, long, value_name = "URL", value_parser = parse_url)]
     pub(super) url: Option<Url>,
-    /// Clients to connect; each takes a socket and, with its replica of a room of 20, 17 KiB.
-    #[arg(short = 'n', long, value_name = "COUNT", default_value = "1k", value_parser = parse_count)]
-    pub(super) clients: NonZeroU32,
+    /// What the clients do: arena, state, chat, danmaku, quotes, idle, or a file that says it
+    /// (see `loadtest scenarios`).
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "arena", value_parser = parse_scenario)]
+    pub(super) scenario: Scenario,
+    /// Clients to connect [default: 1k]; each takes a socket and, with its replica of a room of
+    /// 20, 17 KiB.
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = parse_count)]
+    pub(super) clients: Option<NonZeroU32>,
     /// Rooms to spread the clients over, instead of --room-size.
     #[arg(short, long, value_name = "COUNT", conflicts_with = "room_size", value_parser = parse_count)]
     pub(super) rooms: Option<NonZeroU32>,
-    /// Clients in each room.
-    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = parse_count)]
-    pub(super) room_size: NonZeroU32,
-    /// Inputs each client sends per second; 0 makes spectators.
-    #[arg(long, value_name = "RATE", default_value = "20/s", value_parser = parse_rate)]
-    pub(super) input_rate: u32,
+    /// Clients in each room [default: the scenario's; of an arena 20].
+    #[arg(long, value_name = "COUNT", value_parser = parse_count)]
+    pub(super) room_size: Option<NonZeroU32>,
+    /// What clients send per second [default: the scenario's; of an arena 20/s]; 0 makes
+    /// spectators.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub(super) input_rate: Option<u32>,
+    /// Clients that read slowly, such as 1%@4KB/s: that share of them, each reading so much.
+    #[arg(long, value_name = "SHARE@RATE", value_parser = parse_slow_readers)]
+    pub(super) slow_readers: Option<SlowReaders>,
+    /// Clients that leave and are replaced while it is measured, such as 500/s or 1%/s.
+    #[arg(long, value_name = "RATE", value_parser = parse_churn)]
+    pub(super) churn: Option<Churn>,
     /// Ticks per second of the server that is started [default: 20/s].
     #[arg(long, value_name = "RATE", conflicts_with = "url", value_parser = parse_rate)]
     pub(super) tick_rate: Option<u32>,
@@ -125,9 +142,9 @@ pub(super) struct EchoArgs {
 /// How a run goes, whatever it drives.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct CourseArgs {
-    /// How long to measure.
-    #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
-    pub(super) duration: Duration,
+    /// How long to measure [default: 10s].
+    #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) duration: Option<Duration>,
     /// How long to play unmeasured once everybody has joined.
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
     pub(super) warmup: Duration,
@@ -179,6 +196,13 @@ pub(super) struct OutputArgs {
 }
 
 #[derive(clap::Args, Clone, Debug)]
+pub(super) struct ScenariosArgs {
+    /// The one to print.
+    #[arg(value_name = "NAME")]
+    pub(super) name: Option<String>,
+}
+
+#[derive(clap::Args, Clone, Debug)]
 pub(super) struct CompareArgs {
     /// The report to compare with, as written by --json.
     #[arg(value_name = "A.json")]
@@ -189,6 +213,20 @@ pub(super) struct CompareArgs {
     /// Exit with 99 when the second run is slower by more than this.
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     pub(super) max_regress: Option<u64>,
+}
+
+/// A scenario that is built in, or one in a file.
+fn parse_scenario(text: &str) -> Result<Scenario, String> {
+    if let Some(scenario) = Scenario::built_in(text) {
+        return Ok(scenario);
+    }
+    let is_path = text.ends_with(".toml") || text.contains(std::path::MAIN_SEPARATOR);
+    if !is_path {
+        let known = scenario::BUILT_IN.iter().map(|(name, _)| *name);
+        return Err(format!("{}; or give a file whose name ends with .toml", hint(text, known)));
+    }
+    let text = fs::read_to_string(text).map_err(|error| error.to_string())?;
+    Scenario::parse(&text).map_err(|error| error.to_string())
 }
 
 /// A token of RFC 9110: what a subprotocol's name may be made of.

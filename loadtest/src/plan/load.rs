@@ -3,6 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::bots::{Bot, BotKind, Cast};
+use crate::scenario::phases::Phases;
+
 /// What the clients do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Load {
@@ -12,13 +15,61 @@ pub enum Load {
     Echo(EchoLoad),
 }
 
-/// Players in rooms.
+/// Clients in rooms.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RoomLoad {
-    /// Rooms to spread the clients over; `1 ..= clients_count`.
-    pub rooms_count: u32,
-    /// Inputs per client and second; 0 for none.
-    pub input_rate_hz: u32,
+    /// What the scenario is called.
+    pub scenario: String,
+    /// Who is who, and in which room.
+    pub cast: Cast,
+    /// How many clients there are when; without phases all of them all the time.
+    pub phases: Phases,
+    /// How many clients are replaced while it is measured.
+    pub churn: Option<Churn>,
+}
+
+impl RoomLoad {
+    /// Whether nobody does anything but stay.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.cast.bots().iter().all(|bot| bot.kind == BotKind::Idle)
+    }
+
+    /// Whether some clients are in rooms that change all the time, and so send hashes.
+    #[must_use]
+    pub fn has_hashes(&self) -> bool {
+        let changes =
+            |bot: &Bot| matches!(bot.kind, BotKind::Arena | BotKind::Spectator | BotKind::State);
+        self.cast.bots().iter().any(changes)
+    }
+
+    /// What the busiest bots send per second; 0 when nobody sends by the clock.
+    #[must_use]
+    pub fn rate_hz_max(&self) -> u32 {
+        self.cast.bots().iter().map(|bot| bot.rate_hz).max().unwrap_or(0)
+    }
+}
+
+/// How many clients leave each second, and are replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Churn {
+    /// This many.
+    Clients(u32),
+    /// This share of them, in parts of a million.
+    SharePpm(u64),
+}
+
+impl Churn {
+    /// Microseconds from one to the next, of `clients_count`; `None` when nobody leaves.
+    #[must_use]
+    pub fn period_us(self, clients_count: u32) -> Option<u64> {
+        match self {
+            Self::Clients(rate_hz) => 1_000_000_u64.checked_div(u64::from(rate_hz)),
+            Self::SharePpm(ppm) => {
+                1_000_000_000_000_u64.checked_div(u64::from(clients_count) * ppm)
+            }
+        }
+    }
 }
 
 /// What the clients did.
@@ -31,6 +82,35 @@ pub enum Kind {
     Echo,
     /// They sent messages to everybody. The headline is the delivery.
     Broadcast,
+}
+
+/// What the lines of a run are about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Headline {
+    /// The age of state, of rooms that tick.
+    StateAge,
+    /// How events get around in rooms that do not.
+    Events,
+    /// The round trip of messages that come back.
+    RoundTrip,
+    /// The way of messages to everybody.
+    Delivery,
+}
+
+impl Load {
+    /// What the lines of a run are about.
+    #[must_use]
+    pub fn headline(&self) -> Headline {
+        let is_player = |bot: &Bot| matches!(bot.kind, BotKind::Arena | BotKind::Spectator);
+        match self {
+            Self::Rooms(rooms) if rooms.cast.bots().iter().any(is_player) => Headline::StateAge,
+            Self::Rooms(_) => Headline::Events,
+            Self::Echo(echo) => match echo.pattern {
+                Pattern::Closed { .. } | Pattern::Open { .. } => Headline::RoundTrip,
+                Pattern::Broadcast { .. } => Headline::Delivery,
+            },
+        }
+    }
 }
 
 /// Messages that come back.

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::Url;
+use super::{Churn, Url};
+use crate::scenario::bots::SlowReaders;
 
 /// Most cores or addresses in one list: far more than any machine has of either.
 const LIST_MAX: usize = 4096;
@@ -46,17 +47,17 @@ pub(crate) fn parse_decimal(digits: &str) -> Option<f64> {
     digits.parse().ok()
 }
 
-pub(super) fn parse_count(text: &str) -> Result<NonZeroU32, String> {
+pub(crate) fn parse_count(text: &str) -> Result<NonZeroU32, String> {
     let number = parse_number(text).ok_or("expected a count such as 250 or 5k")?;
     NonZeroU32::new(number).ok_or_else(|| "must be at least 1".to_owned())
 }
 
-pub(super) fn parse_rate(text: &str) -> Result<u32, String> {
+pub(crate) fn parse_rate(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
     parse_number(number).ok_or_else(|| "expected a rate such as 20, 20/s or 2k/s".to_owned())
 }
 
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a time with its unit, such as 30s, 250ms or 2m".to_owned();
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).ok_or_else(wrong)?;
     let (digits, unit) = text.split_at(unit_at);
@@ -69,6 +70,54 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let number = parse_decimal(digits).ok_or_else(wrong)?;
     Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
+}
+
+/// A count that may be zero.
+pub(crate) fn parse_whole(text: &str) -> Result<u32, String> {
+    parse_number(text).ok_or_else(|| "expected a count such as 0, 250 or 5k".to_owned())
+}
+
+/// Bytes from the smallest to the largest: `20..200`, or a single size.
+pub(crate) fn parse_sizes(text: &str) -> Result<(u32, u32), String> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    match (parse_number(least.trim()), parse_number(most.trim())) {
+        (Some(least), Some(most)) if least <= most => Ok((least, most)),
+        _ => Err("expected bytes such as 64 or 20..200".to_owned()),
+    }
+}
+
+/// Bytes per second: `4KB/s`, `64KiB/s`, `500B/s`.
+pub(crate) fn parse_read_rate(text: &str) -> Result<u32, String> {
+    let units = [("KiB/s", 1024.0), ("KB/s", 1e3), ("kB/s", 1e3), ("MB/s", 1e6), ("B/s", 1.0)];
+    let found = units
+        .into_iter()
+        .find_map(|(unit, factor)| Some(parse_decimal(text.strip_suffix(unit)?.trim())? * factor));
+    found
+        .filter(|bytes| *bytes >= 1.0 && *bytes <= 1e9)
+        .map(|bytes| bytes as u32)
+        .ok_or_else(|| "expected bytes per second, such as 4KB/s".to_owned())
+}
+
+/// Clients that read slowly: `1%@4KB/s`.
+pub(super) fn parse_slow_readers(text: &str) -> Result<SlowReaders, String> {
+    let wrong = || "expected a share and what each of it reads, such as 1%@4KB/s".to_owned();
+    let (share, rate) = text.split_once('@').ok_or_else(wrong)?;
+    let share_ppm = parse_share(share).map_err(|_| wrong())?;
+    if !(1..=1_000_000).contains(&share_ppm) {
+        return Err("the share must be more than 0% and at most 100%".to_owned());
+    }
+    Ok(SlowReaders { share_ppm, bytes_per_s: parse_read_rate(rate).map_err(|_| wrong())? })
+}
+
+/// Clients that are replaced: `500/s`, or of all of them `1%/s`.
+pub(super) fn parse_churn(text: &str) -> Result<Churn, String> {
+    let wrong =
+        || "expected clients or a share of them per second, such as 500/s or 1%/s".to_owned();
+    let each_second = text.strip_suffix("/s").ok_or_else(wrong)?;
+    if each_second.ends_with('%') {
+        return parse_share(each_second).map(Churn::SharePpm).map_err(|_| wrong());
+    }
+    parse_number(each_second).map(Churn::Clients).ok_or_else(wrong)
 }
 
 /// A share such as `5%`, in parts of a million.
@@ -173,6 +222,51 @@ mod tests {
         }
         for text in ["", "localhost", "127.0.0.9-2", "127.0.0.2-", "::1-::2", "127.0.0.2-300"] {
             assert!(parse_addresses(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn slow_readers_and_churn_name_a_share_or_a_number() {
+        for (text, share_ppm, bytes_per_s) in [
+            ("1%@4KB/s", 10_000, 4_000),
+            ("0.5%@64KiB/s", 5_000, 65_536),
+            ("100%@1B/s", 1_000_000, 1),
+        ] {
+            assert_eq!(
+                parse_slow_readers(text),
+                Ok(SlowReaders { share_ppm, bytes_per_s }),
+                "{text}"
+            );
+        }
+        for text in
+            ["", "1%", "1@4KB/s", "0%@4KB/s", "101%@4KB/s", "1%@4KB", "1%@0B/s", "1%@-4KB/s"]
+        {
+            assert!(parse_slow_readers(text).is_err(), "{text}");
+        }
+        for (text, churn) in [
+            ("500/s", Some(Churn::Clients(500))),
+            ("1%/s", Some(Churn::SharePpm(10_000))),
+            ("0.5k/s", Some(Churn::Clients(500))),
+            ("500", None),
+            ("1%", None),
+            ("/s", None),
+            ("-1/s", None),
+        ] {
+            assert_eq!(parse_churn(text).ok(), churn, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_one_number_or_two() {
+        for (text, sizes) in [
+            ("64", Some((64, 64))),
+            ("20..200", Some((20, 200))),
+            ("1k .. 2k", Some((1000, 2000))),
+            ("9..8", None),
+            ("..8", None),
+            ("x", None),
+        ] {
+            assert_eq!(parse_sizes(text).ok(), sizes, "{text}");
         }
     }
 

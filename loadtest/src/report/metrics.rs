@@ -1,7 +1,8 @@
 //! The flat block of a report: every figure under one name, an integer whose unit is the end of
 //! the name. CI reads it with one lookup, and thresholds are written against it.
 
-use super::{ServerUse, Summaries};
+use super::{ServerUse, SettledMemory, Summaries};
+use crate::agreement::Agreement;
 use crate::driver::Interval;
 use crate::health::MemoryTrend;
 use crate::server_view::ServerSecond;
@@ -99,6 +100,8 @@ pub(super) struct Figures<'a> {
     pub(super) generator_core_ppm: u64,
     pub(super) generator_busy_ppm: u64,
     pub(super) intervals: &'a [Interval],
+    pub(super) agreement: Option<&'a Agreement>,
+    pub(super) settled: Option<SettledMemory>,
 }
 
 /// The name and unit of every figure there can be.
@@ -133,6 +136,8 @@ impl Figures<'_> {
         distribution!(metrics, "delivery", summaries.delivery_us);
         distribution!(metrics, "rtt", summaries.rtt_us);
         distribution!(metrics, "input_ack", summaries.input_ack_us);
+        distribution!(metrics, "slow_age", summaries.slow_age_us);
+        distribution!(metrics, "slow_delivery", summaries.slow_delivery_us);
         distribution!(metrics, "tick_jitter", summaries.tick_jitter_us);
         distribution!(metrics, "connect", summaries.connect_us);
         distribution!(metrics, "join", summaries.join_us);
@@ -147,8 +152,14 @@ impl Figures<'_> {
         metrics.extend(self.server_process());
         metrics.extend(self.server_view());
         let counters = Counters::default();
-        let counters = self.counters.unwrap_or(&counters).named();
-        metrics.extend(counters.into_iter().map(|(name, count)| (name, Unit::Count, Some(count))));
+        let counters = self.counters.unwrap_or(&counters);
+        let families = families(counters);
+        let has_other_name = |name: &&str| families.iter().any(|(field, ..)| field == name);
+        let plain = counters.named().into_iter().filter(|(name, _)| !has_other_name(name));
+        metrics.extend(plain.map(|(name, count)| (name, Unit::Count, Some(count))));
+        metrics.extend(families.map(|(_, name, count)| (name, Unit::Count, Some(count))));
+        metrics.extend(self.agreement());
+        metrics.extend(self.settled_memory());
         metrics.into_iter().map(|(name, unit, value)| Metric { name, unit, value }).collect()
     }
 
@@ -162,6 +173,28 @@ impl Figures<'_> {
             ("deltas_per_s", Unit::PerSecond, per_second(|c| c.deltas_received)),
             ("bytes_down_per_s", Unit::PerSecond, per_second(|c| c.bytes_down)),
             ("bytes_up_per_s", Unit::PerSecond, per_second(|c| c.bytes_up)),
+        ]
+    }
+
+    fn agreement(&self) -> [(&'static str, Unit, Option<u64>); 6] {
+        let agreed = |figure: fn(&Agreement) -> u64| Some(self.agreement.map_or(0, figure));
+        [
+            ("events.unaccounted", Unit::Count, agreed(|a| a.events_unaccounted)),
+            ("events.skipped", Unit::Count, agreed(|a| a.events_skipped)),
+            ("slow.readers", Unit::Count, agreed(|a| a.slow_readers)),
+            ("slow.converged", Unit::Count, agreed(|a| a.slow_converged)),
+            ("rooms.diverged", Unit::Count, agreed(|a| a.rooms_diverged)),
+            ("rooms.counts_wrong", Unit::Count, agreed(|a| a.counts_wrong)),
+        ]
+    }
+
+    fn settled_memory(&self) -> [(&'static str, Unit, Option<u64>); 2] {
+        // What shrank did not grow.
+        let growth = self.settled.map(|settled| u64::try_from(settled.growth_ppm).unwrap_or(0));
+        let per_client = self.settled.and_then(|settled| settled.bytes_per_client);
+        [
+            ("server.rss_growth_ppm", Unit::Ppm, growth),
+            ("server.rss_per_client_bytes", Unit::Bytes, per_client),
         ]
     }
 
@@ -196,6 +229,35 @@ impl Figures<'_> {
             ("server.lagging_max", Unit::Count, worst(ServerSecond::members_lagging_count)),
         ]
     }
+}
+
+/// Counters whose figures are grouped by what they are about, under the name of the group.
+fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 18] {
+    macro_rules! families {
+        ($($field:ident $name:literal,)*) => {
+            [$((stringify!($field), $name, counters.$field),)*]
+        };
+    }
+    families![
+        ops_sent "ops.sent",
+        ops_accepted "ops.accepted",
+        ops_refused "ops.refused",
+        ops_conflicts "ops.conflicts",
+        ops_unanswered "ops.unanswered",
+        writes_checked "writes.checked",
+        writes_missing "writes.missing",
+        events_received "events.received",
+        events_lost "events.lost",
+        events_unannounced "events.unannounced",
+        events_doubled "events.doubled",
+        events_overtaken "events.overtaken",
+        events_foreign "events.foreign",
+        slow_catch_ups "slow.catch_ups",
+        slow_lost "slow.lost",
+        slow_closed "slow.closed",
+        churn_leaves "churn.leaves",
+        churn_joins "churn.joins",
+    ]
 }
 
 #[cfg(test)]

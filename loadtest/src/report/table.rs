@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::Kind;
 use super::text::{percent, short, thousands};
 use crate::driver::Interval;
+use crate::plan::Headline;
 use crate::server_view::ServerSecond;
 
 /// Lines between two heads.
@@ -16,7 +16,7 @@ const SHARDS_SHOWN_MAX: usize = 4;
 /// The lines of one run.
 #[derive(Clone, Debug)]
 pub struct Table {
-    kind: Kind,
+    headline: Headline,
     /// Lines since the last head; `None` before the first.
     lines_count: Option<u32>,
     /// Whether the last head has the server's columns.
@@ -26,8 +26,8 @@ pub struct Table {
 impl Table {
     /// A table without lines.
     #[must_use]
-    pub fn new(kind: Kind) -> Self {
-        Self { kind, lines_count: None, has_view: false }
+    pub fn new(headline: Headline) -> Self {
+        Self { headline, lines_count: None, has_view: false }
     }
 
     /// One second as a line, with a head before it when one is due.
@@ -46,10 +46,11 @@ impl Table {
     }
 
     fn head(&self) -> String {
-        let clients = match self.kind {
-            Kind::Rooms => "state_age p50/p99    input_ack p99  rx msg/s  rx Mb/s  tx msg/s",
-            Kind::Echo => "rtt p50/p99           msg/s  rx Mb/s  tx msg/s",
-            Kind::Broadcast => "delivery p50/p99      msg/s  rx Mb/s  tx msg/s",
+        let clients = match self.headline {
+            Headline::StateAge => "state_age p50/p99    input_ack p99  rx msg/s  rx Mb/s  tx msg/s",
+            Headline::Events => "delivery p50/p99     input_ack p99     msg/s  rx Mb/s  tx msg/s",
+            Headline::RoundTrip => "rtt p50/p99           msg/s  rx Mb/s  tx msg/s",
+            Headline::Delivery => "delivery p50/p99      msg/s  rx Mb/s  tx msg/s",
         };
         let view = if self.has_view {
             "  | srv busy    tick p99  overruns  queued kB  lagging"
@@ -83,21 +84,38 @@ impl Table {
             format!("  {:>6.2} / {:<6.2} ms", p50_us as f64 / 1e3, p99_us as f64 / 1e3)
         };
         let mbit = second.bytes_down as f64 * 8.0 / 1e6;
-        if self.kind == Kind::Rooms {
-            return format!(
-                "{}   {:>8.1} ms    {:>8}  {mbit:>7.1}  {:>8}",
+        let (times, received, sent) = match self.headline {
+            Headline::StateAge => (
                 times(second.state_age_p50_us, second.state_age_p99_us),
-                second.input_ack_p99_us as f64 / 1e3,
-                short(second.deltas_received),
-                short(second.inputs_sent),
-            );
-        }
-        let times = match self.kind {
-            Kind::Broadcast => times(second.delivery_p50_us, second.delivery_p99_us),
-            Kind::Rooms | Kind::Echo => times(second.rtt_p50_us, second.rtt_p99_us),
+                second.deltas_received,
+                second.inputs_sent,
+            ),
+            Headline::Events => (
+                times(second.delivery_p50_us, second.delivery_p99_us),
+                second.events_received,
+                second.ops_sent,
+            ),
+            Headline::RoundTrip => (
+                times(second.rtt_p50_us, second.rtt_p99_us),
+                second.messages_received,
+                second.messages_sent,
+            ),
+            Headline::Delivery => (
+                times(second.delivery_p50_us, second.delivery_p99_us),
+                second.messages_received,
+                second.messages_sent,
+            ),
         };
-        let (received, sent) = (short(second.messages_received), short(second.messages_sent));
-        format!("{times} {received:>8}  {mbit:>7.1}  {sent:>8}")
+        let (received, sent) = (short(received), short(sent));
+        match self.headline {
+            Headline::StateAge | Headline::Events => format!(
+                "{times}   {:>8.1} ms    {received:>8}  {mbit:>7.1}  {sent:>8}",
+                second.input_ack_p99_us as f64 / 1e3,
+            ),
+            Headline::RoundTrip | Headline::Delivery => {
+                format!("{times} {received:>8}  {mbit:>7.1}  {sent:>8}")
+            }
+        }
     }
 }
 
@@ -152,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_head_comes_first_every_twenty_lines_and_when_the_server_begins_to_speak() {
-        let mut table = Table::new(Kind::Rooms);
+        let mut table = Table::new(Headline::StateAge);
         let heads: Vec<usize> = (0..50)
             .filter(|at| table.lines(&second((*at == 30).then(|| seen(1)).flatten())).len() == 2)
             .collect();
@@ -162,7 +180,7 @@ mod tests {
     #[test]
     fn the_servers_columns_stand_beside_the_clients() {
         for (shards, busy) in [(1, "61% "), (2, "61% 61% "), (8, "61-61% ")] {
-            let lines = Table::new(Kind::Echo).lines(&second(seen(shards)));
+            let lines = Table::new(Headline::RoundTrip).lines(&second(seen(shards)));
             assert!(lines[0].contains("| srv busy"), "{lines:?}");
             let (_, view) = lines[1].split_once("| ").expect("the server's columns");
             assert!(view.starts_with(busy) && view.contains("4.10 ms"), "{lines:?}");
@@ -172,8 +190,10 @@ mod tests {
 
     #[test]
     fn columns_stand_below_their_heads() {
-        for kind in [Kind::Rooms, Kind::Echo, Kind::Broadcast] {
-            let mut table = Table::new(kind);
+        for headline in
+            [Headline::StateAge, Headline::Events, Headline::RoundTrip, Headline::Delivery]
+        {
+            let mut table = Table::new(headline);
             let measured = table.lines(&second(seen(1)));
             let unmeasured = table.lines(&Interval { measured: false, ..second(seen(1)) });
             let bar = |line: &String| line.chars().position(|c| c == '|');

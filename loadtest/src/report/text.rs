@@ -2,7 +2,7 @@
 
 use std::fmt::{Result, Write};
 
-use super::{EchoScenario, Kind, Report, Scenario, Table};
+use super::{EchoScenario, Kind, Report, RoomScenario, Scenario, Table};
 use crate::health::MemoryTrend;
 use crate::plan::MessageKind;
 use crate::tally::{Kinds, Summary};
@@ -31,7 +31,7 @@ impl Report {
         write_head(out, self)?;
         self.write_connects(out)?;
         if seconds == Seconds::Shown {
-            let mut table = Table::new(self.scenario.kind);
+            let mut table = Table::new(self.headline);
             for interval in self.intervals.iter().filter(|interval| interval.measured) {
                 for line in table.lines(interval) {
                     writeln!(out, "{line}")?;
@@ -42,13 +42,7 @@ impl Report {
         self.write_verdict(out)?;
         let summary = &self.summary;
         match self.scenario.kind {
-            Kind::Rooms => {
-                write_times(out, "state_age", &summary.state_age_us)?;
-                write_times(out, "delivery", &summary.delivery_us)?;
-                write_times(out, "input_ack", &summary.input_ack_us)?;
-                write_times(out, "tick_jitter", &summary.tick_jitter_us)?;
-                self.write_room_checks(out)?;
-            }
+            Kind::Rooms => self.write_rooms(out)?,
             Kind::Echo => {
                 write_times(out, "rtt", &summary.rtt_us)?;
                 self.write_message_checks(out)?;
@@ -70,7 +64,7 @@ impl Report {
             out,
             "connect  {}/{}  {}  (p50 {} p99 {})",
             thousands(counters.clients_connected),
-            thousands(u64::from(self.scenario.clients_count)),
+            thousands(counters.clients_begun.max(u64::from(self.scenario.clients_count))),
             ms(self.ramp_us),
             ms(connect.p50),
             ms(connect.p99),
@@ -127,32 +121,46 @@ impl Report {
         Ok(())
     }
 
-    fn write_room_checks(&self, out: &mut String) -> Result {
-        let (counters, Reach { expected, lost }) = (&self.counters, self.reach);
+    fn write_reach(&self, what: &str, out: &mut String) -> Result {
+        let Reach { expected, lost } = self.reach;
+        if expected == 0 {
+            return write!(out, "  reach         nothing was to arrive");
+        }
+        let (arrived, expected) = (thousands(expected - lost), thousands(expected));
+        let share = ppm_exact(self.reach_ppm);
+        write!(out, "  reach         {share}  ({arrived} of {expected} {what})")
+    }
+
+    pub(super) fn write_room_checks(&self, out: &mut String) -> Result {
+        let counters = &self.counters;
+        let what = if self.agreement.events_expected > 0 { "events" } else { "deltas" };
+        self.write_reach(what, out)?;
         writeln!(
             out,
-            "  reach         {}.{:04} %  ({} of {} deltas)   gaps {}  dups {}  malformed {}  \
-             resyncs {}",
-            self.reach_ppm / 10_000,
-            self.reach_ppm % 10_000,
-            thousands(expected - lost),
-            thousands(expected),
-            counters.gaps,
-            counters.duplicates,
-            counters.malformed,
-            counters.resyncs,
+            "   gaps {}  dups {}  malformed {}  resyncs {}",
+            counters.gaps, counters.duplicates, counters.malformed, counters.resyncs,
         )?;
         writeln!(
             out,
-            "  replicas      {} hash checks  mismatches {}   catch-ups {}  conflated {}  \
-             unasked snapshots {}  clock slips {}",
+            "  replicas      {} hash checks  mismatches {}   {} compared at the end  diverged rooms \
+             {}",
             thousands(counters.hashes_checked),
             counters.hash_mismatches,
+            thousands(self.agreement.replicas_compared),
+            self.agreement.rooms_diverged,
+        )?;
+        writeln!(
+            out,
+            "  brought up    catch-ups {}  conflated {}  unasked snapshots {}  clock slips {}",
             counters.catch_ups,
             counters.conflated,
             counters.snapshots_unasked,
             counters.clock_slips,
-        )?;
+        )
+    }
+
+    pub(super) fn write_inputs(&self, out: &mut String) -> Result {
+        let counters = &self.counters;
         writeln!(
             out,
             "  inputs        {} sent  {} acknowledged  {} not  {} blocked  {} skipped",
@@ -165,19 +173,16 @@ impl Report {
     }
 
     fn write_message_checks(&self, out: &mut String) -> Result {
-        let (counters, Reach { expected, lost }) = (&self.counters, self.reach);
+        let counters = &self.counters;
         let rate = self.metrics.get("messages_per_s").copied().unwrap_or(0);
         let what = if self.scenario.kind == Kind::Echo { "messages" } else { "deliveries" };
         writeln!(out, "  throughput    {} {what}/s", thousands(rate))?;
+        self.write_reach(what, out)?;
         writeln!(
             out,
-            "  reach         {}.{:04} %  ({} of {} {what})   lost {}  wrong {}  changed kind {}  \
+            "   lost {}  wrong {}  changed kind {}  \
              not ours {}",
-            self.reach_ppm / 10_000,
-            self.reach_ppm % 10_000,
-            thousands(expected - lost),
-            thousands(expected),
-            thousands(lost),
+            thousands(self.reach.lost),
             counters.messages_wrong,
             counters.messages_changed_kind,
             counters.messages_foreign,
@@ -250,9 +255,10 @@ impl Report {
 
 fn write_head(out: &mut String, report: &Report) -> Result {
     let (scenario, cores) = (&report.scenario, &report.cores);
-    let load = match &scenario.echo {
-        Some(echo) => echo_load(scenario, echo),
-        None => room_load(scenario),
+    let load = match (&scenario.echo, &scenario.rooms) {
+        (Some(echo), _) => echo_load(scenario, echo),
+        (None, Some(rooms)) => room_load(scenario, rooms),
+        (None, None) => String::new(),
     };
     let version = env!("CARGO_PKG_VERSION");
     writeln!(out, "loadtest {version}  {}  {load} · seed {}", scenario.url, scenario.seed)?;
@@ -276,14 +282,14 @@ fn write_head(out: &mut String, report: &Report) -> Result {
     }
 }
 
-fn room_load(scenario: &Scenario) -> String {
+fn room_load(scenario: &Scenario, rooms: &RoomScenario) -> String {
     let ticks = scenario.tick_rate_hz.map_or(String::new(), |hz| format!(" / {hz} Hz tick"));
     format!(
         "{} · {} bots · {} rooms · {} Hz in{ticks}",
-        scenario.room_type.unwrap_or_default(),
+        rooms.name,
         thousands(u64::from(scenario.clients_count)),
-        thousands(u64::from(scenario.rooms_count.unwrap_or(0))),
-        scenario.input_rate_hz.unwrap_or(0),
+        thousands(u64::from(rooms.rooms_count)),
+        rooms.rate_hz_max,
     )
 }
 
@@ -307,7 +313,7 @@ fn short_rate(rate_hz: Option<u32>) -> String {
     short(u64::from(rate_hz.unwrap_or(0)))
 }
 
-fn write_times(out: &mut String, name: &str, times: &Summary) -> Result {
+pub(super) fn write_times(out: &mut String, name: &str, times: &Summary) -> Result {
     if times.count == 0 {
         return writeln!(out, "  {name:<12}  nothing measured");
     }
@@ -350,7 +356,7 @@ pub(crate) fn figure(name: &str, value: u64) -> String {
     match name.rsplit_once('_').map(|(_, unit)| unit) {
         Some("us") => ms(value),
         Some("ns") => format!("{:.2} us", value as f64 / 1e3),
-        Some("ppm") => format!("{}.{:04} %", value / 10_000, value % 10_000),
+        Some("ppm") => ppm_exact(value),
         Some("bytes") => format!("{:.1} MiB", value as f64 / f64::from(1 << 20)),
         _ => thousands(value),
     }
@@ -363,6 +369,11 @@ pub(crate) fn ms(us: u64) -> String {
         10_000..10_000_000 => format!("{:.1} ms", us as f64 / 1e3),
         _ => format!("{:.2} s", us as f64 / 1e6),
     }
+}
+
+/// A share to its last part.
+pub(super) fn ppm_exact(ppm: u64) -> String {
+    format!("{}.{:04} %", ppm / 10_000, ppm % 10_000)
 }
 
 pub(super) fn percent(ppm: u64) -> String {

@@ -48,7 +48,7 @@ impl Table {
         let (mut clients, mut tally) = (Vec::new(), Tally::default());
         let (now, start) = (Timestamp(10), Timestamp(10));
         for index in 0..plan.clients_count {
-            let setup = Setup { plan: &plan, url: &url, index, start, clock_offset_us: 0 };
+            let setup = Setup { plan: &plan, url: &url, index, life: 0, start, clock_offset_us: 0 };
             let mut client = EchoClient::new(&setup, now);
             let request = std::mem::take(client.output_mut());
             let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&request) else {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use super::*;
+use crate::agreement::Agreement;
 use crate::double::{Double, Fault};
 use crate::plan::{Args, Job, Url};
 use crate::report::Kind;
@@ -40,7 +41,7 @@ impl Table {
             double.connect();
             // Off the ticks' grid, so that no input is meant for a border of the window.
             let start = now + Duration::from_millis(1);
-            let setup = Setup { plan: &plan, url: &url, index, start, clock_offset_us: 0 };
+            let setup = Setup { plan: &plan, url: &url, index, life: 0, start, clock_offset_us: 0 };
             RoomClient::new(&setup, now)
         });
         let clients = clients.collect();
@@ -106,10 +107,13 @@ impl Table {
         let judgement = Judgement::of(&Evidence {
             kind: Kind::Rooms,
             clients_count: CLIENTS as u32,
+            clients_expected: CLIENTS as u64,
             measured: Duration::from_secs(10),
             interrupted: false,
             counters: &self.tally.counters,
             reach,
+            agreement: &Agreement::of(&ledgers),
+            has_hashes: true,
             samples: self.tally.state_age.count(),
             closes: self.tally.closes.total(),
             refusals: self.tally.refusals.total(),
