@@ -8,12 +8,19 @@ use std::hint::black_box;
 
 use gungraun::prelude::*;
 use tickloom_benches::queues::{Post, TickOutbox};
-use tickloom_benches::rooms::{ArenaRoom, MovedState};
-use tickloom_benches::{Crowd, INPUT_FRAME_BYTES, Viewer, delta_head, input, joined, masked_frame};
+use tickloom_benches::rooms::ArenaRoom;
+use tickloom_benches::states::{MovedState, SharedState};
+use tickloom_benches::{
+    Crowd, INPUT_FRAME_BYTES, MEMBER, Viewer, delta_head, input, joined, masked_frame,
+};
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage};
 use tickloom_protocol::delta_prefix::DeltaPrefix;
+use tickloom_protocol::ids::TopicId;
 use tickloom_protocol::link::{End, Link, Received};
+use tickloom_protocol::schema::TopicDesc;
 use tickloom_protocol::server_message::{ServerEncoder, ServerMessage};
+use tickloom_server::room::description::Description;
+use tickloom_server::room::events::EventLog;
 
 fn warm_client_encoder() -> ClientEncoder {
     let mut encoder = ClientEncoder::default();
@@ -154,6 +161,37 @@ fn encode_state_delta((mut moved, mut chunks): (MovedState, Vec<u8>)) -> (MovedS
     (moved, chunks)
 }
 
+// Sixteen changes of a member, from their bytes.
+#[library_benchmark]
+#[bench::changes_16(SharedState::new(1_000))]
+fn check_and_apply_write(mut shared: SharedState) -> SharedState {
+    black_box(&mut shared).write();
+    shared
+}
+
+/// A log that keeps as many events as a described room does by default, and what was said last.
+fn warm_log() -> (EventLog, u64, Vec<u8>) {
+    let kept = Description::default();
+    let topics = [TopicDesc::new("danmaku")];
+    let mut log = EventLog::new(kept.events_max, kept.events_bytes_max, &topics);
+    for _ in 0..2 * kept.events_max {
+        log.mark_sent();
+        assert!(log.publish(MEMBER, TopicId(0), &[7; 64]), "a tick carries one event");
+    }
+    let (last, mut chunk) = (log.next() - 1, Vec::new());
+    log.encode(last, false, &mut chunk);
+    chunk.clear();
+    (log, last, chunk)
+}
+
+// One event of 64 bytes, for everybody who keeps up.
+#[library_benchmark]
+#[bench::one_64b(warm_log())]
+fn encode_events((mut log, from, mut chunk): (EventLog, u64, Vec<u8>)) -> (EventLog, Vec<u8>) {
+    log.encode(black_box(from), false, black_box(&mut chunk));
+    (log, chunk)
+}
+
 fn warm_post() -> Post {
     let mut post = Post::new();
     post.exchange(1);
@@ -193,7 +231,10 @@ library_benchmark_group!(
     ]
 );
 
-library_benchmark_group!(name = tick, benchmarks = [tick_arena, encode_state_delta]);
+library_benchmark_group!(
+    name = tick,
+    benchmarks = [tick_arena, encode_state_delta, check_and_apply_write, encode_events]
+);
 
 library_benchmark_group!(name = queues, benchmarks = [mailbox, outbox]);
 

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! codec          messages, frames and packed rows, in nanoseconds
-//! tick           a room's whole tick without sockets, and the parts of it
+//! tick           a room's whole tick without sockets
+//! state          the parts before a broadcast: changes, writes of members, one encoder
+//! fanout         the broadcast: one tick for every member, queued in memory
 //! hop            mail between shards: its sender's part, and how long it is on its way
 //! instructions   the pure code again, counted: the same answer on any machine and any load
 //!
@@ -14,8 +16,8 @@
 //! ```
 //!
 //! This library holds the fixtures. Without sockets: a schema whose rows have a known size, a
-//! crowd that moves, one of each message, [`queues`] and [`rooms`]. With sockets: the clients of
-//! every measurement ([`peers`]), the server that is nothing but system calls ([`plain`]) and the
+//! crowd that moves, one of each message, [`queues`], [`states`], an [`audience`] and [`rooms`].
+//! With sockets: the clients of every measurement ([`peers`]), the server that is nothing but system calls ([`plain`]) and the
 //! one that is measured ([`run`]). And what to make of it: the health of the [`machine`], the
 //! [`window`] of a run, and the verdict on [`pairs`] of runs. Everything is seeded, so that two
 //! runs measure the same bytes.
@@ -23,8 +25,10 @@
 pub mod machine;
 pub mod window;
 
+pub mod audience;
 pub mod queues;
 pub mod rooms;
+pub mod states;
 
 pub mod frames;
 pub mod peers;

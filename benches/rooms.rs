@@ -1,26 +1,18 @@
-//! Rooms without sockets: an arena with players in it, and states in which everything moves.
+//! A room without sockets: an arena with players in it.
 
-use std::collections::BTreeMap;
 use std::f64::consts::TAU;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, RoomKey, Tick};
+use tickloom_protocol::ids::{InputSeq, MemberId, RoomKey};
 use tickloom_protocol::schema::{FieldId, RowLayout};
 use tickloom_protocol::time::Timestamp;
-use tickloom_server::config::Config;
-use tickloom_server::outbox::Outbox;
 use tickloom_server::room::arena::{Arena, BUTTON_FIRE};
-use tickloom_server::room::broadcast::{Broadcast, Content, Occasion};
-use tickloom_server::room::events::EventLog;
+use tickloom_server::room::broadcast::Broadcast;
 use tickloom_server::room::logic::RoomType;
-use tickloom_server::room::member::Member;
-use tickloom_server::room::state::State;
 use tickloom_server::room::{Fate, Room};
 use tickloom_server::session::{PendingJoin, SessionId};
-use tickloom_server::session_table::Outboxes;
 
-use crate::{BODY, body_schema, random_body};
+use crate::audience::MemoryOutboxes;
 
 /// Bytes of an input row of an arena: two sticks, an angle and buttons.
 pub const ARENA_INPUT_BYTES: usize = 4;
@@ -31,38 +23,6 @@ const WARM_UP_TICKS: u32 = 210;
 
 /// Ticks after which players do the same again.
 const STEERING_TICKS: usize = 64;
-
-/// How far behind a member is that gets a catch-up.
-const CATCH_UP_TICKS: u32 = 20;
-
-/// Outboxes in memory, by index of the session.
-#[derive(Debug)]
-pub struct MemoryOutboxes(Vec<Outbox>);
-
-impl MemoryOutboxes {
-    /// Empty outboxes with the limits a server has by default.
-    #[must_use]
-    pub fn new(sessions_count: usize) -> Self {
-        let limits = Config::loopback().outbox;
-        Self((0..sessions_count).map(|_| Outbox::new(limits)).collect())
-    }
-
-    /// Drops everything that is queued, as if sockets had taken it, and says how much that was.
-    pub fn drain(&mut self) -> usize {
-        let drained = self.0.iter_mut().map(|outbox| {
-            let bytes = outbox.bytes();
-            outbox.advance(bytes);
-            bytes
-        });
-        drained.sum()
-    }
-}
-
-impl Outboxes for MemoryOutboxes {
-    fn outbox(&mut self, session: SessionId) -> Option<&mut Outbox> {
-        self.0.get_mut(session.index as usize)
-    }
-}
 
 /// A player of an arena: walks in a direction for a while, then in another, and fires now and
 /// then.
@@ -164,127 +124,5 @@ impl ArenaRoom {
         let report = self.room.tick(now, &mut self.broadcast, &mut self.outboxes);
         assert_eq!((report.lateness, report.fate), (Duration::ZERO, Fate::Continues));
         self.outboxes.drain()
-    }
-}
-
-/// A state in which every entity moved in each of the last ticks.
-#[derive(Debug)]
-pub struct MovedState {
-    state: State,
-    entities: Vec<EntityId>,
-    random: fastrand::Rng,
-}
-
-impl MovedState {
-    /// A state of bodies.
-    #[must_use]
-    pub fn new(entities_count: usize) -> Self {
-        let mut moved = Self::without_entities(entities_count);
-        for _ in 0..entities_count {
-            moved.spawn(MemberId::SERVER);
-        }
-        for _ in 0..2 * CATCH_UP_TICKS {
-            moved.move_all();
-            moved.end_tick();
-        }
-        moved.move_all();
-        moved
-    }
-
-    fn without_entities(entities_max: usize) -> Self {
-        let state = State::new(Arc::new(body_schema()), entities_max + 1);
-        Self { state, entities: Vec::new(), random: fastrand::Rng::with_seed(1) }
-    }
-
-    fn spawn(&mut self, owner: MemberId) -> EntityId {
-        let entity = self.state.spawn(owner).expect("the state has room for all");
-        self.entities.push(entity);
-        entity
-    }
-
-    fn move_all(&mut self) {
-        for entity in &self.entities {
-            self.state.set_row(BODY, *entity, &random_body(&mut self.random));
-        }
-    }
-
-    fn end_tick(&mut self) {
-        self.state.mark_sent();
-        self.state.advance();
-    }
-
-    /// Overwrites `chunks` with what happened in this tick.
-    pub fn encode_delta(&mut self, chunks: &mut Vec<u8>) {
-        self.encode(Tick(self.state.building().0 - 1), chunks);
-    }
-
-    /// Overwrites `chunks` with what happened in the last second.
-    pub fn encode_catch_up(&mut self, chunks: &mut Vec<u8>) {
-        self.encode(Tick(self.state.building().0 - CATCH_UP_TICKS), chunks);
-    }
-
-    /// Overwrites `chunks` with everything.
-    pub fn encode_snapshot(&mut self, chunks: &mut Vec<u8>) {
-        self.encode(Tick::ZERO, chunks);
-    }
-
-    fn encode(&mut self, since: Tick, chunks: &mut Vec<u8>) {
-        chunks.clear();
-        self.state.encode(since, chunks);
-    }
-}
-
-/// Members with an entity each, all of which move in every tick: a broadcast and nothing else.
-#[derive(Debug)]
-pub struct MovingCrowd {
-    moved: MovedState,
-    members: BTreeMap<MemberId, Member>,
-    events: EventLog,
-    broadcast: Broadcast,
-    outboxes: MemoryOutboxes,
-    sent: Tick,
-}
-
-impl MovingCrowd {
-    /// A crowd that was sent its snapshots.
-    #[must_use]
-    pub fn new(members_count: u16) -> Self {
-        let mut moved = MovedState::without_entities(members_count.into());
-        let members = (0..members_count).map(|index| {
-            let id = MemberId(index + 1);
-            let session = SessionId { index: index.into(), generation: 0 };
-            let hearing = EventLog::new(1, 1, &[]).hearing_of_newcomer();
-            (id, Member::new(session, moved.spawn(id), hearing, id.0.into()))
-        });
-        let mut crowd = Self {
-            members: members.collect(),
-            moved,
-            events: EventLog::new(1, 1, &[]),
-            broadcast: Broadcast::default(),
-            outboxes: MemoryOutboxes::new(members_count.into()),
-            sent: Tick::ZERO,
-        };
-        crowd.begin_tick();
-        crowd.send();
-        crowd.begin_tick();
-        crowd
-    }
-
-    /// Ends the tick that was sent, empties the outboxes, and moves everybody in the next one.
-    pub fn begin_tick(&mut self) -> usize {
-        if self.sent == self.moved.state.building() {
-            self.moved.end_tick();
-        }
-        self.moved.move_all();
-        self.outboxes.drain()
-    }
-
-    /// Queues the tick for every member: this is what is measured.
-    pub fn send(&mut self) {
-        let occasion = Occasion { previous: self.sent, with_hash: false };
-        let content = Content { state: &mut self.moved.state, events: &mut self.events };
-        let sent = self.broadcast.send(content, &mut self.members, occasion, &mut self.outboxes);
-        sent.expect("the crowd fits a message");
-        self.sent = self.moved.state.building();
     }
 }
