@@ -1,9 +1,8 @@
 //! Fan-out: one message goes to a thousand connections.
 //!
-//! The seam is [`Topic`]: what everybody joins, and what publishes a message. The room below does
-//! nothing but let its members publish; any room type that does can take its place.
+//! The seam is [`Topic`]: what everybody joins, and what publishes a message. On the room server
+//! that is the built-in `relay` as every server has it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_benches::machine::Cores;
@@ -12,13 +11,14 @@ use tickloom_benches::plain::{Order, PlainServer};
 use tickloom_benches::run::{RoomServer, Run, Watch, Watched, Work};
 use tickloom_benches::{INPUT_PAYLOAD_BYTES, masked_frame};
 use tickloom_protocol::ids::TopicId;
-use tickloom_protocol::schema::{RoomSchema, TopicDesc};
-use tickloom_server::room::logic::{Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType};
-use tickloom_server::rooms::RoomTypes;
+use tickloom_server::config::Config;
+use tickloom_server::rooms::built_in_types;
 
-/// The shortest time between two messages to everybody. Joining is news as well: without it, each
-/// of a thousand joiners would be told to all who were there before.
-const INTERVAL: Duration = Duration::from_millis(5);
+/// `danmaku`, the topic of a `relay` that is kept for nobody who comes late.
+const DANMAKU: TopicId = TopicId(1);
+
+/// Longer than a `relay` takes to tell everybody of those who joined last.
+const JOIN_NEWS: Duration = Duration::from_millis(200);
 
 /// How many connections, and how many messages to each.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Fanout {
     pub(crate) connections: usize,
     pub(crate) warm_up_messages: u32,
     pub(crate) messages: u32,
+    /// At most the 20 Hz at which a `relay` tells its members something: above that, a message
+    /// waits for the room and not for anything that is measured.
     pub(crate) rate_hz: u32,
 }
 
@@ -40,8 +42,8 @@ struct Topic {
 
 impl Topic {
     const ROOM: Self = Self {
-        room_type: Some(Forum::NAME),
-        publish: |peers| peers.publish(0, Forum::TOPIC, &[7; INPUT_PAYLOAD_BYTES]),
+        room_type: Some("relay"),
+        publish: |peers| peers.publish(0, DANMAKU, &[7; INPUT_PAYLOAD_BYTES]),
     };
 
     const PLAIN: Self =
@@ -50,7 +52,7 @@ impl Topic {
 
 impl Fanout {
     pub(crate) fn on_room_server(&self, cores: Option<Cores>) -> anyhow::Result<Run> {
-        let room_types = RoomTypes::default().with(Forum);
+        let room_types = built_in_types(&Config::loopback());
         let server = RoomServer::start(&RoomServer::one_core(cores), &room_types)?;
         let mut peers = Peers::connect(server.server().address(), "/ws", self.connections)?;
         let watched = self.drive(&mut peers, Topic::ROOM, Watch::room_server)?;
@@ -96,7 +98,7 @@ impl Fanout {
             (0..peers.count()).try_for_each(|peer| peers.join(peer, room_type, "topic"))?;
             // A seat and the first state each; then the news of the last joiners.
             peers.read_until_each_has(2)?;
-            peers.read_for(10 * INTERVAL)?;
+            peers.read_for(JOIN_NEWS)?;
         }
         self.deliver(peers, topic, self.warm_up_messages)?;
         let watch = begin(peers);
@@ -111,40 +113,6 @@ impl Fanout {
             (topic.publish)(peers)?;
             peers.read_until_frames(frames)?;
         }
-        Ok(())
-    }
-}
-
-/// A room whose members speak to each other.
-struct Forum;
-
-impl Forum {
-    const NAME: &str = "forum";
-    const TOPIC: TopicId = TopicId(0);
-}
-
-impl RoomType for Forum {
-    fn name(&self) -> &str {
-        Self::NAME
-    }
-
-    fn spec(&self) -> RoomSpec {
-        let schema = RoomSchema::new(vec![], vec![]);
-        let schema = schema.and_then(|schema| schema.with_topics(vec![TopicDesc::new("message")]));
-        RoomSpec {
-            members_max: 10_000,
-            entities_max: 10_001,
-            ..RoomSpec::on_change(INTERVAL, Arc::new(schema.expect("within its limits")))
-        }
-    }
-
-    fn create(&self) -> Box<dyn RoomLogic> {
-        Box::new(Self)
-    }
-}
-
-impl RoomLogic for Forum {
-    fn on_join(&mut self, _: &mut Context<'_>, _: &Joiner<'_>) -> Result<(), Denial> {
         Ok(())
     }
 }

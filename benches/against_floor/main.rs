@@ -20,8 +20,8 @@
 //! - A room server writes what changed, so its frames differ in size; the floor writes as many
 //!   bytes on average as the last run of the room server did.
 //! - On loopback a part of the receiver's work is charged to the sender, on both sides alike.
-//! - `fanout` is one member's publication in a room that ticks when something changed. It reaches
-//!   members inside a delta, so the floor's frames carry those bytes, too.
+//! - `fanout` is one member's publication in a `relay`, as every server has it. It reaches members
+//!   inside a delta, so the floor's frames carry those bytes, too.
 //!
 //! The exit code is 1 when a target is missed or the two ends counted differently, and 98 when
 //! the machine was too busy to tell; with `--quick` only the counts can fail.
@@ -118,7 +118,7 @@ impl Loads {
             pacing: Pacing::Spinning,
         };
         let fanout =
-            Fanout { connections: 1_000, warm_up_messages: 30, messages: 150, rate_hz: 50 };
+            Fanout { connections: 1_000, warm_up_messages: 30, messages: 150, rate_hz: 20 };
         let echo = Echo { connections: 256, warm_up_messages: 20_000, messages: 200_000 };
         if !args.quick {
             return Self { cores, arena, fanout, echo };
