@@ -210,8 +210,10 @@ impl EventLog {
         self.body.clear();
         put_varint64(&mut self.body, first);
         let skipped = (first - self.public.first()) as usize;
-        let start: usize =
-            self.public.entries.range(..skipped).map(|entry| entry.bytes as usize).sum();
+        // Counted from the end: nearly everybody has heard nearly everything.
+        let unheard = self.public.entries.range(skipped..);
+        let start =
+            self.public.bytes.len() - unheard.map(|entry| entry.bytes as usize).sum::<usize>();
         let (front, back) = self.public.bytes.as_slices();
         let from_front = start.min(front.len());
         self.body.extend_from_slice(&front[from_front..]);
