@@ -24,6 +24,7 @@ use crate::failure_files::FailureSender;
 use crate::mail::Mail;
 use crate::mailbox::{Inbox, Letter, Mailbox};
 use crate::metrics::{Metrics, Shed};
+use crate::room::RoomId;
 use crate::room::broadcast::BroadcastCounts;
 use crate::session::{Reads, SessionId};
 use crate::shard::{Effect, Shard};
@@ -43,6 +44,9 @@ pub const MAILBOX: Token = Token(usize::MAX - 2);
 
 /// Bytes read from one connection before others get their turn.
 const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// Place in the buffer that a member of a room finds when the room is read.
+const READ_ROOM_BYTES_MIN: usize = 4 * 1024;
 
 /// Bytes copied together for one write. One contiguous write is cheaper than a gathering one up
 /// to sizes far above a tick's frame.
@@ -75,12 +79,38 @@ pub struct Reactor {
     mailboxes: Vec<Mailbox>,
     /// Connections whose last read filled the buffer.
     ready: VecDeque<SessionId>,
-    /// The sessions to read before the next room ticks.
+    /// The sessions to read before the next room ticks; empty between rooms.
     on_turn: Vec<SessionId>,
+    /// What was read and not handed on yet, with its place in the buffer; empty between rooms.
+    taken: Vec<(SessionId, usize, Taken)>,
     read_buffer: Box<[u8]>,
     write_buffer: Box<[u8]>,
     writes: Option<Vec<WriteStamp>>,
     failures: Option<FailureSender>,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Taken {
+    /// Nothing is there, or nobody.
+    Nothing,
+    /// A signal came first.
+    Interrupted,
+    /// So many bytes.
+    Bytes(usize),
+    /// The other end sends nothing more.
+    End,
+    /// The connection is no more.
+    Broken,
+}
+
+impl Taken {
+    fn length(self) -> usize {
+        match self {
+            Self::Bytes(length) => length,
+            Self::Nothing | Self::Interrupted | Self::End | Self::Broken => 0,
+        }
+    }
 }
 
 struct Socket {
@@ -165,6 +195,7 @@ impl Reactor {
             mailboxes,
             ready: VecDeque::new(),
             on_turn: Vec::new(),
+            taken: Vec::new(),
             read_buffer: vec![0; READ_BYTES_MAX].into(),
             write_buffer: vec![0; WRITE_BYTES_MAX].into(),
             writes: (write_stamps == WriteStamps::Keep).then(Vec::new),
@@ -266,32 +297,64 @@ impl Reactor {
 
     /// Reads once; says whether there may be more.
     fn read(&mut self, now: Timestamp, id: SessionId) -> bool {
-        let more = self.read_once(now, id);
-        self.obey_all(now);
-        more
+        let taken = self.take(id, 0);
+        self.hand_on(now, id, 0, taken)
     }
 
-    fn read_once(&mut self, now: Timestamp, id: SessionId) -> bool {
-        let Some(socket) = socket_mut(&mut self.sockets, id) else { return false };
-        match socket.stream.read(&mut self.read_buffer) {
-            Ok(0) => {
-                self.shard.handle_disconnect(now, id);
-                false
+    /// Reads the members of a room before it ticks: first all sockets, then what came. Kernel and
+    /// shard each find their own code and data in the caches then.
+    fn read_room(&mut self, now: Timestamp, room: RoomId) {
+        let mut on_turn = std::mem::take(&mut self.on_turn);
+        let mut taken = std::mem::take(&mut self.taken);
+        self.shard.sessions_on_turn(room, &mut on_turn);
+        let mut start = 0;
+        for id in on_turn.drain(..) {
+            if start > READ_BYTES_MAX - READ_ROOM_BYTES_MIN {
+                self.hand_on_all(now, &mut taken);
+                start = 0;
             }
-            Ok(length) => {
-                self.shard.handle_bytes(now, id, &self.read_buffer[..length]);
-                length == self.read_buffer.len()
+            let what = self.take(id, start);
+            taken.push((id, start, what));
+            start += what.length();
+        }
+        self.hand_on_all(now, &mut taken);
+        (self.on_turn, self.taken) = (on_turn, taken);
+    }
+
+    fn hand_on_all(&mut self, now: Timestamp, taken: &mut Vec<(SessionId, usize, Taken)>) {
+        for (id, start, what) in taken.drain(..) {
+            if self.hand_on(now, id, start, what) {
+                self.ready.push_back(id);
             }
+        }
+    }
+
+    /// Reads a socket once, into the buffer from `start` on.
+    fn take(&mut self, id: SessionId, start: usize) -> Taken {
+        let Some(socket) = socket_mut(&mut self.sockets, id) else { return Taken::Nothing };
+        match socket.stream.read(&mut self.read_buffer[start..]) {
+            Ok(0) => Taken::End,
+            Ok(length) => Taken::Bytes(length),
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => false,
-                io::ErrorKind::Interrupted => true,
+                io::ErrorKind::WouldBlock => Taken::Nothing,
+                io::ErrorKind::Interrupted => Taken::Interrupted,
                 // Why it broke is the network's business.
-                _ => {
-                    self.shard.handle_broken(now, id);
-                    false
-                }
+                _ => Taken::Broken,
             },
         }
+    }
+
+    /// Tells the shard what a read brought; says whether there may be more.
+    fn hand_on(&mut self, now: Timestamp, id: SessionId, start: usize, taken: Taken) -> bool {
+        let end = start + taken.length();
+        match taken {
+            Taken::Nothing | Taken::Interrupted => {}
+            Taken::Bytes(_) => self.shard.handle_bytes(now, id, &self.read_buffer[start..end]),
+            Taken::End => self.shard.handle_disconnect(now, id),
+            Taken::Broken => self.shard.handle_broken(now, id),
+        }
+        self.obey_all(now);
+        taken == Taken::Interrupted || end == self.read_buffer.len()
     }
 
     /// One more read for every connection that had more than a buffer full.
@@ -348,16 +411,7 @@ impl Reactor {
         self.shard.list_due_rooms(monotonic_now());
         while let Some(room) = self.shard.poll_room() {
             self.pulse.begin_reads();
-            let mut on_turn = std::mem::take(&mut self.on_turn);
-            on_turn.clear();
-            self.shard.sessions_on_turn(room, &mut on_turn);
-            let now = monotonic_now();
-            for id in &on_turn {
-                if self.read(now, *id) {
-                    self.ready.push_back(*id);
-                }
-            }
-            self.on_turn = on_turn;
+            self.read_room(monotonic_now(), room);
             let begun = monotonic_now();
             let ticks_before = self.shard.metrics().ticks;
             self.shard.handle_room(begun, room);
