@@ -37,6 +37,9 @@ pub struct ArenaLoad {
 pub enum Inputs {
     /// All of them wait already: the least that can be paid for them.
     Waiting,
+    /// They wait for the turn of their room, and rooms have their turns as those of a room server
+    /// do: the same rhythm, and nothing but a read and a write per player.
+    ByRoom,
     /// They come as players send them, and each wakes the loop.
     AsTheyCome,
 }
@@ -136,8 +139,12 @@ impl ArenaLoad {
         let input = masked_frame();
         let expected = peers.received().frames + u64::from(ticks) * self.players() as u64;
         let mut exchanged = Exchanged::default();
-        if inputs == Inputs::AsTheyCome {
-            server.begin(Order::Ticks { count: ticks, interval: self.interval() })?;
+        if inputs != Inputs::Waiting {
+            let (count, interval, rooms) = (ticks, self.interval(), self.rooms);
+            server.begin(match inputs {
+                Inputs::ByRoom => Order::Rooms { count, interval, rooms },
+                Inputs::AsTheyCome | Inputs::Waiting => Order::Ticks { count, interval },
+            })?;
             let send = |peers: &mut Peers, player| peers.send_frame(player, &input);
             let lateness = peers.pace(self.interval(), ticks, self.pacing, send)?;
             peers.read_until_frames(expected)?;

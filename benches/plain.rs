@@ -8,8 +8,9 @@
 //!   fanout   read one frame, write the same frame to every connection
 //! ```
 //!
-//! `tick` exists in two forms: in [`Order::Exchange`] the inputs of a tick wait already and are
-//! read in one go, in [`Order::Ticks`] they come as players send them and each wakes the loop.
+//! `tick` exists in three forms: in [`Order::Exchange`] the inputs of a tick wait already and are
+//! read in one go, in [`Order::Ticks`] they come as players send them and each wakes the loop, and
+//! in [`Order::Rooms`] they wait until it is the turn of their room.
 #![expect(clippy::disallowed_types, reason = "a measurement of the edge: it owns sockets")]
 
 use std::io::{ErrorKind, Read, Write};
@@ -66,6 +67,16 @@ pub enum Order {
         count: u32,
         /// From one to the next.
         interval: Duration,
+    },
+    /// Tick so many times in these intervals, room after room, each at its own moment: its inputs
+    /// are read and its frames written then.
+    Rooms {
+        /// How often.
+        count: u32,
+        /// From one to the next.
+        interval: Duration,
+        /// How many rooms. Neighbours by index are in different ones.
+        rooms: usize,
     },
     /// Answer frames until told to halt.
     Echo,
@@ -227,6 +238,9 @@ impl ServerEnd {
                 self.write_all()?;
             }
             Order::Ticks { count, interval } => missed = self.run_ticks(count, interval)?,
+            Order::Rooms { count, interval, rooms } => {
+                self.run_rooms(count, interval, rooms)?;
+            }
             Order::Echo => while !self.turn(Self::echo)?.halt {},
             Order::Fanout => while !self.turn(Self::fan_out)?.halt {},
         }
@@ -304,6 +318,42 @@ impl ServerEnd {
             }
         }
         Ok(missed)
+    }
+
+    /// Reads and writes room after room when the timer says so, and makes up for turns that are
+    /// late.
+    fn run_rooms(&mut self, count: u32, interval: Duration, rooms: usize) -> anyhow::Result<()> {
+        let target = self.bytes_read + u64::from(count) * self.input_bytes_per_tick();
+        // What arrives must not wake the loop.
+        self.register_all(Interest::WRITABLE)?;
+        self.arm(interval / rooms as u32)?;
+        let (turns, mut taken, mut due) = (count as usize * rooms, 0, 0);
+        while taken < turns {
+            due += self.turn(Self::take)?.ticks_due;
+            while due > 0 && taken < turns {
+                let members = (taken % rooms..self.streams.len()).step_by(rooms);
+                for index in members.clone() {
+                    self.bytes_read += self.read(index)?;
+                }
+                for index in members {
+                    self.write(index)?;
+                }
+                (taken, due) = (taken + 1, due - 1);
+            }
+        }
+        self.arm(Duration::ZERO)?;
+        self.register_all(Interest::READABLE | Interest::WRITABLE)?;
+        while self.bytes_read < target {
+            self.turn(Self::take)?;
+        }
+        Ok(())
+    }
+
+    fn register_all(&mut self, interest: Interest) -> anyhow::Result<()> {
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            self.poll.registry().reregister(stream, Token(index), interest)?;
+        }
+        Ok(())
     }
 
     /// One turn of the loop: reads what there is and hands the number of frames on.
