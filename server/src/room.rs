@@ -49,7 +49,7 @@ const HASH_EVERY: Duration = Duration::from_secs(2);
 
 /// Members of rooms whose ticks are at most this long, in microseconds, are read on the room's
 /// turn.
-const READS_ON_TURN_TICK_US_MAX: u32 = 100_000;
+const READS_ON_TURN_TICK_US_MAX: u32 = 200_000;
 
 /// A room of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -344,7 +344,8 @@ impl Room {
             if with_hash {
                 self.hashed_at = now;
             }
-            let occasion = Occasion { previous: self.sent, with_hash };
+            let states_waiting_max = self.spec.cadence.sends_per_second();
+            let occasion = Occasion { previous: self.sent, with_hash, states_waiting_max };
             let content = Content { state: &mut self.state, events: &mut self.events };
             match broadcast.send(content, &mut self.members, occasion, outboxes) {
                 Ok(deferred) if deferred => self.ticker.want(),
