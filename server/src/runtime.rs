@@ -30,6 +30,11 @@ use crate::watchdog;
 /// and `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
 
+/// Bytes that the kernel takes for a connection before the other end's window lets it send them.
+/// What it takes is no longer ours to replace by something newer, and without a bound it takes
+/// megabytes: a slow client would see the past of minutes ago.
+const KERNEL_UNSENT_BYTES_MAX: u32 = 16 * 1024;
+
 /// The last part of a stop's deadline, of this many: shards have dropped everybody by then, and
 /// only their threads have to end.
 const STOP_MARGIN_PARTS: u32 = 10;
@@ -274,6 +279,8 @@ fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<TcpListener> {
     // Accepted connections inherit it. A tick is one write; waiting for more to send together
     // only adds delay.
     socket.set_tcp_nodelay(true)?;
+    // Also inherited.
+    socket.set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES_MAX)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
