@@ -158,7 +158,7 @@ impl Audience {
     /// # Panics
     /// Never: the longest news fit a message.
     pub fn send(&mut self) {
-        let occasion = Occasion { previous: self.sent, with_hash: false };
+        let occasion = Occasion { previous: self.sent, with_hash: false, states_waiting_max: 20 };
         let content = Content { state: &mut self.state, events: &mut self.events };
         let sent = self.broadcast.send(content, &mut self.members, occasion, &mut self.outboxes);
         sent.expect("the news fit a message");

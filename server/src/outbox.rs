@@ -160,6 +160,12 @@ impl Outbox {
         self.owes_state = true;
     }
 
+    /// Whether its member was passed over and its queue has not drained since.
+    #[must_use]
+    pub fn owes_state(&self) -> bool {
+        self.owes_state
+    }
+
     /// Whether the queue is empty again after its member was passed over. Says so once.
     pub fn take_owed(&mut self) -> bool {
         self.owes_state && self.is_empty() && std::mem::take(&mut self.owes_state)

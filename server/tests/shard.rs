@@ -259,7 +259,8 @@ fn stats_tell_who_lags_how_far_and_what_is_queued() {
     world.pass(Duration::from_secs(5));
     let lagging = world.shard.take_stats();
     assert_eq!(lagging.outbox_bytes, world.queued() as u64);
-    assert!(lagging.outbox_bytes > 8 << 10, "{lagging:?}");
+    // A second of states, though many more bytes would fit.
+    assert!((2 << 10..8 << 10).contains(&lagging.outbox_bytes), "{lagging:?}");
     assert_eq!(lagging.members_lagging_count, 1);
     assert!((1_000_000..5_000_000).contains(&lagging.staleness_us_max), "{lagging:?}");
     world.pass(Duration::from_secs(1));

@@ -144,6 +144,9 @@ pub struct Occasion {
     pub previous: Tick,
     /// Whether to state the hash of each stream.
     pub with_hash: bool,
+    /// States that may wait in a member's queue before it is passed over: a second of them. Bytes
+    /// alone would let a client with a thin line see the past of a minute ago.
+    pub states_waiting_max: u32,
 }
 
 /// What is to be said: state and events of one room.
@@ -200,7 +203,11 @@ impl Broadcast {
         self.recovery_bytes = 0;
         for (id, member) in members.iter_mut() {
             let Some(outbox) = outboxes.outbox(member.session()) else { continue };
-            if outbox.backpressure() != Backpressure::Ready {
+            if outbox.is_empty() {
+                member.states_waiting = 0;
+            }
+            let is_stale = member.states_waiting >= occasion.states_waiting_max;
+            if is_stale || outbox.backpressure() != Backpressure::Ready {
                 outbox.owe_state();
                 self.counts.skipped += 1;
             } else if member.baseline == occasion.previous && occasion.previous != Tick::ZERO {
@@ -324,6 +331,7 @@ impl Broadcast {
             parcel.tail = Some(Piece::put(&self.private, &mut self.frames));
         }
         self.parcels.push(parcel);
+        member.states_waiting += 1;
         member.baseline = content.state.building();
         member.hearing.public = content.events.next();
         member.hearing.private = member.hearing.private_next;

@@ -127,6 +127,16 @@ impl Cadence {
             Self::OnChange { interval } => interval,
         }
     }
+
+    /// How often state is sent per second at most, and at least once.
+    #[must_use]
+    pub fn sends_per_second(self) -> u32 {
+        let rate_hz = match self {
+            Self::Fixed { tick_rate_hz, send_every } => tick_rate_hz / u32::from(send_every),
+            Self::OnChange { interval } => 1_000 / interval.as_millis().max(1) as u32,
+        };
+        rate_hz.max(1)
+    }
 }
 
 impl RoomSpec {

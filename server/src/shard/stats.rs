@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::board::ShardStats;
 use crate::metrics::{Metrics, Shed};
-use crate::outbox::Backpressure;
 use crate::session::Seat;
 use crate::shard::Shard;
 
@@ -29,7 +28,7 @@ impl Shard {
             stats.outbox_bytes += session.outbox.bytes() as u64;
             let Some(seat) = session.seat() else { continue };
             stats.members_count += 1;
-            if session.outbox.backpressure() != Backpressure::Ready {
+            if session.outbox.owes_state() {
                 stats.members_lagging_count += 1;
                 let staleness_us = self.staleness(seat).as_micros() as u64;
                 stats.staleness_us_max = stats.staleness_us_max.max(staleness_us);
