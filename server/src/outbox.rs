@@ -41,6 +41,8 @@ pub struct Outbox {
     bytes: usize,
     /// What `bytes` was when it passed the soft limit; 0 again when the queue is empty.
     congested_at: usize,
+    /// States queued since the queue was empty last.
+    states_waiting: u32,
     /// How many slices at the front hold no memory but their own.
     unshared: usize,
     /// Its member was passed over, and is owed the state once the queue is empty.
@@ -56,6 +58,7 @@ impl Outbox {
             queue: VecDeque::new(),
             bytes: 0,
             congested_at: 0,
+            states_waiting: 0,
             unshared: 0,
             owes_state: false,
         }
@@ -115,6 +118,7 @@ impl Outbox {
         }
         if self.queue.is_empty() {
             self.congested_at = 0;
+            self.states_waiting = 0;
             // A burst must not be paid for in memory for ever.
             if self.queue.capacity() > 64 {
                 self.queue.shrink_to(8);
@@ -153,6 +157,17 @@ impl Outbox {
             at if self.bytes > hard_bytes_max.max(at + slack) => Backpressure::Overflow,
             _ => Backpressure::Congested,
         }
+    }
+
+    /// Notes that what is pushed next is a state.
+    pub fn count_state(&mut self) {
+        self.states_waiting += 1;
+    }
+
+    /// States queued since the queue was empty last.
+    #[must_use]
+    pub fn states_waiting(&self) -> u32 {
+        self.states_waiting
     }
 
     /// Notes that its member was passed over.
@@ -199,6 +214,7 @@ impl Outbox {
         assert_eq!(self.bytes, sum, "bytes is the sum of the slices");
         assert!(self.queue.iter().all(|slice| !slice.is_empty()), "no slice is empty");
         assert!(self.unshared <= self.queue.len(), "what was copied is still here");
+        assert!(self.states_waiting == 0 || self.bytes > 0, "in an empty queue no state waits");
         assert!(self.congested_at == 0 || self.bytes > 0, "an empty queue is not congested");
     }
 }

@@ -243,6 +243,26 @@ fn a_member_that_reads_late_catches_up_and_stays() {
 }
 
 #[test]
+fn a_member_with_an_answer_queued_at_each_tick_gets_each_state() {
+    // The story: members of a room are read just before it ticks, so the answer to a ping stood in
+    // the queue whenever state was to be sent. The queue never counted as empty then, and a second
+    // of such ticks passed over a member that reads everything.
+    let mut world = World::new(WIDE);
+    let mut client = world.join("arena");
+    world.pass(Duration::from_millis(100));
+    let before = world.shard.broadcast_counts();
+    for tick in 0..60 {
+        client.ping(tick + 1);
+        world.now = world.shard.rooms().next_due().expect("an arena ticks");
+        world.shard.handle_bytes(world.now, world.id, &client.take_output());
+        world.shard.handle_timeout(world.now);
+        world.obey();
+    }
+    let after = world.shard.broadcast_counts();
+    assert_eq!((after.deltas - before.deltas, after.skipped), (60, 0), "{after:?}");
+}
+
+#[test]
 fn stats_tell_who_lags_how_far_and_what_is_queued() {
     let limits = OutboxLimits { soft_bytes_max: 8 << 10, hard_bytes_max: 64 << 10 };
     let mut world = World::new(limits);

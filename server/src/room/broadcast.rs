@@ -203,10 +203,7 @@ impl Broadcast {
         self.recovery_bytes = 0;
         for (id, member) in members.iter_mut() {
             let Some(outbox) = outboxes.outbox(member.session()) else { continue };
-            if outbox.is_empty() {
-                member.states_waiting = 0;
-            }
-            let is_stale = member.states_waiting >= occasion.states_waiting_max;
+            let is_stale = outbox.states_waiting() >= occasion.states_waiting_max;
             if is_stale || outbox.backpressure() != Backpressure::Ready {
                 outbox.owe_state();
                 self.counts.skipped += 1;
@@ -264,6 +261,7 @@ impl Broadcast {
         let frames = self.pool.share(&self.frames);
         for parcel in &self.parcels {
             let Some(outbox) = outboxes.outbox(parcel.session) else { continue };
+            outbox.count_state();
             outbox.push(frames.slice(parcel.head.clone()));
             if let Some(shared) = parcel.shared {
                 outbox.push(self.shared[shared].chunks.of(&frames));
@@ -331,7 +329,6 @@ impl Broadcast {
             parcel.tail = Some(Piece::put(&self.private, &mut self.frames));
         }
         self.parcels.push(parcel);
-        member.states_waiting += 1;
         member.baseline = content.state.building();
         member.hearing.public = content.events.next();
         member.hearing.private = member.hearing.private_next;

@@ -35,8 +35,6 @@ pub struct Member {
     pub(crate) baseline: Tick,
     /// What it was told of what was said.
     pub(crate) hearing: Hearing,
-    /// States that were queued behind others since its queue was empty last.
-    pub(crate) states_waiting: u32,
     /// Since which tick it waits for a snapshot or a catch-up; [`Tick::ZERO`] when it keeps up.
     pub(crate) behind_since: Tick,
     pub(crate) inputs: InputQueue,
@@ -48,8 +46,7 @@ impl Member {
     pub fn new(session: SessionId, entity: EntityId, hearing: Hearing, joined_in: u64) -> Self {
         let (baseline, behind_since) = (Tick::ZERO, Tick::ZERO);
         let inputs = InputQueue::default();
-        let states_waiting = 0;
-        Self { session, entity, joined_in, baseline, hearing, states_waiting, behind_since, inputs }
+        Self { session, entity, joined_in, baseline, hearing, behind_since, inputs }
     }
 
     /// Who sits here.
