@@ -1,8 +1,14 @@
 //! The HTTP head in front of every connection: a WebSocket upgrade (RFC 6455 section 4), a plain
 //! HTTP request, or something to refuse with its proper status. Both ends, bytes in, bytes out.
 
+mod client;
+mod refusal;
+
 use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
+
+pub use client::{ClientKey, UpgradeError};
+pub use refusal::{Refusal, http_response};
 
 use crate::{SUBPROTOCOL, limits};
 
@@ -43,85 +49,6 @@ pub struct HttpRequest {
     pub method: Box<str>,
     /// Path and query, as sent.
     pub target: Box<str>,
-}
-
-/// A head that is answered with an error status and a close.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// The HTTP status code.
-    pub status: u16,
-    /// One sentence for the body.
-    pub reason: &'static str,
-}
-
-macro_rules! refusals {
-    ($($(#[$doc:meta])* $name:ident = $status:literal, $reason:literal;)*) => {
-        impl Refusal { $($(#[$doc])* pub const $name: Self = Self { status: $status, reason: $reason };)* }
-    };
-}
-
-refusals! {
-    /// The bytes are not an HTTP/1 request head.
-    NOT_HTTP = 400, "the bytes are not an HTTP/1.1 request head";
-    /// An upgrade over HTTP/1.0.
-    OLD_HTTP = 400, "a WebSocket upgrade needs HTTP/1.1";
-    /// `Sec-WebSocket-Key` is missing, repeated or does not decode to 16 bytes.
-    BAD_KEY = 400, "Sec-WebSocket-Key must be one header of 16 bytes in base64";
-    /// An upgrade without `Host`.
-    NO_HOST = 400, "the Host header is missing";
-    /// Subprotocols were offered, ours was not among them.
-    SUBPROTOCOL = 400, "offer the subprotocol tickloom.v1 or none";
-    /// No such path.
-    NOT_FOUND = 404, "nothing here; rooms are at /ws, health at /healthz";
-    /// A WebSocket endpoint was asked with a plain request.
-    NEEDS_UPGRADE = 426, "this path speaks WebSocket: send an Upgrade request";
-    /// The method has no meaning on this path.
-    METHOD = 405, "only GET and HEAD are answered here";
-    /// The head did not arrive in time.
-    TIMEOUT = 408, "the request head took too long";
-    /// `Sec-WebSocket-Version` is not 13.
-    VERSION = 426, "only Sec-WebSocket-Version 13 is spoken here";
-    /// The head is over its limits.
-    TOO_LARGE = 431, "the request head exceeds 8 KiB or 64 lines";
-    /// The server is full or stopping.
-    OVERLOADED = 503, "the server has no place for another connection, try again later";
-}
-
-impl Refusal {
-    /// The whole response, after which the connection closes.
-    #[must_use]
-    pub fn response(&self) -> Vec<u8> {
-        let extra = match self.status {
-            405 => "Allow: GET, HEAD\r\n",
-            426 => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-            503 => "Retry-After: 1\r\n",
-            _ => "",
-        };
-        http_response(self.status, extra, &format!("{}\n", self.reason))
-    }
-}
-
-/// A `text/plain` response that closes the connection. `extra` is zero or more header lines, each
-/// ended by CR LF.
-#[must_use]
-pub fn http_response(status: u16, extra: &str, body: &str) -> Vec<u8> {
-    let phrase = match status {
-        200 => "OK",
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        426 => "Upgrade Required",
-        431 => "Request Header Fields Too Large",
-        503 => "Service Unavailable",
-        _ => "Unknown",
-    };
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n\
-         Content-Length: {length}\r\nConnection: close\r\n{extra}\r\n{body}"
-    )
-    .into_bytes()
 }
 
 impl Head {
@@ -244,105 +171,6 @@ fn lists_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> boo
     tokens(headers, name).any(|t| t.eq_ignore_ascii_case(token.as_bytes()))
 }
 
-// ---- the client's end --------------------------------------------------------------------------
-
-/// What a client's handshake is known by: a nonce of 16 random bytes in base64 (RFC 6455 section
-/// 4.1) and the subprotocol it offers.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ClientKey {
-    nonce: String,
-    offer: Option<Box<str>>,
-}
-
-impl ClientKey {
-    /// A key from 16 random bytes, which offers [`SUBPROTOCOL`].
-    #[must_use]
-    pub fn new(nonce: [u8; 16]) -> Self {
-        Self::offering(nonce, Some(SUBPROTOCOL))
-    }
-
-    /// A key for servers other than ours: it offers `subprotocol` or none at all.
-    #[must_use]
-    pub fn offering(nonce: [u8; 16], subprotocol: Option<&str>) -> Self {
-        Self { nonce: BASE64.encode(&nonce), offer: subprotocol.map(Box::from) }
-    }
-
-    /// The request head that asks `host` for `target` as a WebSocket.
-    #[must_use]
-    pub fn request(&self, host: &str, target: &str) -> Vec<u8> {
-        let offer = match &self.offer {
-            Some(offer) => format!("Sec-WebSocket-Protocol: {offer}\r\n"),
-            None => String::new(),
-        };
-        format!(
-            "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\n\
-             {offer}\r\n",
-            self.nonce
-        )
-        .into_bytes()
-    }
-
-    /// Reads the server's answer from the start of `bytes`: `Ok(None)` while it is incomplete,
-    /// the number of bytes it took when the upgrade went through. What makes it an upgrade is
-    /// RFC 6455 section 4.1; an answer that names no subprotocol is taken as the offered one.
-    ///
-    /// # Errors
-    /// The server answered, but not with the upgrade this key asked for.
-    pub fn parse_response(&self, bytes: &[u8]) -> Result<Option<usize>, UpgradeError> {
-        let mut lines = [httparse::EMPTY_HEADER; limits::HEAD_LINES_MAX];
-        let mut response = httparse::Response::new(&mut lines);
-        let used = match response.parse(bytes) {
-            Ok(httparse::Status::Complete(used)) => used,
-            Ok(httparse::Status::Partial) if bytes.len() < limits::HEAD_BYTES_MAX => {
-                return Ok(None);
-            }
-            Ok(httparse::Status::Partial) | Err(_) => return Err(UpgradeError::NotHttp),
-        };
-        match response.code {
-            Some(101) => {}
-            Some(status) => return Err(UpgradeError::Status(status)),
-            None => return Err(UpgradeError::NotHttp),
-        }
-        if !lists_token(response.headers, "upgrade", "websocket")
-            || !lists_token(response.headers, "connection", "upgrade")
-        {
-            return Err(UpgradeError::NotWebSocket);
-        }
-        let accept = derive_accept_key(self.nonce.as_bytes());
-        if values(response.headers, "sec-websocket-accept").ne([accept.as_bytes()]) {
-            return Err(UpgradeError::WrongAccept);
-        }
-        let mut subprotocols = values(response.headers, "sec-websocket-protocol");
-        match (subprotocols.next(), subprotocols.next()) {
-            (None, _) => {}
-            (Some(chosen), None) if self.offer.as_deref().map(str::as_bytes) == Some(chosen) => {}
-            (Some(_), _) => return Err(UpgradeError::WrongSubprotocol),
-        }
-        Ok(Some(used))
-    }
-}
-
-/// Why a server's answer to an upgrade is of no use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum UpgradeError {
-    /// Not an HTTP response at all.
-    #[error("the server did not answer in HTTP")]
-    NotHttp,
-    /// A status other than 101.
-    #[error("the server refused the upgrade with status {0}")]
-    Status(u16),
-    /// A 101 without `Upgrade: websocket` or without `Connection: Upgrade`.
-    #[error("the server switched to something that is not WebSocket")]
-    NotWebSocket,
-    /// `Sec-WebSocket-Accept` does not fit the key.
-    #[error("Sec-WebSocket-Accept does not answer our key")]
-    WrongAccept,
-    /// The server chose a subprotocol that was not offered, or several.
-    #[error("the server chose a subprotocol that was not offered")]
-    WrongSubprotocol,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -424,82 +252,6 @@ mod tests {
             let head = GOOD.replace("Host", &format!("Sec-WebSocket-Protocol: {offer}\r\nHost"));
             let Ok(Some((Head::Upgrade(upgrade), _))) = parse(&head) else { panic!("{offer}") };
             assert_eq!(upgrade.subprotocol, expected, "{offer}");
-        }
-    }
-
-    #[test]
-    fn both_ends_agree_on_the_handshake() {
-        let key = ClientKey::new(*b"0123456789abcdef");
-        let request = key.request("localhost", "/ws");
-        let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&request) else {
-            panic!("upgrade")
-        };
-        let response = upgrade.response();
-        assert_eq!(key.parse_response(&response), Ok(Some(response.len())));
-        assert_eq!(key.parse_response(&response[..20]), Ok(None));
-        let other = ClientKey::new(*b"fedcba9876543210");
-        assert_eq!(other.parse_response(&response), Err(UpgradeError::WrongAccept));
-        let refused = Refusal::OVERLOADED.response();
-        assert_eq!(key.parse_response(&refused), Err(UpgradeError::Status(503)));
-    }
-
-    #[test]
-    fn a_client_takes_the_subprotocol_it_offered_and_no_other() {
-        for (offer, chosen, taken) in [
-            (Some("chat"), Some("chat"), true),
-            (Some("chat"), Some("tickloom.v1"), false),
-            (Some("chat"), None, true),
-            (None, None, true),
-            (None, Some("chat"), false),
-        ] {
-            let key = ClientKey::offering(*b"0123456789abcdef", offer);
-            let request = String::from_utf8(key.request("a", "/ws")).expect("ASCII");
-            assert_eq!(request.contains("Sec-WebSocket-Protocol"), offer.is_some(), "{request}");
-            let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(request.as_bytes()) else {
-                panic!("an upgrade")
-            };
-            let upgrade = Upgrade { subprotocol: Offer::Nothing, ..upgrade };
-            let mut response = String::from_utf8(upgrade.response()).expect("ASCII");
-            if let Some(chosen) = chosen {
-                let line = format!("\r\nSec-WebSocket-Protocol: {chosen}\r\n\r\n");
-                response = response.replace("\r\n\r\n", &line);
-            }
-            let expected =
-                if taken { Ok(Some(response.len())) } else { Err(UpgradeError::WrongSubprotocol) };
-            assert_eq!(key.parse_response(response.as_bytes()), expected, "{offer:?} {chosen:?}");
-        }
-    }
-
-    #[test]
-    fn an_answer_is_an_upgrade_only_by_rfc_6455_section_4_1() {
-        let key = ClientKey::new(*b"0123456789abcdef");
-        let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&key.request("a", "/ws")) else {
-            panic!("upgrade")
-        };
-        let good = String::from_utf8(upgrade.response()).expect("ASCII");
-        let (not_websocket, wrong_subprotocol) =
-            (Err(UpgradeError::NotWebSocket), Err(UpgradeError::WrongSubprotocol));
-        for (name, from, to, expected) in [
-            ("as it is", "", "", Ok(())),
-            ("mixed case", "Upgrade: websocket", "uPGRADE: WebSocket", Ok(())),
-            ("token list", "Connection: Upgrade", "Connection: keep-alive, upgrade", Ok(())),
-            ("no subprotocol", "Sec-WebSocket-Protocol: tickloom.v1\r\n", "", Ok(())),
-            ("no Upgrade", "Upgrade: websocket\r\n", "", not_websocket),
-            ("other Upgrade", "Upgrade: websocket", "Upgrade: h2c", not_websocket),
-            ("no Connection", "Connection: Upgrade\r\n", "", not_websocket),
-            ("other Connection", "Connection: Upgrade", "Connection: close", not_websocket),
-            ("other subprotocol", "tickloom.v1", "chat", wrong_subprotocol),
-            ("in another case", "tickloom.v1", "Tickloom.V1", wrong_subprotocol),
-            (
-                "two subprotocols",
-                "Sec-WebSocket-Protocol: tickloom.v1",
-                "Sec-WebSocket-Protocol: tickloom.v1\r\nSec-WebSocket-Protocol: chat",
-                wrong_subprotocol,
-            ),
-        ] {
-            let response = good.replacen(from, to, 1);
-            let expected = expected.map(|()| Some(response.len()));
-            assert_eq!(key.parse_response(response.as_bytes()), expected, "{name}");
         }
     }
 }
