@@ -3,7 +3,6 @@
 //! An allocation costs some 20 ns, a tenth of what is ours in a client's tick, and it is where
 //! memory that grows for ever begins. The count is exact, so it is a test and not a benchmark.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use allocation_counter::measure;
@@ -12,11 +11,9 @@ use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::{ClientMessage, Join, Publish, Recipients};
 use tickloom_protocol::ids::{OpId, TopicId};
 use tickloom_protocol::time::Timestamp;
-use tickloom_server::board::Board;
 use tickloom_server::config::Config;
-use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::rooms::built_in_types;
-use tickloom_server::session::{Patience, SessionId};
+use tickloom_server::session::{NO_SOCKET, Patience, SessionId};
 use tickloom_server::shard::{Effect, Shard, ShardConfig};
 
 /// Until the queues of the room are as long as they get.
@@ -47,20 +44,9 @@ impl World {
     fn new(room_type: &str, members_count: usize) -> Self {
         let config = Config::loopback();
         let shard = Shard::new(ShardConfig {
-            index: ShardIndex(0),
-            board: Arc::new(Board::new(1, Timestamp::ZERO, None)),
-            directory: Directory::new(1, 0),
-            room_types: built_in_types(&config),
-            echo: config.echo,
             // A ping moves its session in the tree of deadlines, whose nodes come and go.
             patience: Patience { ping: Duration::from_secs(3_600), ..config.patience },
-            outbox: config.outbox,
-            sessions_max: members_count,
-            rooms_max: 1,
-            room_linger: config.room_linger,
-            stall_max: config.stall_max,
-            retry_spread: config.stop.retry_spread,
-            seed: 0,
+            ..ShardConfig::alone(&config, built_in_types(&config))
         });
         let mut world = Self {
             shard,
@@ -69,7 +55,7 @@ impl World {
             write_buffer: vec![0; 64 * 1024].into(),
         };
         for index in 0..members_count {
-            let session = world.shard.handle_accept(world.now);
+            let session = world.shard.handle_accept(world.now, NO_SOCKET);
             let mut client = Client::connect("test", "/ws", [index as u8; 16]);
             let outbound = client.take_output();
             let inbound = Vec::with_capacity(64 * 1024);

@@ -371,8 +371,8 @@ impl Reactor {
         let mut streams = Vec::new();
         self.acceptor.accept(now, &mut streams);
         self.shard.metrics_mut().count_shed(Shed::Descriptors, self.acceptor.take_refused());
-        for stream in streams {
-            let id = self.shard.handle_accept(now);
+        for (stream, peer) in streams {
+            let id = self.shard.handle_accept(now, peer);
             self.add_socket(now, id, stream);
             self.obey_all(now);
         }
@@ -455,16 +455,8 @@ impl Reactor {
     fn flush(&mut self, now: Timestamp, id: SessionId) {
         let Some(socket) = socket_mut(&mut self.sockets, id) else { return };
         while !socket.is_blocked
-            && let Some(outbox) = self.shard.outbox(id)
-            && !outbox.is_empty()
+            && let Some(bytes) = self.shard.outgoing(id, &mut self.write_buffer)
         {
-            let bytes = match outbox.as_slice() {
-                Some(bytes) => bytes,
-                None => {
-                    let length = outbox.copy_front(&mut self.write_buffer);
-                    &self.write_buffer[..length]
-                }
-            };
             match socket.stream.write(bytes) {
                 Ok(sent) => {
                     if let Some(stamps) = &mut self.writes {

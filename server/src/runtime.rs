@@ -23,7 +23,7 @@ use crate::failure_files;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport, monotonic_now};
 use crate::rooms::RoomTypes;
-use crate::shard::{Shard, ShardConfig};
+use crate::shard::{Shard, ShardConfig, Surroundings};
 use crate::watchdog;
 
 /// Connections the kernel keeps for us between two turns of a loop. It takes the lower of this
@@ -91,6 +91,8 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         edges.push((poll, listener, inbox));
     }
     let (notifier, notices) = unbounded();
+    let server =
+        Surroundings { board: Arc::clone(&board), directory, room_types: room_types.clone() };
     let mut threads = Vec::with_capacity(shards_count);
     for (index, (poll, listener, inbox)) in edges.into_iter().enumerate() {
         let parts = Parts {
@@ -101,21 +103,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
             write_stamps: config.write_stamps,
             failures: failures.clone(),
         };
-        let shard_config = ShardConfig {
-            index: ShardIndex(index),
-            board: Arc::clone(&board),
-            directory,
-            room_types: room_types.clone(),
-            echo: config.echo,
-            patience: config.patience,
-            outbox: config.outbox,
-            sessions_max: config.connections_max.div_ceil(shards_count),
-            rooms_max: config.rooms_max.div_ceil(shards_count),
-            room_linger: config.room_linger,
-            stall_max: config.stall_max,
-            retry_spread: config.stop.retry_spread,
-            seed: config.seed.wrapping_add(index as u64),
-        };
+        let shard_config = ShardConfig::of(config, &server, ShardIndex(index));
         let core = config.cores.get(index).copied();
         let builder = thread::Builder::new().name(format!("shard-{index}"));
         let notifier = notifier.clone();

@@ -10,6 +10,7 @@
 //! Every state has a deadline, so nobody stays for ever without doing anything. A session knows
 //! bytes and messages; which room it sits in is a note for the shard.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,6 +36,9 @@ pub struct SessionId {
 /// Joins that may be refused in a row before the connection closes: a full room is an answer, a
 /// client that keeps asking is a load.
 pub const REFUSALS_MAX: u32 = 16;
+
+/// Where a connection comes from that has no socket: those of tests.
+pub const NO_SOCKET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// How long each state may last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +99,7 @@ pub struct PendingJoin {
 #[derive(Debug)]
 pub struct Session {
     pub(crate) phase: Phase,
+    pub(crate) peer: SocketAddr,
     pub(crate) outbox: Outbox,
     /// When the present phase runs out. In the shard's set of deadlines exactly when the session
     /// is in its table.
@@ -130,9 +135,15 @@ pub enum Reads {
 impl Session {
     /// A session whose client has not said anything yet.
     #[must_use]
-    pub(crate) fn new(now: Timestamp, outbox: Outbox, patience: &Patience) -> Self {
+    pub(crate) fn new(
+        now: Timestamp,
+        peer: SocketAddr,
+        outbox: Outbox,
+        patience: &Patience,
+    ) -> Self {
         Self {
             phase: Phase::Head(Vec::new()),
+            peer,
             outbox,
             deadline: now + patience.head,
             heard_at: now,
@@ -144,6 +155,12 @@ impl Session {
             flush_listed: false,
             reads: Reads::OnArrival,
         }
+    }
+
+    /// Where its connection comes from: the client, or a proxy in front of it.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     /// The session's WebSocket, once there is one.

@@ -12,6 +12,7 @@ mod stopping;
 mod timeouts;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
 use crate::board::Board;
+use crate::config::Config;
 use crate::directory::{Directory, ShardIndex};
 use crate::mail::Mail;
 use crate::metrics::{Metrics, Shed};
@@ -64,6 +66,48 @@ pub struct ShardConfig {
     pub retry_spread: Duration,
     /// Seeds the rooms' randomness.
     pub seed: u64,
+}
+
+impl ShardConfig {
+    /// One of several shards: its share of what the server may take.
+    #[must_use]
+    pub fn of(config: &Config, server: &Surroundings, index: ShardIndex) -> Self {
+        let shards_count = server.board.shards().len();
+        Self {
+            index,
+            board: Arc::clone(&server.board),
+            directory: server.directory,
+            room_types: server.room_types.clone(),
+            echo: config.echo,
+            patience: config.patience,
+            outbox: config.outbox,
+            sessions_max: config.connections_max.div_ceil(shards_count),
+            rooms_max: config.rooms_max.div_ceil(shards_count),
+            room_linger: config.room_linger,
+            stall_max: config.stall_max,
+            retry_spread: config.stop.retry_spread,
+            seed: config.seed.wrapping_add(index.0 as u64),
+        }
+    }
+
+    /// The only shard of a server that nobody watches: for tests.
+    #[must_use]
+    pub fn alone(config: &Config, room_types: RoomTypes) -> Self {
+        let board = Arc::new(Board::new(1, Timestamp::ZERO, None));
+        let server = Surroundings { board, directory: Directory::new(1, 0), room_types };
+        Self::of(config, &server, ShardIndex(0))
+    }
+}
+
+/// What all shards of a server have in common.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// What they know of each other.
+    pub board: Arc<Board>,
+    /// Which of them owns which room.
+    pub directory: Directory,
+    /// The room types they offer.
+    pub room_types: RoomTypes,
 }
 
 /// Connections beyond the most there may be whose request is read all the same: whoever asks how
@@ -145,12 +189,12 @@ impl Shard {
 
     // ---- in ------------------------------------------------------------------------------------
 
-    /// A connection was accepted.
-    pub fn handle_accept(&mut self, now: Timestamp) -> SessionId {
+    /// A connection from `peer` was accepted.
+    pub fn handle_accept(&mut self, now: Timestamp, peer: SocketAddr) -> SessionId {
         self.metrics.accepted += 1;
         let full = self.sessions.count() >= self.config.sessions_max + PROBES_MAX;
         let outbox = Outbox::new(self.config.outbox);
-        let session = Session::new(now, outbox, &self.config.patience);
+        let session = Session::new(now, peer, outbox, &self.config.patience);
         let id = self.insert(session);
         if full || self.is_stopping() {
             self.answer(now, id, Refusal::OVERLOADED.response());
@@ -308,6 +352,21 @@ impl Shard {
     /// Puts a session back on the list of those with something to send.
     pub fn list_for_flush(&mut self, id: SessionId) {
         self.sessions.list_for_flush(id);
+    }
+
+    /// The next bytes for a session's socket, none when nothing waits. They are where they were
+    /// queued, or copied together into `buffer`. [`Shard::handle_sent`] is told how many left.
+    #[must_use]
+    pub fn outgoing<'a>(&'a self, id: SessionId, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        let outbox = &self.sessions.get(id)?.outbox;
+        if outbox.is_empty() {
+            return None;
+        }
+        if let Some(bytes) = outbox.as_slice() {
+            return Some(bytes);
+        }
+        let length = outbox.copy_front(buffer);
+        Some(&buffer[..length])
     }
 
     /// What a session still has to be sent.

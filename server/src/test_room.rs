@@ -43,7 +43,6 @@ mod knowledge;
 mod tests;
 mod verdict;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::changes::ChangesBuilder;
@@ -52,15 +51,14 @@ use tickloom_protocol::schema::FieldId;
 use tickloom_protocol::server_message::RefusalCode;
 use tickloom_protocol::time::Timestamp;
 
-use crate::board::Board;
 use crate::config::Config;
-use crate::directory::{Directory, ShardIndex};
 use crate::outbox::OutboxLimits;
 use crate::room::Room;
 use crate::room::failure::FailureRecord;
 use crate::room::logic::RoomType;
 use crate::room::state::State;
 use crate::rooms::RoomTypes;
+use crate::session::NO_SOCKET;
 use crate::shard::messages::ROOM_SEED_STEP;
 use crate::shard::{Echo, Effect, Shard, ShardConfig};
 use crate::test_room::client::TestClient;
@@ -159,20 +157,12 @@ impl TestRoom {
     fn shard(room_types: &RoomTypes, outbox: OutboxLimits, seed: u64) -> Shard {
         let config = Config::loopback();
         Shard::new(ShardConfig {
-            index: ShardIndex(0),
-            board: Arc::new(Board::new(1, Timestamp::ZERO, None)),
-            directory: Directory::new(1, 0),
-            room_types: room_types.clone(),
             echo: Echo::Disabled,
-            patience: config.patience,
             outbox,
-            sessions_max: config.connections_max,
             rooms_max: 1,
-            room_linger: config.room_linger,
-            stall_max: config.stall_max,
-            retry_spread: config.stop.retry_spread,
             // The first room of the shard gets the seed that was asked for.
             seed: seed.wrapping_sub(ROOM_SEED_STEP),
+            ..ShardConfig::alone(&config, room_types.clone())
         })
     }
 
@@ -205,7 +195,7 @@ impl TestRoom {
     /// When it closed the connection instead, for a name over 64 bytes or options over 16 KiB.
     pub fn try_join(&mut self, name: &str, options: &[u8]) -> Result<TestMember, TestRefusal> {
         let position = self.clients.len();
-        let session = self.shard.handle_accept(self.now);
+        let session = self.shard.handle_accept(self.now, NO_SOCKET);
         self.clients.push(TestClient::new(session, name));
         self.pump();
         self.clients[position].join(&self.key, options);

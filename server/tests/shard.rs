@@ -20,7 +20,7 @@ use tickloom_server::room::logic::{
     Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
 };
 use tickloom_server::rooms::RoomTypes;
-use tickloom_server::session::SessionId;
+use tickloom_server::session::{NO_SOCKET, SessionId};
 use tickloom_server::shard::{Effect, Shard};
 
 use harness::WIDE;
@@ -44,7 +44,7 @@ impl World {
         let room_types = RoomTypes::default().with(Arena::new(20)).with(Hoard).with(Landmine);
         let mut shard = harness::shard(room_types, outbox);
         let now = Timestamp(1_000_000);
-        let id = shard.handle_accept(now);
+        let id = shard.handle_accept(now, NO_SOCKET);
         let (taken, records) = (Vec::new(), Vec::new());
         Self { shard, now, id, window: usize::MAX, taken, is_closed: false, records }
     }
@@ -386,11 +386,11 @@ fn bad_messages_are_closed_with_the_code_of_their_fault_and_unknown_ones_are_cou
 fn a_panic_in_one_room_ends_that_room_and_three_hold_its_type_back() {
     let mut world = World::new(WIDE);
     // Somebody plays elsewhere all along.
-    let bystander = world.shard.handle_accept(world.now);
+    let bystander = world.shard.handle_accept(world.now, NO_SOCKET);
     let mut other = Client::connect("test", "/ws", [1; 16]);
     world.shard.handle_bytes(world.now, bystander, &other.take_output());
     for round in 0..3 {
-        world.id = world.shard.handle_accept(world.now);
+        world.id = world.shard.handle_accept(world.now, NO_SOCKET);
         world.taken.clear();
         let mut client = world.join("landmine");
         world.pass(Duration::from_millis(100));
@@ -418,7 +418,7 @@ fn a_panic_in_one_room_ends_that_room_and_three_hold_its_type_back() {
     assert_ne!(first.seed, second.seed, "each room has its own");
     assert!(world.shard.failures().eq(&world.records), "and the shard keeps them");
 
-    world.id = world.shard.handle_accept(world.now);
+    world.id = world.shard.handle_accept(world.now, NO_SOCKET);
     world.taken.clear();
     let mut client = world.join("landmine");
     client.handle_bytes(&std::mem::take(&mut world.taken));
@@ -438,7 +438,7 @@ fn a_panic_while_somebody_joins_refuses_them_and_ends_the_room() {
     seated.handle_bytes(&std::mem::take(&mut world.taken));
     assert_eq!(seated.poll_event(), Some(ClientEvent::Joined));
 
-    world.id = world.shard.handle_accept(world.now);
+    world.id = world.shard.handle_accept(world.now, NO_SOCKET);
     let mut client = Client::connect("test", "/ws", [2; 16]);
     world.send(&client.take_output());
     client.handle_bytes(&std::mem::take(&mut world.taken));
@@ -464,7 +464,7 @@ fn a_panic_while_the_last_member_leaves_fails_the_room_at_once() {
     first.leave();
     world.send(&first.take_output());
     assert_eq!(world.shard.metrics().rooms_failed, 0, "the first member may go");
-    world.id = world.shard.handle_accept(world.now);
+    world.id = world.shard.handle_accept(world.now, NO_SOCKET);
     world.taken.clear();
     let mut second = world.join("landmine");
     second.leave();

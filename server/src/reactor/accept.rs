@@ -9,6 +9,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -57,7 +58,7 @@ impl Acceptor {
     }
 
     /// Appends the connections that wait, up to the turn's share.
-    pub(super) fn accept(&mut self, now: Timestamp, streams: &mut Vec<TcpStream>) {
+    pub(super) fn accept(&mut self, now: Timestamp, streams: &mut Vec<(TcpStream, SocketAddr)>) {
         let Some(listener) = &self.listener else { return };
         if self.retry_at.is_some_and(|at| at > now) || !self.is_ready {
             return;
@@ -65,7 +66,7 @@ impl Acceptor {
         self.retry_at = None;
         for _ in 0..ACCEPTS_PER_TURN_MAX {
             match listener.accept() {
-                Ok((stream, _)) => streams.push(stream),
+                Ok(accepted) => streams.push(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.is_ready = false;
                     return;

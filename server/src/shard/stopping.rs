@@ -153,17 +153,15 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use tickloom_protocol::client::{Client, ClientEvent};
     use tickloom_protocol::client_message::Join;
 
     use super::*;
-    use crate::board::Board;
     use crate::config::Config;
-    use crate::directory::{Directory, ShardIndex};
     use crate::room::arena::Arena;
     use crate::rooms::RoomTypes;
+    use crate::session::NO_SOCKET;
     use crate::shard::{Effect, ShardConfig};
 
     fn ids(count: u32) -> Vec<SessionId> {
@@ -182,25 +180,12 @@ mod tests {
     impl World {
         fn new(clients_count: usize) -> Self {
             let config = Config::loopback();
-            let shard = Shard::new(ShardConfig {
-                index: ShardIndex(0),
-                board: Arc::new(Board::new(1, Timestamp::ZERO, None)),
-                directory: Directory::new(1, 0),
-                room_types: RoomTypes::default().with(Arena::new(128)),
-                echo: config.echo,
-                patience: config.patience,
-                outbox: config.outbox,
-                sessions_max: clients_count,
-                rooms_max: 10,
-                room_linger: config.room_linger,
-                stall_max: config.stall_max,
-                retry_spread: config.stop.retry_spread,
-                seed: 0,
-            });
+            let shard =
+                Shard::new(ShardConfig::alone(&config, RoomTypes::default().with(Arena::new(128))));
             let (clients, told) = (BTreeMap::new(), BTreeMap::new());
             let mut world = Self { shard, now: Timestamp(1_000_000), clients, told };
             for number in 0..clients_count {
-                let id = world.shard.handle_accept(world.now);
+                let id = world.shard.handle_accept(world.now, NO_SOCKET);
                 world.clients.insert(id, Client::connect("test", "/ws", [number as u8; 16]));
                 world.exchange();
                 let room = format!("room-{}", number % 4);

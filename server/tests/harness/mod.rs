@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::changes::ChangesBuilder;
@@ -18,13 +17,11 @@ use tickloom_protocol::replica::Outcome;
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{Accepted, RefusalCode};
 use tickloom_protocol::time::Timestamp;
-use tickloom_server::board::Board;
 use tickloom_server::config::Config;
-use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::Room;
 use tickloom_server::rooms::RoomTypes;
-use tickloom_server::session::SessionId;
+use tickloom_server::session::{NO_SOCKET, SessionId};
 use tickloom_server::shard::{Effect, Shard, ShardConfig};
 
 /// Limits of an outbox that no ordinary test meets.
@@ -34,19 +31,10 @@ pub const WIDE: OutboxLimits = OutboxLimits { soft_bytes_max: 256 << 10, hard_by
 pub fn shard(room_types: RoomTypes, outbox: OutboxLimits) -> Shard {
     let config = Config::loopback();
     Shard::new(ShardConfig {
-        index: ShardIndex(0),
-        board: Arc::new(Board::new(1, Timestamp::ZERO, None)),
-        directory: Directory::new(1, 0),
-        room_types,
-        echo: config.echo,
-        patience: config.patience,
         outbox,
         sessions_max: 2_000,
         rooms_max: 10,
-        room_linger: config.room_linger,
-        stall_max: config.stall_max,
-        retry_spread: config.stop.retry_spread,
-        seed: 0,
+        ..ShardConfig::alone(&config, room_types)
     })
 }
 
@@ -83,7 +71,7 @@ impl World {
 
     /// A client that is upgraded.
     pub fn connect(&mut self) -> Peer {
-        let id = self.shard.handle_accept(self.now);
+        let id = self.shard.handle_accept(self.now, NO_SOCKET);
         self.lines.insert(id, Line::default());
         let client = Client::connect("test", "/ws", [7; 16]);
         let mut peer = Peer { id, client, events: Vec::new() };

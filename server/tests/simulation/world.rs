@@ -7,14 +7,15 @@ use std::time::Duration;
 use tickloom_protocol::entities::View;
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::board::Board;
+use tickloom_server::config::Config;
 use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::mail::Mail;
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::RoomId;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
-use tickloom_server::session::{Patience, Reads, SessionId};
-use tickloom_server::shard::{Echo, Effect, Shard, ShardConfig};
+use tickloom_server::session::{NO_SOCKET, Patience, Reads, SessionId};
+use tickloom_server::shard::{Effect, Shard, ShardConfig, Surroundings};
 
 use crate::chaos::Chaos;
 use crate::described::{Counts, Marked, Truth};
@@ -119,12 +120,8 @@ impl World {
         let room_types = RoomTypes::default().with(Arena::new(20)).with(Chaos::new());
         let board = Arc::new(Board::new(shards_count, Timestamp::ZERO, None));
         let room_types = room_types.with(Marked::board()).with(Marked::feed());
+        let server = Surroundings { board, directory, room_types };
         let config = |index| ShardConfig {
-            index: ShardIndex(index),
-            board: Arc::clone(&board),
-            directory,
-            room_types: room_types.clone(),
-            echo: Echo::Enabled,
             patience: Patience {
                 head: Duration::from_secs(5),
                 join: Duration::from_secs(30),
@@ -136,9 +133,8 @@ impl World {
             sessions_max: 100,
             rooms_max: 5,
             room_linger: Duration::from_secs(1),
-            stall_max: Duration::from_secs(20),
-            retry_spread: Duration::from_secs(5),
             seed: seed + index as u64,
+            ..ShardConfig::of(&Config::loopback(), &server, ShardIndex(index))
         };
         Self {
             shards: (0..shards_count).map(|index| Shard::new(config(index))).collect(),
@@ -315,7 +311,7 @@ impl World {
 
     fn connect(&mut self) {
         let shard = ShardIndex(self.rng.usize(0..self.shards.len()));
-        let id = self.shards[shard.0].handle_accept(self.now);
+        let id = self.shards[shard.0].handle_accept(self.now, NO_SOCKET);
         let mut up = Direction::default();
         let peer = if self.rng.u8(0..4) == 0 {
             up.send(self.now, &hostile_bytes(&mut self.rng), &mut self.rng);
