@@ -65,6 +65,8 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.moves_between_shards > 10, "{total:?}");
         assert!(total.compared > 50, "{total:?}");
         assert!(total.dropped > 10, "{total:?}");
+        assert!(total.half_closed > 10, "{total:?}");
+        assert!(total.trickled > 10, "{total:?}");
         assert!(total.hostile_ended > 10, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");

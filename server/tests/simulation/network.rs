@@ -18,9 +18,16 @@ pub struct Direction {
     stalled_until: Timestamp,
     /// The sender said that nothing follows.
     pub ended: bool,
+    /// Every byte is a piece of its own.
+    trickles: bool,
 }
 
 impl Direction {
+    /// A line that carries single bytes, close behind each other.
+    pub fn trickling() -> Self {
+        Self { trickles: true, ..Self::default() }
+    }
+
     /// Bytes the sender may still put in.
     pub fn window(&self) -> usize {
         WINDOW_BYTES.saturating_sub(self.bytes)
@@ -30,9 +37,13 @@ impl Direction {
     pub fn send(&mut self, now: Timestamp, mut bytes: &[u8], rng: &mut fastrand::Rng) {
         self.bytes += bytes.len();
         while !bytes.is_empty() {
-            let cut = if rng.u8(0..3) == 0 { rng.usize(1..=bytes.len()) } else { bytes.len() };
+            let (cut, delay_us) = match rng.u8(0..3) {
+                _ if self.trickles => (1, rng.u64(1..100)),
+                0 => (rng.usize(1..=bytes.len()), rng.u64(50..20_000)),
+                _ => (bytes.len(), rng.u64(50..20_000)),
+            };
             let (piece, rest) = bytes.split_at(cut);
-            let delay = Duration::from_micros(rng.u64(50..20_000));
+            let delay = Duration::from_micros(delay_us);
             let earliest = self.pieces.back().map_or(now, |(at, _)| *at);
             self.pieces.push_back((earliest.max(now + delay), piece.to_vec()));
             bytes = rest;

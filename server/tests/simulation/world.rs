@@ -44,6 +44,8 @@ pub struct Outcome {
     pub hashes_checked: u64,
     pub moves_between_shards: u64,
     pub dropped: u64,
+    pub half_closed: u64,
+    pub trickled: u64,
     pub hostile_ended: u64,
     pub compared: u64,
     pub described: Counts,
@@ -60,6 +62,8 @@ impl Outcome {
         self.hashes_checked += other.hashes_checked;
         self.moves_between_shards += other.moves_between_shards;
         self.dropped += other.dropped;
+        self.half_closed += other.half_closed;
+        self.trickled += other.trickled;
         self.hostile_ended += other.hostile_ended;
         self.compared += other.compared;
         self.described.add(&other.described);
@@ -312,7 +316,11 @@ impl World {
     fn connect(&mut self) {
         let shard = ShardIndex(self.rng.usize(0..self.shards.len()));
         let id = self.shards[shard.0].handle_accept(self.now, NO_SOCKET);
-        let mut up = Direction::default();
+        // One in eight sends and gets its bytes one by one: heads, frames and all.
+        let trickles = self.rng.u8(0..8) == 0;
+        self.outcome.trickled += u64::from(trickles);
+        let [mut up, down] =
+            [(); 2].map(|()| if trickles { Direction::trickling() } else { Direction::default() });
         let peer = if self.rng.u8(0..4) == 0 {
             up.send(self.now, &hostile_bytes(&mut self.rng), &mut self.rng);
             Peer::Hostile
@@ -322,7 +330,7 @@ impl World {
         let connection = Connection {
             peer,
             up,
-            down: Direction::default(),
+            down,
             socket: Some((shard, id)),
             client_gone: false,
             was_reset: false,
@@ -339,6 +347,11 @@ impl World {
         match rng.u8(0..40) {
             0 => connection.down.stall(now + Duration::from_millis(rng.u64(50..2_000))),
             1 => connection.up.stall(now + Duration::from_millis(rng.u64(50..1_000))),
+            2 if rng.u8(0..3) == 0 => {
+                // It says no more, and goes on reading.
+                connection.up.ended = true;
+                self.outcome.half_closed += 1;
+            }
             2 => {
                 // The cable is cut: the client is gone at once, the server learns it later.
                 connection.client_gone = true;
@@ -349,7 +362,8 @@ impl World {
             }
             action => {
                 let Peer::Honest(honest) = &mut connection.peer else { return };
-                if connection.client_gone || honest.leaving || !honest.upgraded {
+                let is_mute = connection.client_gone || connection.up.ended;
+                if is_mute || honest.leaving || !honest.upgraded {
                     return;
                 }
                 let seated = honest.client.seat().is_some();
@@ -407,7 +421,7 @@ impl World {
             }
         }
         if let Peer::Honest(honest) = &mut connection.peer
-            && !connection.client_gone
+            && !connection.up.ended
         {
             let output = honest.client.take_output();
             if !output.is_empty() {
