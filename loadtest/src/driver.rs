@@ -14,6 +14,7 @@
 //!                                      thread                  arrive
 //! ```
 
+mod attack;
 mod conductor;
 mod mail;
 mod probe;
@@ -34,6 +35,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tickloom_protocol::time::Timestamp;
 
+pub use attack::attack;
 use conductor::Conductor;
 use mail::{Command, Mail, Task};
 pub use probe::Clock;

@@ -22,6 +22,7 @@
 //!         verdict   whether the numbers mean anything, and whether the server passed
 //!         report    the same run as text and as JSON
 //!
+//! attack            clients that mean harm, and how long a server puts up with them
 //! compare           two of these reports, and whether the second was slower (rank_test)
 //! doctor            this machine before a run
 //! ```
@@ -39,6 +40,7 @@ pub mod spawn;
 
 pub mod driver;
 
+pub mod attack;
 pub mod client;
 pub mod payload;
 pub mod workload;

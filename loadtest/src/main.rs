@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use tickloom_loadtest::attack::Attack;
 use tickloom_loadtest::ceilings::{self, Ceilings};
 use tickloom_loadtest::compare::{Compared, Recorded};
 use tickloom_loadtest::cores::{Cores, CoresAsked, CoresError};
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let interrupted = Arc::new(AtomicBool::new(false));
     let result = match &job {
         Job::Load(plan) => put_load(plan, &interrupted),
+        Job::Attack(attack) => put_up(attack, &interrupted),
         Job::Compare(comparison) => compare(comparison),
         Job::Doctor => Ok(examine()),
         Job::Scenarios(name) => show_scenarios(name.as_deref()),
@@ -48,6 +50,25 @@ fn main() -> ExitCode {
         if was_interrupted { Exit::Interrupted } else { exit_of(&error) }
     });
     ExitCode::from(u8::from(exit))
+}
+
+/// Attacks, and says how long the server put up with it.
+fn put_up(attack: &Attack, interrupted: &Arc<AtomicBool>) -> Result<Exit> {
+    listen_to_signals(interrupted)?;
+    ceilings::raise_files_limit().context("cannot raise the limit of open files")?;
+    let findings = driver::attack(attack, interrupted)?;
+    print!("{}", findings.text(attack));
+    let exit = findings.exit(attack);
+    println!("exit {}", u8::from(exit));
+    Ok(exit)
+}
+
+fn listen_to_signals(interrupted: &Arc<AtomicBool>) -> Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(interrupted))
+            .context("cannot listen to signals")?;
+    }
+    Ok(())
 }
 
 /// Prints what two reports have to say to each other.
@@ -90,10 +111,7 @@ fn examine() -> Exit {
 }
 
 fn put_load(plan: &Plan, interrupted: &Arc<AtomicBool>) -> Result<Exit> {
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(interrupted))
-            .context("cannot listen to signals")?;
-    }
+    listen_to_signals(interrupted)?;
     if cfg!(debug_assertions) {
         eprintln!("warning: this is a debug build; run with --release for numbers to keep");
     }

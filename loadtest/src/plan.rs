@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use tickloom_protocol::limits;
 
 pub use args::Args;
-use args::{Command, CourseArgs, EchoArgs, GeneratorArgs, OutputArgs, RunArgs};
+use args::{AttackArgs, Command, CourseArgs, EchoArgs, GeneratorArgs, OutputArgs, RunArgs};
 pub use load::{Churn, EchoLoad, Headline, Kind, Load, MessageKind, Pattern, RoomLoad};
 
+use crate::attack::Attack;
 use crate::payload::stamp_bytes;
 use crate::scenario::bots::{BotKind, Cast};
 use crate::scenario::phases::Phases;
@@ -68,6 +69,8 @@ impl std::fmt::Display for Url {
 pub enum Job {
     /// Put load on a server and report.
     Load(Box<Plan>),
+    /// Hold what a server has only so many of.
+    Attack(Attack),
     /// Compare two reports.
     Compare(Comparison),
     /// Look at this machine.
@@ -245,6 +248,7 @@ impl Job {
                     regress_ppm_max: compare.max_regress,
                 }));
             }
+            Some(Command::Attack(attack)) => return Attack::new(attack).map(Self::Attack),
             Some(Command::Doctor) => return Ok(Self::Doctor),
             Some(Command::Scenarios(list)) => return Ok(Self::Scenarios(list.name)),
             Some(Command::Worker) => return Ok(Self::Worker),
@@ -253,6 +257,24 @@ impl Job {
             None => Plan::rooms(args.run)?,
         };
         Ok(Self::Load(Box::new(plan)))
+    }
+}
+
+impl Attack {
+    fn new(args: AttackArgs) -> Result<Self, PlanError> {
+        let AttackArgs { kind, url, connections, connect_rate, duration, lifetime_max } = args;
+        if connections.get() > CLIENTS_MAX {
+            return Err(PlanError::TooManyClients(connections.get()));
+        }
+        let rate = NonZeroU32::new(connect_rate).ok_or(PlanError::ZeroRate("--connect-rate"))?;
+        Ok(Self {
+            url,
+            kind,
+            connections_count: connections,
+            connect_rate_hz: rate,
+            duration,
+            lifetime_max,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use super::units::{
     parse_share, parse_slow_readers, parse_url,
 };
 use super::{Churn, Url};
+use crate::attack::AttackKind;
 use crate::scenario::bots::SlowReaders;
 use crate::scenario::{self, Scenario, hint};
 use crate::threshold::Threshold;
@@ -43,6 +44,9 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Send messages to any WebSocket server that echoes or broadcasts them, and check them.
     Echo(EchoArgs),
+    /// Hold connections of a server without using them, or flood it with new ones, and say how long
+    /// it puts up with that. Run it beside `run`, against a server of your own.
+    Attack(AttackArgs),
     /// Compare two JSON reports: every figure, and whether the second run was slower.
     Compare(CompareArgs),
     /// List the scenarios that are built in, or print one as a file to edit and give to --scenario.
@@ -193,6 +197,29 @@ pub(super) struct OutputArgs {
     /// Print a line a second even when stderr is not a terminal.
     #[arg(long)]
     pub(super) progress: bool,
+}
+
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct AttackArgs {
+    /// How: silent says nothing, slow-head and slow-body drip a byte per second, unfinished leaves
+    /// out the last byte of the largest message, flood comes and goes.
+    #[arg(value_enum)]
+    pub(super) kind: AttackKind,
+    /// Server to attack, as ws://HOST:PORT/ws.
+    #[arg(short, long, value_name = "URL", value_parser = parse_url)]
+    pub(super) url: Url,
+    /// Connections at the same time; one that ends is replaced.
+    #[arg(short = 'n', long, value_name = "COUNT", default_value = "500", value_parser = parse_count)]
+    pub(super) connections: NonZeroU32,
+    /// Connections to open per second.
+    #[arg(long, value_name = "RATE", default_value = "1k/s", value_parser = parse_rate)]
+    pub(super) connect_rate: u32,
+    /// How long to attack.
+    #[arg(short, long, value_name = "TIME", default_value = "20s", value_parser = parse_duration)]
+    pub(super) duration: Duration,
+    /// Exit with 99 when a connection lives longer than this.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(super) lifetime_max: Option<Duration>,
 }
 
 #[derive(clap::Args, Clone, Debug)]
