@@ -2,6 +2,7 @@
 //! HTTP request, or something to refuse with its proper status. Both ends, bytes in, bytes out.
 
 mod client;
+pub mod forwarded;
 mod refusal;
 
 use data_encoding::BASE64;
@@ -28,7 +29,24 @@ pub struct Upgrade {
     pub target: Box<str>,
     /// What the client offered in `Sec-WebSocket-Protocol`.
     pub subprotocol: Offer,
+    /// Whom it believes it speaks to: `Host`, as sent.
+    pub host: Box<[u8]>,
+    /// On whose behalf a browser asks: `Origin`, as sent. Others leave it out or invent it.
+    pub origin: Option<Box<[u8]>>,
+    /// What proxies said, and what the client said in their stead.
+    pub forwarded: Forwarded,
     accept: Box<str>,
+}
+
+/// The lines of each header in which proxies say whom they speak for, joined by commas in their
+/// order (RFC 9110 section 5.3). Which to believe is for those who know their proxies; the readers
+/// are in [`forwarded`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Forwarded {
+    /// `Forwarded` (RFC 7239).
+    pub forwarded: Box<[u8]>,
+    /// `X-Forwarded-For`.
+    pub x_forwarded_for: Box<[u8]>,
 }
 
 /// The subprotocols a client offered, as far as they matter here.
@@ -95,9 +113,8 @@ fn parse_upgrade(
     if !lists_token(headers, "connection", "upgrade") {
         return Err(Refusal::NEEDS_UPGRADE);
     }
-    if values(headers, "host").next().is_none() {
-        return Err(Refusal::NO_HOST);
-    }
+    let mut hosts = values(headers, "host");
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refusal::NO_HOST) };
     if values(headers, "sec-websocket-version").ne([b"13".as_slice()]) {
         return Err(Refusal::VERSION);
     }
@@ -106,6 +123,11 @@ fn parse_upgrade(
     if BASE64.decode(key).map_or(0, |bytes| bytes.len()) != 16 {
         return Err(Refusal::BAD_KEY);
     }
+    // Its bytes would be taken for frames.
+    let no_body = values(headers, "content-length").all(|length| length == b"0");
+    if !no_body || values(headers, "transfer-encoding").next().is_some() {
+        return Err(Refusal::BODY);
+    }
     let subprotocol = if values(headers, "sec-websocket-protocol").next().is_none() {
         Offer::Nothing
     } else if tokens(headers, "sec-websocket-protocol").any(|t| t == SUBPROTOCOL.as_bytes()) {
@@ -113,7 +135,18 @@ fn parse_upgrade(
     } else {
         Offer::Unknown
     };
-    Ok(Upgrade { target: target.into(), subprotocol, accept: derive_accept_key(key).into() })
+    Ok(Upgrade {
+        target: target.into(),
+        subprotocol,
+        host: host.into(),
+        // More than one, joined, is nobody's origin.
+        origin: joined(headers, "origin"),
+        forwarded: Forwarded {
+            forwarded: joined(headers, "forwarded").unwrap_or_default(),
+            x_forwarded_for: joined(headers, "x-forwarded-for").unwrap_or_default(),
+        },
+        accept: derive_accept_key(key).into(),
+    })
 }
 
 impl Upgrade {
@@ -121,6 +154,12 @@ impl Upgrade {
     #[must_use]
     pub fn path(&self) -> &str {
         path_of(&self.target)
+    }
+
+    /// What stands behind the question mark; empty when there is none.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
     /// The `101 Switching Protocols` response.
@@ -147,8 +186,15 @@ impl HttpRequest {
     }
 }
 
+/// The path in a target that may be a whole URI (RFC 9112 section 3.2.2), as some proxies send it.
 fn path_of(target: &str) -> &str {
-    target.split_once('?').map_or(target, |(path, _)| path)
+    let before_query = target.split_once('?').map_or(target, |(path, _)| path);
+    match before_query.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            rest.find('/').map_or("/", |start| &rest[start..])
+        }
+        _ => before_query,
+    }
 }
 
 /// The values of every header line called `name`. Proxies repeat lines, so all of them count.
@@ -167,91 +213,21 @@ fn tokens<'h>(
     values(headers, name).flat_map(|v| v.split(|&b| b == b',')).map(<[u8]>::trim_ascii)
 }
 
+/// All lines called `name` as one, with commas between them.
+fn joined(headers: &[httparse::Header<'_>], name: &str) -> Option<Box<[u8]>> {
+    let mut lines = values(headers, name);
+    let first = lines.next()?;
+    let mut joined = first.to_vec();
+    for line in lines {
+        joined.push(b',');
+        joined.extend_from_slice(line);
+    }
+    Some(joined.into())
+}
+
 fn lists_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> bool {
     tokens(headers, name).any(|t| t.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "GET /ws?x=1 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
-    fn parse(head: &str) -> Result<Option<(Head, usize)>, Refusal> {
-        Head::parse(head.as_bytes())
-    }
-
-    #[test]
-    fn the_example_of_rfc_6455_section_1_3_is_accepted_whole_and_byte_by_byte() {
-        for end in 0..GOOD.len() {
-            assert_eq!(parse(&GOOD[..end]), Ok(None), "{end} bytes");
-        }
-        let Ok(Some((Head::Upgrade(upgrade), used))) = parse(GOOD) else {
-            panic!("not an upgrade")
-        };
-        assert_eq!((used, upgrade.path()), (GOOD.len(), "/ws"));
-        let response = String::from_utf8(upgrade.response()).expect("ASCII");
-        assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
-        assert!(response.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
-        assert!(!response.contains("Sec-WebSocket-Protocol"), "nothing was offered");
-    }
-
-    #[test]
-    fn heads_are_sorted_into_upgrades_requests_and_refusals() {
-        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
-        let long = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "b".repeat(9000));
-        let endless = "GET /".to_owned() + &"a".repeat(limits::HEAD_BYTES_MAX);
-        let rows: &[(&str, String, Result<&str, Refusal>)] = &[
-            ("plain", "GET /healthz HTTP/1.1\r\n\r\n".into(), Ok("http")),
-            ("post", "POST /x HTTP/1.1\r\nContent-Length: 1\r\n\r\n".into(), Ok("http")),
-            ("mixed case", GOOD.replace("Upgrade: websocket", "uPGRADE: WebSocket"), Ok("upgrade")),
-            (
-                "two Connection lines",
-                GOOD.replace(
-                    "Connection: Upgrade",
-                    "Connection: keep-alive\r\nConnection: upgrade",
-                ),
-                Ok("upgrade"),
-            ),
-            ("token list", GOOD.replace(": Upgrade", ": keep-alive, Upgrade"), Ok("upgrade")),
-            (
-                "no Connection",
-                GOOD.replace("Connection: Upgrade\r\n", ""),
-                Err(Refusal::NEEDS_UPGRADE),
-            ),
-            ("post upgrade", GOOD.replace("GET", "POST"), Err(Refusal::METHOD)),
-            ("old http", GOOD.replace("HTTP/1.1", "HTTP/1.0"), Err(Refusal::OLD_HTTP)),
-            ("no host", GOOD.replace("Host: a\r\n", ""), Err(Refusal::NO_HOST)),
-            ("version 8", GOOD.replace(": 13", ": 8"), Err(Refusal::VERSION)),
-            ("short key", GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhl"), Err(Refusal::BAD_KEY)),
-            ("no key", GOOD.replace("Sec-WebSocket-Key", "X-Key"), Err(Refusal::BAD_KEY)),
-            ("too many lines", many, Err(Refusal::TOO_LARGE)),
-            ("too long", long, Err(Refusal::TOO_LARGE)),
-            ("endless", endless, Err(Refusal::TOO_LARGE)),
-            ("TLS hello", "\u{16}\u{3}\u{1}".into(), Err(Refusal::NOT_HTTP)),
-            ("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), Err(Refusal::NOT_HTTP)),
-        ];
-        for (name, head, expected) in rows {
-            let kind = parse(head).map(|parsed| match parsed {
-                Some((Head::Upgrade(_), _)) => "upgrade",
-                Some((Head::Http(_), _)) => "http",
-                None => "partial",
-            });
-            assert_eq!(&kind, expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_subprotocol_is_answered_only_when_ours_was_offered() {
-        for (offer, expected) in [
-            ("tickloom.v1", Offer::Tickloom),
-            ("chat, tickloom.v1", Offer::Tickloom),
-            ("chat", Offer::Unknown),
-        ] {
-            let head = GOOD.replace("Host", &format!("Sec-WebSocket-Protocol: {offer}\r\nHost"));
-            let Ok(Some((Head::Upgrade(upgrade), _))) = parse(&head) else { panic!("{offer}") };
-            assert_eq!(upgrade.subprotocol, expected, "{offer}");
-        }
-    }
-}
+mod tests;
