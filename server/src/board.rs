@@ -133,6 +133,8 @@ shard_stats! {
     http_requests: saturating_add,
     /// Request heads answered with an error.
     heads_refused: saturating_add,
+    /// Upgrades refused for the page that asked: part of `heads_refused`.
+    origins_refused: saturating_add,
     /// Messages decoded.
     messages: saturating_add,
     /// Inputs that reached a room.

@@ -34,7 +34,9 @@ use crate::config::layers::Asked;
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::{Key, Origin, Settings};
 use crate::config::value::Count;
+use crate::origins::OriginPolicy;
 use crate::outbox::OutboxLimits;
+use crate::proxies::{Proxies, ProxyProtocol};
 use crate::reactor::WriteStamps;
 use crate::room::description::Descriptions;
 use crate::session::Patience;
@@ -57,6 +59,10 @@ pub struct Config {
     pub tick_rate_hz: u32,
     /// Whether `/echo` answers.
     pub echo: Echo,
+    /// The proxies in front of it.
+    pub proxies: Proxies,
+    /// Whose pages may connect.
+    pub origins: OriginPolicy,
     /// Connections at the same time, over all shards.
     pub connections_max: usize,
     /// Rooms at the same time, over all shards.
@@ -175,6 +181,16 @@ impl Config {
             cores: chosen.cores,
             tick_rate_hz: tick.rate.value.0,
             echo: if echo.enabled.value { Echo::Enabled } else { Echo::Disabled },
+            proxies: Proxies {
+                trusted: server.trusted_proxies.value.clone(),
+                header: server.forwarded_header.value,
+                protocol: if server.proxy_protocol.value {
+                    ProxyProtocol::Required
+                } else {
+                    ProxyProtocol::Off
+                },
+            },
+            origins: websocket.origins.value.clone(),
             connections_max: chosen.connections_max,
             rooms_max: room.rooms_max.value.get(),
             memory_bytes_max: server.memory_max.value.0.map(|size| size.0 as u64),

@@ -130,6 +130,12 @@ pub mod watchdog;
 pub mod mailbox;
 pub mod reactor;
 
+pub mod origins;
+pub mod proxies;
+pub mod proxy_header;
+pub mod rate;
+mod room_path;
+
 pub mod board;
 pub mod directory;
 pub mod failure_files;

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub http_requests: u64,
     /// Heads answered with an error.
     pub heads_refused: u64,
+    /// Upgrades that a page of somebody else's asked for.
+    pub origins_refused: u64,
     /// Messages decoded.
     pub messages: u64,
     /// Messages of a kind this version does not know.
@@ -131,6 +133,7 @@ impl Default for Metrics {
             upgrades: 0,
             http_requests: 0,
             heads_refused: 0,
+            origins_refused: 0,
             messages: 0,
             messages_unknown: 0,
             inputs: 0,

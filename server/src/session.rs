@@ -100,6 +100,11 @@ pub struct PendingJoin {
 pub struct Session {
     pub(crate) phase: Phase,
     pub(crate) peer: SocketAddr,
+    /// Whom its limits are counted for: the peer, or whom a trusted proxy speaks for.
+    pub(crate) client: IpAddr,
+    /// What came so far of the PROXY protocol header that must come before everything else;
+    /// `None` when none must, or when it has come.
+    pub(crate) proxy_header: Option<Vec<u8>>,
     pub(crate) outbox: Outbox,
     /// When the present phase runs out. In the shard's set of deadlines exactly when the session
     /// is in its table.
@@ -144,6 +149,8 @@ impl Session {
         Self {
             phase: Phase::Head(Vec::new()),
             peer,
+            client: peer.ip().to_canonical(),
+            proxy_header: None,
             outbox,
             deadline: now + patience.head,
             heard_at: now,
@@ -161,6 +168,12 @@ impl Session {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// The client's address: the peer's, unless that is a trusted proxy which says otherwise.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// The session's WebSocket, once there is one.

@@ -6,6 +6,7 @@
 //! the simulation.
 
 mod arrivals;
+mod entrance;
 pub(crate) mod messages;
 mod stats;
 mod stopping;
@@ -26,8 +27,11 @@ use crate::config::Config;
 use crate::directory::{Directory, ShardIndex};
 use crate::mail::Mail;
 use crate::metrics::{Metrics, Shed};
+use crate::origins::OriginPolicy;
 use crate::outbox::{Backpressure, Outbox, OutboxLimits};
+use crate::proxies::Proxies;
 use crate::quarantine::Quarantine;
+use crate::rate::Bucket;
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
 use crate::room::failure::FailureRecord;
@@ -50,6 +54,10 @@ pub struct ShardConfig {
     pub room_types: RoomTypes,
     /// Whether `/echo` answers.
     pub echo: Echo,
+    /// The proxies in front of the server.
+    pub proxies: Proxies,
+    /// Whose pages may connect.
+    pub origins: OriginPolicy,
     /// How long sessions may take for what.
     pub patience: Patience,
     /// Bounds of each session's queue.
@@ -79,6 +87,8 @@ impl ShardConfig {
             directory: server.directory,
             room_types: server.room_types.clone(),
             echo: config.echo,
+            proxies: config.proxies.clone(),
+            origins: config.origins.clone(),
             patience: config.patience,
             outbox: config.outbox,
             sessions_max: config.connections_max.div_ceil(shards_count),
@@ -158,6 +168,8 @@ pub struct Shard {
     broadcast: Broadcast,
     metrics: Metrics,
     quarantine: Quarantine,
+    /// Lets one line a second about bad requests into the log.
+    request_log: Bucket,
     rooms_made: u64,
     /// Set once the shard was told to stop.
     stopping: Option<Stopping>,
@@ -180,6 +192,7 @@ impl Shard {
             broadcast: Broadcast::default(),
             metrics: Metrics::default(),
             quarantine: Quarantine::default(),
+            request_log: Bucket::default(),
             rooms_made: 0,
             stopping: None,
             due_rooms: VecDeque::new(),
@@ -194,7 +207,8 @@ impl Shard {
         self.metrics.accepted += 1;
         let full = self.sessions.count() >= self.config.sessions_max + PROBES_MAX;
         let outbox = Outbox::new(self.config.outbox);
-        let session = Session::new(now, peer, outbox, &self.config.patience);
+        let mut session = Session::new(now, peer, outbox, &self.config.patience);
+        session.proxy_header = self.expected_proxy_header(peer);
         let id = self.insert(session);
         if full || self.is_stopping() {
             self.answer(now, id, Refusal::OVERLOADED.response());
@@ -209,6 +223,9 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.heard_at = now;
         session.pinged = false;
+        if session.proxy_header.is_some() {
+            return self.handle_proxy_header(now, id, bytes);
+        }
         match &mut session.phase {
             Phase::Head(_) => {
                 if let Some(rest) = self.handle_head(now, id, bytes) {

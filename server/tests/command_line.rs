@@ -135,7 +135,7 @@ error: unknown key `server.soft`
 8 | soft = 2
   | ^^^^
   |
-  = help: [server] has listen, cores, connections_max, memory_max, seed
+  = help: [server] has listen, cores, connections_max, memory_max, trusted_proxies, forwarded_header, proxy_protocol, seed
 
 error: unknown section `[colours]`
  --> tickloom.toml:9:2
@@ -367,6 +367,11 @@ fn an_address_in_use_says_so_and_what_to_do() {
     assert!(ended.stderr.contains("this machine has no such address"), "{ended:?}");
 }
 
+/// A line without the spaces that put its comment below the others.
+fn narrow(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn the_page_of_defaults_is_a_file_that_changes_nothing() {
     let folder = Folder::new("defaults");
@@ -377,7 +382,7 @@ fn the_page_of_defaults_is_a_file_that_changes_nothing() {
         text.lines().map(|line| line.split("  # ").next().unwrap_or("").trim().into()).collect()
     };
     assert_eq!(values(&before), values(&after));
-    assert!(before.contains("rate = 20                  # default\n"), "{before}");
+    assert!(before.lines().any(|line| narrow(line) == "rate = 20 # default"), "{before}");
     assert!(!after.contains("# default"), "the page has every key: {after}");
 }
 
@@ -395,15 +400,19 @@ fn every_value_tells_where_it_comes_from() {
     );
     assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
     for line in [
-        "rate = 30                  # tickloom.toml:2".to_owned(),
-        "hard_max = \"3MiB\"          # env TICKLOOM_OUTBOUND_HARD_MAX".to_owned(),
-        "enabled = true             # flag --enable-echo".to_owned(),
-        "seed = 7                   # flag --seed".to_owned(),
-        "soft_max = \"256KiB\"        # default".to_owned(),
+        "rate = 30 # tickloom.toml:2".to_owned(),
+        "hard_max = \"3MiB\" # env TICKLOOM_OUTBOUND_HARD_MAX".to_owned(),
+        "enabled = true # flag --enable-echo".to_owned(),
+        "seed = 7 # flag --seed".to_owned(),
+        "soft_max = \"256KiB\" # default".to_owned(),
         format!("# Here that is core {core} and 936 connections."),
         "# [rooms.board] comes from tickloom.toml: components 0, topics 1.".to_owned(),
     ] {
-        assert!(ended.stdout.lines().any(|shown| shown == line), "{line}: {}", ended.stdout);
+        assert!(
+            ended.stdout.lines().any(|shown| narrow(shown) == line),
+            "{line}: {}",
+            ended.stdout
+        );
     }
 }
 

@@ -12,6 +12,8 @@ use crate::config::log::{LogFormat, LogLevel};
 use crate::config::node::Raw;
 use crate::config::units::{Ceiling, Rate, Size};
 use crate::config::value::{Count, Folder, Value, accepts_within, read_within};
+use crate::origins::OriginPolicy;
+use crate::proxies::{ForwardedHeader, Networks};
 use crate::room::logic::RoomSpec;
 
 /// Where a value comes from; later ones win.
@@ -214,14 +216,32 @@ settings! {
         /// that to the operating system, which ends the process instead.
         memory_max: Ceiling = Ceiling(None);
 
+        /// Proxies in front of the server. Only connections from these addresses may say on
+        /// behalf of whom they come; "none" believes nobody.
+        trusted_proxies: Networks = Networks::loopback();
+
+        /// The header in which they say it: "x-forwarded-for" or "forwarded" (RFC 7239). The other
+        /// one is not looked at, because such a proxy passes it on as the client made it up.
+        forwarded_header: ForwardedHeader = ForwardedHeader::XForwardedFor;
+
+        /// Every connection from a trusted proxy begins with a PROXY protocol header of version 2
+        /// (nginx stream: `proxy_protocol`, HAProxy: `send-proxy-v2`). One without is refused,
+        /// also when it comes from this machine and loopback is trusted.
+        proxy_protocol: bool = false;
+
         /// Seed of the rooms' randomness and of where rooms live; "auto" draws another one at
         /// each start. For repeating a run.
         @flag "seed" "NUMBER";
         seed: Option<u64> = None;
     }
 
-    /// How long a WebSocket client may take for what.
+    /// Who may connect by WebSocket, and how long a client may take for what.
     websocket: WebSocket {
+        /// Pages that may connect: "same-host" are those whose host and port are the request's
+        /// own, "*" are all; or a list such as `["https://example.com"]`. What is no browser may
+        /// always. Behind a proxy "same-host" needs the `Host` that the browser sent.
+        origins: OriginPolicy = OriginPolicy::SameHost;
+
         /// Silence before the server pings. Below 60s, after which many proxies cut a silent
         /// connection; a shorter one costs a small frame per client and interval.
         ping_interval: Duration = s(25), within s(1)..=s(3600);

@@ -151,8 +151,9 @@ fn what_cannot_be_had_names_its_key_and_its_origin() {
 fn what_is_configured_is_what_the_server_gets() {
     let text = "
         [server]\nlisten = '[::1]:80'\ncores = [3, 0]\nconnections_max = 11\nmemory_max = '1GiB'
-        seed = 12\n
-        [websocket]\nping_interval = '9s'\npong_timeout = '8s'\nhead_timeout = '3s'
+        seed = 12\ntrusted_proxies = ['10.0.0.0/8', '::1']\nforwarded_header = 'forwarded'
+        proxy_protocol = true\n
+        [websocket]\norigins = ['https://a.b']\nping_interval = '9s'\npong_timeout = '8s'\nhead_timeout = '3s'
         join_timeout = '4s'\ndrain_timeout = '5s'\n
         [tick]\nrate = '7/s'\n[room]\nrooms_max = 13\nlinger = '14s'\nfailures_dir = 'a b'\n
         [outbound]\nsoft_max = '15KiB'\nhard_max = '16KiB'\nstall_max = '17s'\n
@@ -162,9 +163,11 @@ fn what_is_configured_is_what_the_server_gets() {
     let config = Config::resolve(&file(text).merge(), &machine(), 9);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let shown = format!(
-        "{} {:?} {} {:?} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",
+        "{} {:?} {:?} {:?} {} {:?} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",
         config.listen,
         config.cores,
+        config.proxies,
+        config.origins,
         config.connections_max,
         config.memory_bytes_max,
         config.seed,
@@ -182,7 +185,8 @@ fn what_is_configured_is_what_the_server_gets() {
     );
     assert_eq!(
         shown,
-        "[::1]:80 [3, 0] 11 Some(1073741824) 12 Patience { head: 3s, join: 4s, ping: 9s, pong: \
+        "[::1]:80 [3, 0] Proxies { trusted: Networks([10.0.0.0/8, ::1/128]), header: Forwarded, protocol: \
+         Required } List([Origin { scheme: \"https\", host: \"a.b\", port: Some(443) }]) 11 Some(1073741824) 12 Patience { head: 3s, join: 4s, ping: 9s, pong: \
          8s, drain: 5s } 7 13 14s Some(\"a b\") OutboxLimits { soft_bytes_max: 15360, hard_bytes_max: 16384 } \
          17s StopConfig { deadline: 18s, retry_spread: 19s } WatchdogConfig { unready_after: 20s, \
          abort_after: 21s } Enabled 22"

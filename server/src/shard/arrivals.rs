@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::handshake::{Head, Offer, Refusal};
-use tickloom_protocol::link::{End, Link, Received};
+use tickloom_protocol::handshake::Head;
+use tickloom_protocol::link::{Link, Received};
 use tickloom_protocol::time::Timestamp;
 
 use crate::http;
 use crate::metrics::Shed;
 use crate::session::{Phase, SessionId};
-use crate::shard::{Echo, Shard};
+use crate::shard::Shard;
 
 impl Shard {
     /// Reads the request head. Returns the bytes behind it when frames follow.
@@ -19,7 +19,6 @@ impl Shard {
         id: SessionId,
         bytes: &[u8],
     ) -> Option<Vec<u8>> {
-        let shed = self.upgrade_shed();
         let session = self.sessions.get_mut(id)?;
         let Phase::Head(head) = &mut session.phase else { return None };
         head.extend_from_slice(bytes);
@@ -32,26 +31,8 @@ impl Shard {
             }
             Ok(Some((Head::Upgrade(upgrade), used))) => {
                 let rest = head.split_off(used);
-                let link = Box::new(Link::new(End::Server));
-                if let Some(kind) = shed {
-                    self.metrics.count_shed(kind, 1);
-                }
-                let phase = match (upgrade.path(), upgrade.subprotocol, self.config.echo) {
-                    _ if shed.is_some() => Err(Refusal::OVERLOADED),
-                    ("/ws", Offer::Unknown, _) => Err(Refusal::SUBPROTOCOL),
-                    ("/ws", Offer::Tickloom | Offer::Nothing, _) => Ok(Phase::Joining(link)),
-                    ("/echo", _, Echo::Enabled) => Ok(Phase::Echo(link)),
-                    _ => Err(Refusal::NOT_FOUND),
-                };
-                match phase {
-                    Ok(phase) => {
-                        session.phase = phase;
-                        session.outbox.push(Bytes::from(upgrade.response()));
-                        self.metrics.upgrades += 1;
-                        let join = self.config.patience.join;
-                        self.set_deadline(id, now + join);
-                        return Some(rest);
-                    }
+                match self.handle_upgrade(now, id, &upgrade, rest) {
+                    Ok(rest) => return rest,
                     Err(refusal) => refusal,
                 }
             }
@@ -63,7 +44,7 @@ impl Shard {
     }
 
     /// Why nobody gets a WebSocket now, if that is so.
-    fn upgrade_shed(&self) -> Option<Shed> {
+    pub(super) fn upgrade_shed(&self) -> Option<Shed> {
         if self.config.board.is_memory_full() {
             return Some(Shed::MemoryUpgrades);
         }

@@ -161,7 +161,19 @@ impl Shard {
             let message = "a room's name is 1 to 64 bytes without control characters";
             return self.refuse(now, id, RefusalCode::BadRoomName, message);
         };
-        if self.config.room_types.get(join.room_type).is_none() {
+        let join = PendingJoin { key, name: join.name.into(), options: join.options.into() };
+        self.join(now, id, join, unread);
+    }
+
+    /// Gives a session without a seat one, here or where the room lives. `unread` travels along.
+    pub(super) fn join(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        pending: PendingJoin,
+        unread: &[u8],
+    ) {
+        if self.config.room_types.get(&pending.key.room_type).is_none() {
             let message = "this server has no such room type";
             return self.refuse(now, id, RefusalCode::UnknownRoomType, message);
         }
@@ -173,7 +185,6 @@ impl Shard {
             let message = "the server is short of memory, try again later";
             return self.refuse(now, id, RefusalCode::ServerFull, message);
         }
-        let pending = PendingJoin { key, name: join.name.into(), options: join.options.into() };
         let owner = self.config.directory.shard_of(&pending.key);
         if owner == self.config.index {
             return self.seat(now, id, &pending);

@@ -61,6 +61,7 @@ fn counters(metrics: &Metrics) -> ShardStats {
         upgrades: metrics.upgrades,
         http_requests: metrics.http_requests,
         heads_refused: metrics.heads_refused,
+        origins_refused: metrics.origins_refused,
         messages: metrics.messages,
         inputs: metrics.inputs,
         ops: metrics.ops,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tickloom_protocol::changes::ChangesBuilder;
@@ -65,8 +66,31 @@ pub struct Peer {
 
 impl World {
     pub fn new(room_types: RoomTypes, outbox: OutboxLimits) -> Self {
-        let now = Timestamp(1_000_000);
-        Self { shard: shard(room_types, outbox), now, lines: BTreeMap::new() }
+        Self::of(shard(room_types, outbox))
+    }
+
+    pub fn of(shard: Shard) -> Self {
+        Self { shard, now: Timestamp(1_000_000), lines: BTreeMap::new() }
+    }
+
+    /// A connection from somewhere that has said nothing yet.
+    pub fn accept(&mut self, peer: SocketAddr) -> SessionId {
+        let id = self.shard.handle_accept(self.now, peer);
+        self.lines.insert(id, Line::default());
+        self.obey();
+        id
+    }
+
+    /// Bytes of a connection arrive; returns what its socket took since.
+    pub fn say(&mut self, id: SessionId, bytes: &[u8]) -> Vec<u8> {
+        self.shard.handle_bytes(self.now, id, bytes);
+        self.obey();
+        self.lines.get_mut(&id).map(|line| mem::take(&mut line.taken)).unwrap_or_default()
+    }
+
+    /// Whether a connection's socket is gone.
+    pub fn is_over(&self, id: SessionId) -> bool {
+        self.lines[&id].is_closed
     }
 
     /// A client that is upgraded.

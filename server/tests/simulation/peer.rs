@@ -36,12 +36,20 @@ pub struct Honest {
 impl Honest {
     pub fn new(rng: &mut fastrand::Rng) -> Self {
         let nonce = std::array::from_fn(|_| rng.u8(..));
+        // Some join by address.
+        let joining = rng.u8(0..4) == 0;
+        let target = if joining {
+            let room_type = ["arena", "chaos", "board", "feed", "feed"][rng.usize(0..5)];
+            format!("/ws/{room_type}/room-{}?name=sim", rng.u8(0..6))
+        } else {
+            "/ws".to_owned()
+        };
         Self {
-            client: Client::connect("sim", "/ws", nonce),
+            client: Client::connect("sim", &target, nonce),
             leaving: false,
             asked_to_leave: false,
             upgraded: false,
-            joining: false,
+            joining,
             told_to_go: false,
             refusals: 0,
             sent: InputSeq(0),
