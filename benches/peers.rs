@@ -398,7 +398,7 @@ fn upgrade(address: SocketAddr, target: &str, index: usize) -> anyhow::Result<st
         head.extend_from_slice(&buffer[..length]);
         match key.parse_response(&head) {
             Ok(None) => {}
-            Ok(Some(used)) if used == head.len() => break,
+            Ok(Some(upgraded)) if upgraded.head_bytes == head.len() => break,
             Ok(Some(_)) => bail!("frames came before anything was asked"),
             Err(error) => return Err(error.into()),
         }

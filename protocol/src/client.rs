@@ -21,7 +21,7 @@ use crate::close::CloseReason;
 use crate::events::OwnedEvent;
 use crate::handshake::{ClientKey, UpgradeError};
 use crate::ids::{EntityId, InputSeq, MemberId, OpId, Tick, TopicId};
-use crate::link::{End, Link, Received};
+use crate::link::{End, Link, LinkLimits, Received};
 use crate::replica::{Applied, ApplyError, Replica};
 use crate::server_message::{
     Accepted, Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerMessage, TimeSync,
@@ -119,7 +119,12 @@ impl Client {
     /// connection (RFC 6455 section 4.1).
     #[must_use]
     pub fn connect(host: &str, target: &str, nonce: [u8; 16]) -> Self {
-        let key = ClientKey::new(nonce);
+        Self::connect_with(ClientKey::new(nonce), host, target)
+    }
+
+    /// A client that asks `host` for `target` with a key of its own, which may offer compression.
+    #[must_use]
+    pub fn connect_with(key: ClientKey, host: &str, target: &str) -> Self {
         let output = key.request(host, target);
         Self {
             phase: Phase::Upgrading { key, head: Vec::new() },
@@ -147,9 +152,11 @@ impl Client {
         head.extend_from_slice(mem::take(input));
         match key.parse_response(head) {
             Ok(None) => {}
-            Ok(Some(used)) => {
-                let rest = head.split_off(used);
-                self.phase = Phase::Open(Box::new(Link::new(End::Client)));
+            Ok(Some(upgraded)) => {
+                let rest = head.split_off(upgraded.head_bytes);
+                let limits = LinkLimits::of(End::Client);
+                let link = Link::with(End::Client, limits, upgraded.deflate);
+                self.phase = Phase::Open(Box::new(link));
                 self.events.push_back(ClientEvent::Upgraded);
                 // Nobody has joined yet, so there is nothing to hear in it.
                 let mut rest = &rest[..];

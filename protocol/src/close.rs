@@ -46,6 +46,8 @@ close_reasons! {
     UTF8 = 1007, "utf8: a text message must be valid UTF-8";
     /// A binary message that does not verify as a client envelope.
     MALFORMED = 1007, "malformed: not a valid ClientEnvelope, see SPEC.md";
+    /// A compressed message that is no deflate stream.
+    INFLATE = 1007, "inflate: a compressed message does not inflate";
     /// A value outside its declared range.
     OUT_OF_RANGE = 1007, "out-of-range: a value is outside its declared range";
     /// A name or an option longer than its limit.
@@ -54,6 +56,8 @@ close_reasons! {
     BAD_INPUT = 1008, "bad-input: the row does not match the room's input descriptor";
     /// The client joined, was refused and tried again too often.
     TOO_MANY_JOINS = 1008, "too-many-joins: refused joins are bounded per connection";
+    /// A message in more frames than this endpoint takes.
+    FRAGMENTS = 1008, "fragments: a message came in too many frames";
     /// No `Join` in time after the upgrade.
     JOIN_TIMEOUT = 1008, "join-timeout: send Join after connecting";
     /// A frame or message over its limit.

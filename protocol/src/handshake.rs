@@ -8,9 +8,10 @@ mod refusal;
 use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 
-pub use client::{ClientKey, UpgradeError};
+pub use client::{ClientKey, UpgradeError, Upgraded};
 pub use refusal::{Refusal, http_response};
 
+use crate::deflate::Agreement;
 use crate::{SUBPROTOCOL, limits};
 
 /// A complete request head.
@@ -35,6 +36,9 @@ pub struct Upgrade {
     pub origin: Option<Box<[u8]>>,
     /// What proxies said, and what the client said in their stead.
     pub forwarded: Forwarded,
+    /// What the response agrees to about compression: the client's first offer that can be kept.
+    /// An endpoint that does not compress takes it out.
+    pub deflate: Option<Agreement>,
     accept: Box<str>,
 }
 
@@ -145,6 +149,7 @@ fn parse_upgrade(
             forwarded: joined(headers, "forwarded").unwrap_or_default(),
             x_forwarded_for: joined(headers, "x-forwarded-for").unwrap_or_default(),
         },
+        deflate: Agreement::from_offers(values(headers, "sec-websocket-extensions")),
         accept: derive_accept_key(key).into(),
     })
 }
@@ -169,9 +174,13 @@ impl Upgrade {
             Offer::Tickloom => format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"),
             Offer::Nothing | Offer::Unknown => String::new(),
         };
+        let extensions = match &self.deflate {
+            Some(agreement) => format!("Sec-WebSocket-Extensions: {}\r\n", agreement.answer()),
+            None => String::new(),
+        };
         format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {}\r\n{protocol}\r\n",
+             Sec-WebSocket-Accept: {}\r\n{protocol}{extensions}\r\n",
             self.accept
         )
         .into_bytes()

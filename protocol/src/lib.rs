@@ -4,6 +4,7 @@
 //! socket bytes
 //!   |  handshake   HTTP head -> WebSocket upgrade, plain HTTP request, or a refusal
 //!   |  link        WebSocket frames <-> binary messages, either role
+//!   |  deflate     messages smaller and back, for frames that say so
 //!   |  client_message / server_message    FlatBuffers envelopes, verified once
 //!   |  chunks      the packed grammar inside `Delta.chunks`
 //!   |  changes     what a client's write asks for, in the same grammar
@@ -24,6 +25,7 @@ pub mod ids;
 pub mod time;
 
 pub mod close;
+pub mod deflate;
 pub mod handshake;
 pub mod link;
 

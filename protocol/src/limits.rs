@@ -13,6 +13,10 @@ pub const HEAD_LINES_MAX: usize = 64;
 /// room is for options in `Join`, for what a write changes and for what is published.
 pub const CLIENT_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
+/// Frames that one message of a client may come in. Libraries cut messages at some KiB or not at
+/// all; empty frames cost a server time and never reach the limit above.
+pub const CLIENT_FRAGMENTS_MAX: u32 = 64;
+
 /// Largest message a server sends. A snapshot of 65,536 entities at 60 bytes each fits.
 pub const SERVER_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -5,18 +5,25 @@
 //! frame) is appended to an output buffer. That buffer always takes everything, so between two
 //! calls the link holds no unsent bytes and its output can be queued beside frames that were
 //! encoded once for many members: they only ever meet at frame borders.
+//!
+//! In front of it stands a gate, which inflates compressed messages (RFC 7692) and counts the
+//! frames of a message; tungstenite knows neither.
+
+mod gate;
 
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
-use tungstenite::protocol::frame::{CloseFrame, FrameHeader};
+use tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Message, Utf8Bytes};
 
 use crate::close::CloseReason;
+use crate::deflate::{Agreement, Compressors, Inflater, Kind};
 use crate::limits;
+use crate::link::gate::Gate;
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +32,31 @@ pub enum End {
     Server,
     /// Receives unmasked frames of up to [`limits::SERVER_MESSAGE_BYTES_MAX`].
     Client,
+}
+
+/// What one message of the other end may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkLimits {
+    /// Bytes, across all its frames and inflated.
+    pub message_bytes_max: usize,
+    /// Frames it comes in; absent, as many as it likes.
+    pub fragments_max: Option<u32>,
+}
+
+impl LinkLimits {
+    /// What one end takes unless it was told otherwise. A client trusts its server more.
+    #[must_use]
+    pub const fn of(end: End) -> Self {
+        match end {
+            End::Server => Self {
+                message_bytes_max: limits::CLIENT_MESSAGE_BYTES_MAX,
+                fragments_max: Some(limits::CLIENT_FRAGMENTS_MAX),
+            },
+            End::Client => {
+                Self { message_bytes_max: limits::SERVER_MESSAGE_BYTES_MAX, fragments_max: None }
+            }
+        }
+    }
 }
 
 /// Something the other end sent.
@@ -47,16 +79,26 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Link {
     context: WebSocketContext,
+    gate: Gate,
+    end: End,
+    deflate: Option<Agreement>,
 }
 
 impl Link {
-    /// A link whose handshake is complete.
+    /// A link whose handshake is complete, with the usual limits and without compression.
     #[must_use]
     pub fn new(end: End) -> Self {
-        let (role, message_bytes_max) = match end {
-            End::Server => (Role::Server, limits::CLIENT_MESSAGE_BYTES_MAX),
-            End::Client => (Role::Client, limits::SERVER_MESSAGE_BYTES_MAX),
+        Self::with(end, LinkLimits::of(end), None)
+    }
+
+    /// A link whose handshake is complete.
+    #[must_use]
+    pub fn with(end: End, limits: LinkLimits, deflate: Option<Agreement>) -> Self {
+        let (role, other) = match end {
+            End::Server => (Role::Server, deflate.map(|agreement| agreement.client)),
+            End::Client => (Role::Client, deflate.map(|agreement| agreement.server)),
         };
+        let LinkLimits { message_bytes_max, .. } = limits;
         // The defaults cost 128 KiB per connection, zero-filled on every read, and allow an
         // unlimited write buffer. With these a link holds about half a KiB while idle. Output
         // never waits here, so the write buffer holds one message at most.
@@ -66,33 +108,61 @@ impl Link {
             .max_write_buffer_size(message_bytes_max + 1024)
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max));
-        Self { context: WebSocketContext::new(role, Some(config)) }
+        let inflater = other
+            .filter(|sender| sender.keeps_context)
+            .map(|_| Box::new(Inflater::keeping_context()));
+        Self {
+            context: WebSocketContext::new(role, Some(config)),
+            gate: Gate::new(end, limits, deflate.is_some(), inflater),
+            end,
+            deflate,
+        }
     }
 
-    /// Takes bytes off the front of `input` until a message is whole or `input` is empty.
+    /// Takes bytes off the front of `input` until a message is whole or `input` is empty. A
+    /// compressed message gets an inflater of its own; see [`Link::poll_with`].
     ///
     /// # Errors
-    /// The other end broke the protocol or a limit. The matching close frame is in `output`;
-    /// flush it and drop the connection.
+    /// As [`Link::poll_with`].
     pub fn poll(
         &mut self,
         input: &mut &[u8],
         output: &mut Vec<u8>,
     ) -> Result<Option<Received>, CloseReason> {
-        let mut pipe = Pipe { input, output };
-        match self.context.read(&mut pipe) {
+        self.poll_with(input, output, &mut Inflater::default())
+    }
+
+    /// Takes bytes off the front of `input` until a message is whole or `input` is empty. The
+    /// inflater is for everybody who compresses each message by itself.
+    ///
+    /// # Errors
+    /// The other end broke the protocol or a limit. The matching close frame is in `output`;
+    /// flush it and drop the connection.
+    pub fn poll_with(
+        &mut self,
+        input: &mut &[u8],
+        output: &mut Vec<u8>,
+        inflater: &mut Inflater,
+    ) -> Result<Option<Received>, CloseReason> {
+        let Self { context, gate, .. } = self;
+        let mut pipe = Pipe { source: Some((gate, inflater)), input, output, refusal: None };
+        match context.read(&mut pipe) {
             Ok(Message::Binary(payload)) => Ok(Some(Received::Binary(payload))),
             Ok(Message::Text(text)) => Ok(Some(Received::Text(text))),
             Ok(Message::Ping(_) | Message::Pong(_)) => Ok(Some(Received::Alive)),
             Ok(Message::Close(frame)) => {
                 // The answer waits inside the context; flushing it reports ConnectionClosed on a
                 // server's end, which says nothing new.
-                let _ = self.context.flush(&mut pipe);
+                let _ = context.flush(&mut pipe);
                 Ok(Some(Received::Closed(frame.map_or(CloseReason::NORMAL, close_reason))))
             }
             // A raw frame is only ever written, never read.
             Ok(Message::Frame(_)) => Ok(None),
-            Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(Error::Io(e)) if e.kind() == io::ErrorKind::WouldBlock => {
+                let Some(reason) = pipe.refusal else { return Ok(None) };
+                self.close(&reason, output);
+                Err(reason)
+            }
             Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                 Ok(Some(Received::Closed(CloseReason::NORMAL)))
             }
@@ -114,6 +184,36 @@ impl Link {
         self.send(Message::Text(text), output);
     }
 
+    /// Appends a whole message to `output`, compressed when that was agreed on and is worth it.
+    /// The other end need not keep a window for it. A text must be UTF-8.
+    pub fn send_deflated(
+        &mut self,
+        kind: Kind,
+        payload: &[u8],
+        compressors: &mut Compressors,
+        output: &mut Vec<u8>,
+    ) {
+        let ours = self.deflate.map(|agreement| match self.end {
+            End::Server => agreement.server,
+            End::Client => agreement.client,
+        });
+        let compressed =
+            ours.and_then(|sender| compressors.compress(sender.window_bits(), &[payload]));
+        let header = FrameHeader {
+            rsv1: compressed.is_some(),
+            opcode: kind.opcode(),
+            ..FrameHeader::default()
+        };
+        let payload = Bytes::copy_from_slice(compressed.unwrap_or(payload));
+        self.send(Message::Frame(Frame::from_payload(header, payload)), output);
+    }
+
+    /// What was agreed on about compression.
+    #[must_use]
+    pub fn deflate(&self) -> Option<Agreement> {
+        self.deflate
+    }
+
     /// Appends an empty ping to `output`.
     pub fn send_ping(&mut self, output: &mut Vec<u8>) {
         self.send(Message::Ping(Bytes::new()), output);
@@ -125,8 +225,7 @@ impl Link {
             code: CloseCode::from(reason.code()),
             reason: Utf8Bytes::from(reason.reason().to_owned()),
         };
-        let mut nothing: &[u8] = &[];
-        let mut pipe = Pipe { input: &mut nothing, output };
+        let mut pipe = Pipe { source: None, input: &mut &[][..], output, refusal: None };
         // Fails only when the link is closed already, which is what the caller wants.
         let _ = self.context.close(&mut pipe, Some(frame));
     }
@@ -138,8 +237,7 @@ impl Link {
     }
 
     fn send(&mut self, message: Message, output: &mut Vec<u8>) {
-        let mut nothing: &[u8] = &[];
-        let mut pipe = Pipe { input: &mut nothing, output };
+        let mut pipe = Pipe { source: None, input: &mut &[][..], output, refusal: None };
         // Fails only after a close frame, when there is nobody left to read the message.
         let _ = self.context.write(&mut pipe, message);
     }
@@ -164,16 +262,27 @@ pub fn binary_frame(payload: &[u8]) -> Bytes {
 
 /// tungstenite's view of the world: bytes that arrived, and a buffer that takes everything.
 struct Pipe<'a, 'b> {
+    /// What bytes come through; nothing comes without it.
+    source: Option<(&'a mut Gate, &'a mut Inflater)>,
     input: &'a mut &'b [u8],
     output: &'a mut Vec<u8>,
+    /// Why nothing comes any more.
+    refusal: Option<CloseReason>,
 }
 
 impl Read for Pipe<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.input.is_empty() {
+        let Some((gate, inflater)) = &mut self.source else {
             return Err(io::ErrorKind::WouldBlock.into());
+        };
+        match gate.read(self.input, buffer, inflater) {
+            Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
+            Ok(length) => Ok(length),
+            Err(refusal) => {
+                self.refusal = Some(refusal);
+                Err(io::ErrorKind::WouldBlock.into())
+            }
         }
-        self.input.read(buffer)
     }
 }
 

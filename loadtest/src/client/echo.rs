@@ -109,8 +109,8 @@ impl Client for EchoClient {
         head.extend_from_slice(bytes);
         match key.parse_response(head) {
             Ok(None) => {}
-            Ok(Some(used)) => {
-                let rest = head.split_off(used);
+            Ok(Some(upgraded)) => {
+                let rest = head.split_off(upgraded.head_bytes);
                 self.wire = Wire::Open(Box::new(Link::new(End::Client)));
                 self.upgraded(turn);
                 self.handle_frames(&rest, turn);

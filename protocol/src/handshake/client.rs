@@ -4,14 +4,25 @@ use data_encoding::BASE64;
 use tungstenite::handshake::derive_accept_key;
 
 use super::{lists_token, values};
+use crate::deflate::{self, Agreement};
 use crate::{SUBPROTOCOL, limits};
 
 /// What a client's handshake is known by: a nonce of 16 random bytes in base64 (RFC 6455 section
-/// 4.1) and the subprotocol it offers.
+/// 4.1), the subprotocol it offers, and whether messages may be compressed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientKey {
     nonce: String,
     offer: Option<Box<str>>,
+    deflate: Option<deflate::Offer>,
+}
+
+/// The server took the upgrade.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Upgraded {
+    /// Bytes of its answer. What follows are frames.
+    pub head_bytes: usize,
+    /// What was agreed on about compression.
+    pub deflate: Option<Agreement>,
 }
 
 impl ClientKey {
@@ -24,7 +35,14 @@ impl ClientKey {
     /// A key for servers other than ours: it offers `subprotocol` or none at all.
     #[must_use]
     pub fn offering(nonce: [u8; 16], subprotocol: Option<&str>) -> Self {
-        Self { nonce: BASE64.encode(&nonce), offer: subprotocol.map(Box::from) }
+        let offer = subprotocol.map(Box::from);
+        Self { nonce: BASE64.encode(&nonce), offer, deflate: None }
+    }
+
+    /// The same key, offering to compress messages.
+    #[must_use]
+    pub fn with_deflate(self, offer: deflate::Offer) -> Self {
+        Self { deflate: Some(offer), ..self }
     }
 
     /// The request head that asks `host` for `target` as a WebSocket.
@@ -34,22 +52,26 @@ impl ClientKey {
             Some(offer) => format!("Sec-WebSocket-Protocol: {offer}\r\n"),
             None => String::new(),
         };
+        let extensions = match &self.deflate {
+            Some(offer) => format!("Sec-WebSocket-Extensions: {}\r\n", offer.value()),
+            None => String::new(),
+        };
         format!(
             "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Version: 13\r\n\
-             {offer}\r\n",
+             {offer}{extensions}\r\n",
             self.nonce
         )
         .into_bytes()
     }
 
-    /// Reads the server's answer from the start of `bytes`: `Ok(None)` while it is incomplete,
-    /// the number of bytes it took when the upgrade went through. What makes it an upgrade is
-    /// RFC 6455 section 4.1; an answer that names no subprotocol is taken as the offered one.
+    /// Reads the server's answer from the start of `bytes`: `Ok(None)` while it is incomplete.
+    /// What makes it an upgrade is RFC 6455 section 4.1; an answer that names no subprotocol is
+    /// taken as the offered one.
     ///
     /// # Errors
     /// The server answered, but not with the upgrade this key asked for.
-    pub fn parse_response(&self, bytes: &[u8]) -> Result<Option<usize>, UpgradeError> {
+    pub fn parse_response(&self, bytes: &[u8]) -> Result<Option<Upgraded>, UpgradeError> {
         let mut lines = [httparse::EMPTY_HEADER; limits::HEAD_LINES_MAX];
         let mut response = httparse::Response::new(&mut lines);
         let used = match response.parse(bytes) {
@@ -79,7 +101,10 @@ impl ClientKey {
             (Some(chosen), None) if self.offer.as_deref().map(str::as_bytes) == Some(chosen) => {}
             (Some(_), _) => return Err(UpgradeError::WrongSubprotocol),
         }
-        Ok(Some(used))
+        let extensions = values(response.headers, "sec-websocket-extensions");
+        let deflate = deflate::Offer::agreement(self.deflate.as_ref(), extensions)
+            .map_err(|_| UpgradeError::WrongExtensions)?;
+        Ok(Some(Upgraded { head_bytes: used, deflate }))
     }
 }
 
@@ -101,12 +126,20 @@ pub enum UpgradeError {
     /// The server chose a subprotocol that was not offered, or several.
     #[error("the server chose a subprotocol that was not offered")]
     WrongSubprotocol,
+    /// The server chose an extension that was not offered, or parameters that do not answer the
+    /// offer.
+    #[error("the server chose extensions that were not offered")]
+    WrongExtensions,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::handshake::{Head, Offer, Refusal, Upgrade};
+
+    fn plain(head_bytes: usize) -> Upgraded {
+        Upgraded { head_bytes, deflate: None }
+    }
 
     #[test]
     fn both_ends_agree_on_the_handshake() {
@@ -116,12 +149,26 @@ mod tests {
             panic!("upgrade")
         };
         let response = upgrade.response();
-        assert_eq!(key.parse_response(&response), Ok(Some(response.len())));
+        assert_eq!(key.parse_response(&response), Ok(Some(plain(response.len()))));
         assert_eq!(key.parse_response(&response[..20]), Ok(None));
         let other = ClientKey::new(*b"fedcba9876543210");
         assert_eq!(other.parse_response(&response), Err(UpgradeError::WrongAccept));
         let refused = Refusal::OVERLOADED.response();
         assert_eq!(key.parse_response(&refused), Err(UpgradeError::Status(503)));
+    }
+
+    #[test]
+    fn both_ends_agree_on_compression_and_an_answer_out_of_nowhere_is_refused() {
+        let key = ClientKey::new(*b"0123456789abcdef").with_deflate(deflate::Offer::default());
+        let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&key.request("a", "/ws")) else {
+            panic!("upgrade")
+        };
+        assert!(upgrade.deflate.is_some());
+        let response = upgrade.response();
+        let expected = Upgraded { head_bytes: response.len(), deflate: upgrade.deflate };
+        assert_eq!(key.parse_response(&response), Ok(Some(expected)));
+        let silent = ClientKey::new(*b"0123456789abcdef");
+        assert_eq!(silent.parse_response(&response), Err(UpgradeError::WrongExtensions));
     }
 
     #[test]
@@ -145,8 +192,11 @@ mod tests {
                 let line = format!("\r\nSec-WebSocket-Protocol: {chosen}\r\n\r\n");
                 response = response.replace("\r\n\r\n", &line);
             }
-            let expected =
-                if taken { Ok(Some(response.len())) } else { Err(UpgradeError::WrongSubprotocol) };
+            let expected = if taken {
+                Ok(Some(plain(response.len())))
+            } else {
+                Err(UpgradeError::WrongSubprotocol)
+            };
             assert_eq!(key.parse_response(response.as_bytes()), expected, "{offer:?} {chosen:?}");
         }
     }
@@ -179,7 +229,7 @@ mod tests {
             ),
         ] {
             let response = good.replacen(from, to, 1);
-            let expected = expected.map(|()| Some(response.len()));
+            let expected = expected.map(|()| Some(plain(response.len())));
             assert_eq!(key.parse_response(response.as_bytes()), expected, "{name}");
         }
     }

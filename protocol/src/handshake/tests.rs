@@ -173,3 +173,20 @@ fn refusals_are_responses_with_a_reason_and_what_their_status_needs() {
         assert!(header.is_none_or(|header| lines.contains(&header)), "{head}");
     }
 }
+
+#[test]
+fn compression_is_answered_when_it_was_offered_and_the_endpoint_has_it() {
+    let lines = "Sec-WebSocket-Extensions: x\r\nsec-websocket-extensions: permessage-deflate; \
+                 server_max_window_bits=10\r\nHost";
+    let Ok(Some((Head::Upgrade(mut upgrade), _))) = parse(&GOOD.replace("Host", lines)) else {
+        panic!("an upgrade")
+    };
+    let answer = "\r\nSec-WebSocket-Extensions: permessage-deflate; \
+                  client_no_context_takeover; server_max_window_bits=10\r\n";
+    let response = |upgrade: &Upgrade| String::from_utf8(upgrade.response()).expect("ASCII");
+    assert!(response(&upgrade).contains(answer), "{}", response(&upgrade));
+    upgrade.deflate = None;
+    assert!(!response(&upgrade).contains("Extensions"), "the endpoint does not compress");
+    let Ok(Some((Head::Upgrade(plain), _))) = parse(GOOD) else { panic!("an upgrade") };
+    assert_eq!(plain.deflate, None, "nothing was offered");
+}

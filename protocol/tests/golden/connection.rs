@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage};
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::handshake::{ClientKey, Head, Offer, Refusal, UpgradeError};
+use tickloom_protocol::handshake::{ClientKey, Head, Offer, Refusal, UpgradeError, Upgraded};
 use tickloom_protocol::link::{End, Link, Received, put_binary_header};
 use tickloom_protocol::server_message::{ServerEncoder, ServerMessage};
 
@@ -72,7 +72,8 @@ fn the_handshake_is_frozen() {
     assert_eq!(upgrade.subprotocol, Offer::Tickloom);
 
     let committed = golden("upgrade-response.bin", &upgrade.response());
-    assert_eq!(key.parse_response(&committed), Ok(Some(committed.len())));
+    let upgraded = Upgraded { head_bytes: committed.len(), deflate: None };
+    assert_eq!(key.parse_response(&committed), Ok(Some(upgraded)));
 
     let committed = golden("upgrade-refused.bin", &Refusal::OVERLOADED.response());
     assert_eq!(key.parse_response(&committed), Err(UpgradeError::Status(503)));
