@@ -25,19 +25,24 @@ complain() {
   exit "$status"
 }
 
-# needs_packages COMMAND=PACKAGE...: installs the Debian packages of commands that are missing.
+# install_packages PACKAGE...: from Debian.
+install_packages() {
+  local as_root=()
+  command -v apt-get >/dev/null || complain 2 "install $* first: this is not Debian"
+  [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+  echo "installing $*"
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# needs_packages COMMAND=PACKAGE...: installs the packages of commands that are missing.
 needs_packages() {
-  local missing=() as_root=() pair
+  local missing=() pair
   for pair; do
     command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
-  [ "${#missing[@]}" -gt 0 ] || return 0
-  command -v apt-get >/dev/null || complain 2 "install ${missing[*]}: this is not Debian"
-  [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-  echo "installing ${missing[*]}"
-  "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
 }
 
 # Builds the server unless TICKLOOM_BINARY named one, and sets `binary`.
@@ -51,7 +56,9 @@ build_server() {
 boot() {
   local log=$1
   shift
-  "$@" >"$log" 2>&1 </dev/null &
+  # Before it starts, or what an earlier one wrote is taken for its own.
+  : >"$log"
+  "$@" >>"$log" 2>&1 </dev/null &
   booted_pid=$!
   booted_pids+=("$booted_pid")
 }

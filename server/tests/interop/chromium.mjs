@@ -1,0 +1,32 @@
+// Chromium without a display. The cases run inside a page of the server, as a game's would.
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+import { base, plan, report } from './plan.mjs';
+
+const { chromium } = createRequire(`${process.env.MODULES}/`)('playwright-core');
+const profile = mkdtempSync(`${process.env.WORK}/chromium-`);
+const browser = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM,
+  headless: true,
+  ignoreHTTPSErrors: true,
+  timeout: 30_000,
+  args: [
+    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+    '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage',
+    '--ignore-certificate-errors',
+  ],
+});
+try {
+  const page = await browser.newPage();
+  await page.goto(`${base.replace(/^ws/, 'http')}/healthz`, { timeout: 15_000 });
+  await page.exposeFunction('report', report);
+  const source = readFileSync(new URL('cases.mjs', import.meta.url), 'base64');
+  await page.evaluate(async ({ source, base, plan }) => {
+    const { play } = await import(`data:text/javascript;base64,${source}`);
+    const open = (path, protocols = []) => new WebSocket(base + path, protocols);
+    await play(open, plan, window.report);
+  }, { source, base, plan });
+} finally {
+  await browser.close();
+}
