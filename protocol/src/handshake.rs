@@ -14,6 +14,10 @@ pub use refusal::{Refusal, http_response};
 use crate::deflate::Agreement;
 use crate::{SUBPROTOCOL, limits};
 
+/// What the first byte of a TLS connection is, the type of a record with handshake messages. No
+/// request head begins with it.
+pub const TLS_HANDSHAKE_RECORD: u8 = 0x16;
+
 /// A complete request head.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Head {
@@ -90,6 +94,7 @@ impl Head {
                 return Ok(None);
             }
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TOO_LARGE),
+            Err(_) if bytes.first() == Some(&TLS_HANDSHAKE_RECORD) => return Err(Refusal::NO_TLS),
             Err(_) => return Err(Refusal::NOT_HTTP),
         };
         let method = request.method.unwrap_or_default();

@@ -18,6 +18,10 @@ macro_rules! refusals {
 refusals! {
     /// The bytes are not an HTTP/1 request head.
     NOT_HTTP = 400, "the bytes are not an HTTP/1.1 request head";
+    /// A TLS handshake where none is expected.
+    NO_TLS = 400, "this port is not encrypted: use http:// or ws://";
+    /// A request that is not encrypted where all must be.
+    NEEDS_TLS = 400, "this port is encrypted: use https:// or wss://";
     /// An upgrade over HTTP/1.0.
     OLD_HTTP = 400, "a WebSocket upgrade needs HTTP/1.1";
     /// `Sec-WebSocket-Key` is missing, repeated or does not decode to 16 bytes.

@@ -70,7 +70,7 @@ fn heads_are_sorted_into_upgrades_requests_and_refusals() {
         ("too many lines", many, Err(Refusal::TOO_LARGE)),
         ("too long", long, Err(Refusal::TOO_LARGE)),
         ("endless", endless, Err(Refusal::TOO_LARGE)),
-        ("TLS hello", "\u{16}\u{3}\u{1}".into(), Err(Refusal::NOT_HTTP)),
+        ("TLS hello", "\u{16}\u{3}\u{1}".into(), Err(Refusal::NO_TLS)),
         ("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), Err(Refusal::NOT_HTTP)),
     ];
     for (name, head, expected) in rows {
