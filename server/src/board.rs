@@ -135,6 +135,12 @@ shard_stats! {
     heads_refused: saturating_add,
     /// Upgrades refused for the page that asked: part of `heads_refused`.
     origins_refused: saturating_add,
+    /// TLS handshakes with certificate and key exchange.
+    handshakes_full: saturating_add,
+    /// TLS handshakes by the ticket of a connection before.
+    handshakes_resumed: saturating_add,
+    /// TLS handshakes that failed or took too long.
+    handshakes_failed: saturating_add,
     /// Messages decoded.
     messages: saturating_add,
     /// Inputs that reached a room.

@@ -32,7 +32,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::cores::CoreList;
 use crate::config::layers::Asked;
 use crate::config::problem::{Problem, Problems};
-use crate::config::settings::{Key, Origin, Settings};
+use crate::config::settings::{Key, Origin, Settings, TlsSection};
 use crate::config::value::Count;
 use crate::origins::OriginPolicy;
 use crate::outbox::OutboxLimits;
@@ -41,6 +41,8 @@ use crate::reactor::WriteStamps;
 use crate::room::description::Descriptions;
 use crate::session::Patience;
 use crate::shard::Echo;
+use crate::tls::certificate::PemFiles;
+use crate::tls::identity::TlsSource;
 
 /// File descriptors that are not connections: listeners, polls, timers, wakers, logs.
 pub const DESCRIPTORS_RESERVED: usize = 64;
@@ -57,6 +59,8 @@ pub struct Config {
     pub cores: Vec<usize>,
     /// Ticks per second of the built-in rooms.
     pub tick_rate_hz: u32,
+    /// Whether connections are encrypted, and by whose certificate.
+    pub tls: TlsSource,
     /// Whether `/echo` answers.
     pub echo: Echo,
     /// The proxies in front of it.
@@ -174,12 +178,13 @@ impl Config {
     }
 
     fn of(settings: &Settings, chosen: Chosen) -> Self {
-        let Settings { server, websocket, tick, room, outbound, stop, watchdog, echo, log: _ } =
+        let Settings { server, websocket, tls, tick, room, outbound, stop, watchdog, echo, log: _ } =
             settings;
         Self {
             listen: server.listen.value,
             cores: chosen.cores,
             tick_rate_hz: tick.rate.value.0,
+            tls: tls_source(tls),
             echo: if echo.enabled.value { Echo::Enabled } else { Echo::Disabled },
             proxies: Proxies {
                 trusted: server.trusted_proxies.value.clone(),
@@ -196,6 +201,7 @@ impl Config {
             memory_bytes_max: server.memory_max.value.0.map(|size| size.0 as u64),
             room_linger: room.linger.value,
             patience: Patience {
+                handshake: tls.handshake_timeout.value,
                 head: websocket.head_timeout.value,
                 join: websocket.join_timeout.value,
                 ping: websocket.ping_interval.value,
@@ -224,6 +230,17 @@ impl Config {
     }
 }
 
+/// Of files that do not go together, [`conflicts`] complains.
+fn tls_source(tls: &TlsSection) -> TlsSource {
+    match (&tls.cert.value.0, &tls.key.value.0) {
+        (Some(cert), Some(key)) => {
+            TlsSource::Files(PemFiles { cert: cert.clone(), key: key.clone() })
+        }
+        _ if tls.dev_cert.value => TlsSource::Made,
+        _ => TlsSource::Off,
+    }
+}
+
 /// What `"auto"` became.
 struct Chosen {
     cores: Vec<usize>,
@@ -244,7 +261,7 @@ pub fn describe_cores(cores: &[usize]) -> String {
 
 /// Keys that do not go together.
 fn conflicts(asked: &Asked) -> Vec<Problem> {
-    let Settings { server, websocket, outbound, stop, watchdog, .. } = &asked.settings;
+    let Settings { server, websocket, tls, outbound, stop, watchdog, .. } = &asked.settings;
     let memory_max = server.memory_max.value.0;
     let less_than = "must be less than";
     let rows = [
@@ -279,7 +296,24 @@ fn conflicts(asked: &Asked) -> Vec<Problem> {
             "one client's queue must fit into the memory of the process",
         ),
     ];
-    let broken = rows.into_iter().filter(|(broken, ..)| *broken);
+    let [has_cert, has_key] = [&tls.cert, &tls.key].map(|file| file.value.0.is_some());
+    let dev_cert = tls.dev_cert.value;
+    let why_both = "a certificate is of use to who has its private key, and the other way round";
+    let why_one = "the server shows one certificate: its own, or one made for a developer";
+    let not_with = "does not go with";
+    let tls_rows = [
+        (has_cert && !has_key, [("tls", "cert"), ("tls", "key")], "needs", why_both),
+        (has_key && !has_cert, [("tls", "key"), ("tls", "cert")], "needs", why_both),
+        (dev_cert && has_cert, [("tls", "dev_cert"), ("tls", "cert")], not_with, why_one),
+        (
+            dev_cert && has_key && !has_cert,
+            [("tls", "dev_cert"), ("tls", "key")],
+            not_with,
+            why_one,
+        ),
+    ];
+    let rows = rows.into_iter().chain(tls_rows);
+    let broken = rows.filter(|(broken, ..)| *broken);
     let problem = |(_, keys, relation, why)| conflict(asked, keys, relation, why);
     broken.filter_map(problem).collect()
 }

@@ -1,12 +1,12 @@
 //! Tickloom's room server.
 //!
 //! ```text
-//! socket -> reactor -> shard -> session (link, messages) -> room: inputs -> logic -> state
-//! socket <- reactor <- outbox <- broadcast: encode(since) once, shared by all members <-'
+//! socket -> reactor -> shard -> [tls] -> session (link, messages) -> room: inputs -> logic -> state
+//! socket <- reactor <- [tls] <- outbox <- broadcast: encode(since) once, shared by all members <-'
 //! ```
 //!
 //! One pinned thread per core runs a [`reactor`]: the only code beside [`mailbox`], [`runtime`],
-//! [`watchdog`], [`failure_files`] and the [`doctor`]'s look around that touches sockets, clocks,
+//! [`watchdog`], [`failure_files`], [`tls::certificate`] and the [`doctor`]'s look around that touches sockets, clocks,
 //! files and threads. Everything it calls is plain data and functions, and runs unchanged in the
 //! simulation under `tests/`.
 //!
@@ -147,6 +147,7 @@ pub mod quarantine;
 pub mod session;
 pub mod session_table;
 pub mod shard;
+pub mod tls;
 
 pub mod room;
 pub mod rooms;

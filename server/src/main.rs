@@ -11,7 +11,7 @@ use std::{env, fs, io, thread};
 use annotate_snippets::Renderer;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tickloom_protocol::SUBPROTOCOL;
 use tickloom_server::config::args::Flags;
@@ -23,7 +23,9 @@ use tickloom_server::config::settings::{Settings, VARIABLE_PREFIX};
 use tickloom_server::config::{Config, Machine};
 use tickloom_server::doctor::{Facts, Verdict, judge, render};
 use tickloom_server::rooms::built_in_types;
-use tickloom_server::runtime;
+use tickloom_server::runtime::{self, Stopper};
+use tickloom_server::tls::certificate::CertificateError;
+use tickloom_server::tls::identity::{Identity, TlsError, TlsSource};
 use tracing::level_filters::LevelFilter;
 
 /// The file that is read when it is there and no other is named.
@@ -200,7 +202,30 @@ fn read_file(named: Option<&Path>) -> Result<Option<Source>, Problem> {
 }
 
 fn resolve(asked: &Asked) -> Result<Config, Problems> {
-    Config::resolve(asked, &Machine::this(), fastrand::u64(..))
+    let config = Config::resolve(asked, &Machine::this(), fastrand::u64(..))?;
+    let problem = Identity::of(&config.tls, config.listen).err().map(|error| tls_problem(&error));
+    match Problems::found(problem.into_iter().collect(), asked.file.clone()) {
+        Some(problems) => Err(problems),
+        None => Ok(config),
+    }
+}
+
+fn tls_problem(error: &TlsError) -> Problem {
+    let problem = Problem::new(error.to_string());
+    match error {
+        TlsError::Certificate(CertificateError::Unreadable { .. }) => problem.help(
+            "`tls.cert` and `tls.key` are files that this process may read; for a developer's \
+             machine there is --dev-cert",
+        ),
+        TlsError::Certificate(CertificateError::NoKey(_)) => problem.help(
+            "`tls.key` begins with `-----BEGIN PRIVATE KEY-----`, or EC or RSA before PRIVATE; \
+             `openssl pkey -in FILE -out PLAIN` takes the encryption off",
+        ),
+        TlsError::Certificate(CertificateError::Mismatch(_)) => {
+            problem.help("the server's own certificate stands first in `tls.cert`")
+        }
+        TlsError::Certificate(_) | TlsError::Tickets(_) => problem,
+    }
 }
 
 fn refuse(problems: &Problems) -> ExitCode {
@@ -248,31 +273,31 @@ impl CannotListen {
 
 fn run(config: &Config) -> anyhow::Result<()> {
     // Before any shard is pinned: this thread and its children keep the whole mask.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch signals")?;
+    let mut watched = vec![SIGINT, SIGTERM];
+    if matches!(config.tls, TlsSource::Files(_)) {
+        watched.push(SIGHUP);
+    }
+    let signals = Signals::new(watched).context("cannot watch signals")?;
     let room_types = built_in_types(config);
     let server = runtime::serve(config, &room_types)
         .map_err(|error| CannotListen { address: config.listen, error })?;
-    let address = server.address();
+    let (address, identity) = (server.address(), server.identity().cloned());
+    let scheme = if identity.is_some() { "wss" } else { "ws" };
     tracing::info!(
         event = "listening",
         %address,
-        url = %format!("ws://{address}/ws"),
+        url = %format!("{scheme}://{address}/ws"),
         cores = ?config.cores,
         tick_rate_hz = config.tick_rate_hz,
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
+    if let Some(identity) = &identity {
+        let sha256 = identity.fingerprint();
+        tracing::info!(event = "tls.certificate", sha256, "this certificate is shown");
+    }
     let stopper = server.stopper();
-    thread::spawn(move || {
-        let mut signals = signals.forever();
-        if let Some(signal) = signals.next() {
-            tracing::info!(event = "stopping", signal, "closing connections; again to exit now");
-            stopper.stop();
-        }
-        if let Some(signal) = signals.next() {
-            std::process::exit(128 + signal);
-        }
-    });
+    thread::spawn(move || obey_signals(signals, &stopper, identity.as_ref()));
     let reports = server.join()?;
     let ticks: u64 = reports.iter().map(|report| report.metrics.ticks).sum();
     let sessions: u64 = reports.iter().map(|report| report.metrics.upgrades).sum();
@@ -280,6 +305,37 @@ fn run(config: &Config) -> anyhow::Result<()> {
     let cut: u64 = reports.iter().map(|report| report.metrics.stopped_cut).sum();
     tracing::info!(event = "stopped", ticks, sessions, closed, cut, "bye");
     Ok(())
+}
+
+/// The first SIGINT or SIGTERM stops the server, the second ends the process. SIGHUP has the
+/// certificate read again.
+fn obey_signals(mut signals: Signals, stopper: &Stopper, identity: Option<&Identity>) {
+    let mut is_stopping = false;
+    for signal in signals.forever() {
+        match (signal, identity) {
+            (SIGHUP, Some(identity)) => reload(identity),
+            _ if is_stopping => std::process::exit(128 + signal),
+            _ => {
+                let message = "closing connections; again to exit now";
+                tracing::info!(event = "stopping", signal, message);
+                stopper.stop();
+                is_stopping = true;
+            }
+        }
+    }
+}
+
+fn reload(identity: &Identity) {
+    match identity.reload() {
+        Ok(()) => {
+            let sha256 = identity.fingerprint();
+            tracing::info!(event = "tls.reloaded", sha256, "new connections get this certificate");
+        }
+        Err(error) => {
+            let message = "the certificate before stays";
+            tracing::error!(event = "tls.not_reloaded", %error, message);
+        }
+    }
 }
 
 fn start_logs(settings: &Settings) {

@@ -23,6 +23,12 @@ pub struct Metrics {
     pub heads_refused: u64,
     /// Upgrades that a page of somebody else's asked for.
     pub origins_refused: u64,
+    /// TLS handshakes with certificate and key exchange.
+    pub handshakes_full: u64,
+    /// TLS handshakes by the ticket of a connection before.
+    pub handshakes_resumed: u64,
+    /// TLS handshakes that failed or took too long.
+    pub handshakes_failed: u64,
     /// Messages decoded.
     pub messages: u64,
     /// Messages of a kind this version does not know.
@@ -134,6 +140,9 @@ impl Default for Metrics {
             http_requests: 0,
             heads_refused: 0,
             origins_refused: 0,
+            handshakes_full: 0,
+            handshakes_resumed: 0,
+            handshakes_failed: 0,
             messages: 0,
             messages_unknown: 0,
             inputs: 0,

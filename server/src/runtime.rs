@@ -24,6 +24,7 @@ use crate::mailbox::{Mailbox, mailbox};
 use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport, monotonic_now};
 use crate::rooms::RoomTypes;
 use crate::shard::{Shard, ShardConfig, Surroundings};
+use crate::tls::identity::Identity;
 use crate::watchdog;
 
 /// Connections the kernel keeps for us between two turns of a loop. It takes the lower of this
@@ -43,6 +44,7 @@ const STOP_MARGIN_PARTS: u32 = 10;
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    identity: Option<Identity>,
     stopper: Stopper,
     threads: Vec<JoinHandle<io::Result<ShardReport>>>,
     notices: Receiver<Notice>,
@@ -70,10 +72,13 @@ pub fn allowed_cores() -> Vec<usize> {
 /// Starts a server. It accepts connections when this returns.
 ///
 /// # Errors
-/// The address cannot be listened on, the directory for failures cannot be made, or the kernel
-/// refuses a poll, a timer or a thread.
+/// The certificate cannot be shown (a [`TlsError`] inside), the address cannot be listened on, the
+/// directory for failures cannot be made, or the kernel refuses a poll, a timer or a thread.
+///
+/// [`TlsError`]: crate::tls::identity::TlsError
 pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
     let shards_count = config.cores.len().max(1);
+    let identity = Identity::of(&config.tls, config.listen).map_err(io::Error::other)?;
     let failures = config.failures_dir.as_deref().map(failure_files::open).transpose()?;
     let (failures, failures_written) = failures.unzip();
     let directory = Directory::new(shards_count, config.seed);
@@ -91,8 +96,12 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         edges.push((poll, listener, inbox));
     }
     let (notifier, notices) = unbounded();
-    let server =
-        Surroundings { board: Arc::clone(&board), directory, room_types: room_types.clone() };
+    let server = Surroundings {
+        board: Arc::clone(&board),
+        directory,
+        room_types: room_types.clone(),
+        tls: identity.as_ref().map(|identity| Arc::clone(identity.config())),
+    };
     let mut threads = Vec::with_capacity(shards_count);
     for (index, (poll, listener, inbox)) in edges.into_iter().enumerate() {
         let parts = Parts {
@@ -114,7 +123,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
     let builder = thread::Builder::new().name("watchdog".to_owned());
     builder.spawn(move || watchdog::watch(watchdog, &watched_board, &until))?;
     let stopper = Stopper { board, mailboxes, notifier, deadline: config.stop.deadline };
-    Ok(Server { address, stopper, threads, notices, failures_written, _watched: watched })
+    Ok(Server { address, identity, stopper, threads, notices, failures_written, _watched: watched })
 }
 
 impl Server {
@@ -122,6 +131,13 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Who it says it is, when connections are encrypted. With it the certificate is read again
+    /// from any thread.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
     }
 
     /// A handle that stops the server from another thread.

@@ -7,6 +7,9 @@
 //!   +--plain HTTP, refusals--> Draining <--close from anybody
 //! ```
 //!
+//! An encrypted connection agrees on keys in `Head`, under a deadline of its own, and its head's time
+//! begins after it.
+//!
 //! Every state has a deadline, so nobody stays for ever without doing anything. A session knows
 //! bytes and messages; which room it sits in is a note for the shard.
 
@@ -22,6 +25,7 @@ use tickloom_protocol::time::Timestamp;
 
 use crate::outbox::Outbox;
 use crate::room::RoomId;
+use crate::tls::Tls;
 
 /// A session of one shard. The generation tells it from an earlier session at the same index, so
 /// a stale id is nobody's.
@@ -43,7 +47,9 @@ pub const NO_SOCKET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST
 /// How long each state may last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Patience {
-    /// From the connection to a complete request head.
+    /// From the connection to keys that both ends have agreed on, when it is encrypted.
+    pub handshake: Duration,
+    /// From the connection, or from agreed keys, to a complete request head.
     pub head: Duration,
     /// From the upgrade, or from leaving a room, to a seat.
     pub join: Duration,
@@ -105,6 +111,8 @@ pub struct Session {
     /// What came so far of the PROXY protocol header that must come before everything else;
     /// `None` when none must, or when it has come.
     pub(crate) proxy_header: Option<Vec<u8>>,
+    /// Its end of TLS, when the connection is encrypted.
+    pub(crate) tls: Option<Box<Tls>>,
     pub(crate) outbox: Outbox,
     /// When the present phase runs out. In the shard's set of deadlines exactly when the session
     /// is in its table.
@@ -151,6 +159,7 @@ impl Session {
             peer,
             client: peer.ip().to_canonical(),
             proxy_header: None,
+            tls: None,
             outbox,
             deadline: now + patience.head,
             heard_at: now,
@@ -174,6 +183,22 @@ impl Session {
     #[must_use]
     pub fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// Whether anything is still to be sent.
+    #[must_use]
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.outbox.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_unsent())
+    }
+
+    /// Says to the other end of TLS that nothing follows, when nothing does.
+    pub(crate) fn say_last(&mut self) {
+        if let Some(tls) = &mut self.tls
+            && self.outbox.is_empty()
+            && matches!(self.phase, Phase::Draining { .. })
+        {
+            tls.close();
+        }
     }
 
     /// The session's WebSocket, once there is one.

@@ -43,6 +43,9 @@ impl SessionTable {
         self.generations[index] = self.generations[index].wrapping_add(1);
         let mut session = self.sessions.remove(index);
         session.flush_listed = false;
+        if let Some(tls) = &mut session.tls {
+            tls.is_listed = false;
+        }
         Some(session)
     }
 
@@ -69,7 +72,7 @@ impl SessionTable {
     pub fn list_for_flush(&mut self, id: SessionId) {
         if let Some(session) = self.get_mut(id)
             && !session.flush_listed
-            && !session.outbox.is_empty()
+            && session.has_unsent()
         {
             session.flush_listed = true;
             self.flush.push_back(id);

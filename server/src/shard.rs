@@ -6,6 +6,7 @@
 //! the simulation.
 
 mod arrivals;
+mod encrypted;
 mod entrance;
 pub(crate) mod messages;
 mod stats;
@@ -17,8 +18,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::handshake::Refusal;
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
@@ -39,6 +40,7 @@ use crate::room::member::Member;
 use crate::rooms::{RoomTable, RoomTypes};
 use crate::session::{Patience, Phase, Reads, Session, SessionId};
 use crate::session_table::SessionTable;
+use crate::shard::encrypted::Encrypted;
 use crate::shard::stopping::Stopping;
 
 /// What a shard must know before it starts.
@@ -52,6 +54,8 @@ pub struct ShardConfig {
     pub directory: Directory,
     /// The room types it offers.
     pub room_types: RoomTypes,
+    /// What connections are encrypted with, if they are.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Whether `/echo` answers.
     pub echo: Echo,
     /// The proxies in front of the server.
@@ -86,6 +90,7 @@ impl ShardConfig {
             board: Arc::clone(&server.board),
             directory: server.directory,
             room_types: server.room_types.clone(),
+            tls: server.tls.clone(),
             echo: config.echo,
             proxies: config.proxies.clone(),
             origins: config.origins.clone(),
@@ -104,7 +109,7 @@ impl ShardConfig {
     #[must_use]
     pub fn alone(config: &Config, room_types: RoomTypes) -> Self {
         let board = Arc::new(Board::new(1, Timestamp::ZERO, None));
-        let server = Surroundings { board, directory: Directory::new(1, 0), room_types };
+        let server = Surroundings { board, directory: Directory::new(1, 0), room_types, tls: None };
         Self::of(config, &server, ShardIndex(0))
     }
 }
@@ -118,6 +123,8 @@ pub struct Surroundings {
     pub directory: Directory,
     /// The room types they offer.
     pub room_types: RoomTypes,
+    /// What connections are encrypted with, if they are.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Connections beyond the most there may be whose request is read all the same: whoever asks how
@@ -176,6 +183,7 @@ pub struct Shard {
     /// Rooms whose turn it is.
     due_rooms: VecDeque<RoomId>,
     scratch: Vec<u8>,
+    encrypted: Encrypted,
 }
 
 impl Shard {
@@ -197,6 +205,7 @@ impl Shard {
             stopping: None,
             due_rooms: VecDeque::new(),
             scratch: Vec::new(),
+            encrypted: Encrypted::default(),
         }
     }
 
@@ -211,9 +220,11 @@ impl Shard {
         session.proxy_header = self.expected_proxy_header(peer);
         let id = self.insert(session);
         if full || self.is_stopping() {
-            self.answer(now, id, Refusal::OVERLOADED.response());
+            self.turn_away(now, id);
             self.metrics.heads_refused += 1;
             self.metrics.count_shed(Shed::Connections, u64::from(full));
+        } else {
+            self.begin_handshake(now, id);
         }
         id
     }
@@ -226,6 +237,15 @@ impl Shard {
         if session.proxy_header.is_some() {
             return self.handle_proxy_header(now, id, bytes);
         }
+        if session.tls.is_some() {
+            return self.handle_ciphertext(now, id, bytes);
+        }
+        self.handle_plaintext(now, id, bytes);
+    }
+
+    /// What a client said, once it is not encrypted any more.
+    fn handle_plaintext(&mut self, now: Timestamp, id: SessionId, bytes: &[u8]) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
         match &mut session.phase {
             Phase::Head(_) => {
                 if let Some(rest) = self.handle_head(now, id, bytes) {
@@ -263,7 +283,10 @@ impl Shard {
     /// The socket took the first `sent` bytes of the session's queue.
     pub fn handle_sent(&mut self, now: Timestamp, id: SessionId, sent: usize) {
         let Some(session) = self.sessions.get_mut(id) else { return };
-        session.outbox.advance(sent);
+        match &mut session.tls {
+            None => session.outbox.advance(sent),
+            Some(tls) => tls.advance(sent, &mut self.encrypted.lent),
+        }
         if sent > 0 {
             session.stuck_since = None;
         }
@@ -281,7 +304,7 @@ impl Shard {
                     self.say_goodbye(now, id);
                 } else if let Some(join) = pending {
                     self.seat(now, id, &join);
-                    self.handle_bytes(now, id, &unread);
+                    self.handle_plaintext(now, id, &unread);
                 }
                 self.settle(now, id);
                 Some(id)
@@ -304,6 +327,9 @@ impl Shard {
     pub fn handle_blocked(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.get_mut(id) {
             session.outbox.unshare();
+            if let Some(tls) = &mut session.tls {
+                tls.shrink();
+            }
         }
     }
 
@@ -350,6 +376,7 @@ impl Shard {
             self.handle_deadline(now, id);
         }
         self.continue_stopping(now);
+        self.continue_handshakes(now);
         #[cfg(debug_assertions)]
         self.check_invariants();
     }
@@ -372,10 +399,14 @@ impl Shard {
     }
 
     /// The next bytes for a session's socket, none when nothing waits. They are where they were
-    /// queued, or copied together into `buffer`. [`Shard::handle_sent`] is told how many left.
+    /// queued, or copied together into `buffer`, or encrypted. [`Shard::handle_sent`] is told how
+    /// many left.
     #[must_use]
-    pub fn outgoing<'a>(&'a self, id: SessionId, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-        let outbox = &self.sessions.get(id)?.outbox;
+    pub fn outgoing<'a>(&'a mut self, id: SessionId, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        let Session { tls, outbox, .. } = self.sessions.get_mut(id)?;
+        if let Some(tls) = tls {
+            return tls.outgoing(outbox, buffer, &mut self.encrypted.lent);
+        }
         if outbox.is_empty() {
             return None;
         }
@@ -396,7 +427,10 @@ impl Shard {
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        [self.rooms.next_due(), deadline, self.stopping_due()].into_iter().flatten().min()
+        [self.rooms.next_due(), deadline, self.stopping_due(), self.handshakes_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Whether the shard was told to stop and nobody is left.
@@ -516,6 +550,8 @@ impl Shard {
     /// is queued, ends it when everything has left.
     fn settle(&mut self, now: Timestamp, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
+        session.say_last();
+        let is_unsent = session.has_unsent();
         let Phase::Draining { peer_done, shut_down } = &mut session.phase else {
             if session.outbox.backpressure() == Backpressure::Overflow {
                 self.close(now, id, &CloseReason::SLOW_CONSUMER);
@@ -532,7 +568,8 @@ impl Shard {
             self.sessions.list_for_flush(id);
             return;
         };
-        if !session.outbox.is_empty() {
+        let can_leave = !*peer_done || session.tls.as_ref().is_none_or(|tls| !tls.is_handshaking());
+        if is_unsent && can_leave {
             self.sessions.list_for_flush(id);
         } else if *peer_done {
             self.remove(id);
@@ -554,6 +591,7 @@ impl Shard {
         for (id, session) in self.sessions.iter() {
             assert!(self.deadlines.contains(&(session.deadline, id)), "{id:?} has its deadline");
             session.outbox.check_invariants();
+            self.encrypted.check_invariants(id, session);
             let Some(seat) = session.seat() else { continue };
             let room = self.rooms.get(seat.room).expect("a seat is in a room that is there");
             let member = room.members().get(&seat.member).expect("a seat has its member");

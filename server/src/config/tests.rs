@@ -155,6 +155,7 @@ fn what_is_configured_is_what_the_server_gets() {
         proxy_protocol = true\n
         [websocket]\norigins = ['https://a.b']\nping_interval = '9s'\npong_timeout = '8s'\nhead_timeout = '3s'
         join_timeout = '4s'\ndrain_timeout = '5s'\n
+        [tls]\ncert = 'c.pem'\nkey = 'k.pem'\nhandshake_timeout = '6s'\n
         [tick]\nrate = '7/s'\n[room]\nrooms_max = 13\nlinger = '14s'\nfailures_dir = 'a b'\n
         [outbound]\nsoft_max = '15KiB'\nhard_max = '16KiB'\nstall_max = '17s'\n
         [stop]\ndeadline = '18s'\nretry_spread = '19s'\n
@@ -163,7 +164,7 @@ fn what_is_configured_is_what_the_server_gets() {
     let config = Config::resolve(&file(text).merge(), &machine(), 9);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let shown = format!(
-        "{} {:?} {:?} {:?} {} {:?} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",
+        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",
         config.listen,
         config.cores,
         config.proxies,
@@ -172,6 +173,7 @@ fn what_is_configured_is_what_the_server_gets() {
         config.memory_bytes_max,
         config.seed,
         config.patience,
+        config.tls,
         config.tick_rate_hz,
         config.rooms_max,
         config.room_linger,
@@ -186,8 +188,8 @@ fn what_is_configured_is_what_the_server_gets() {
     assert_eq!(
         shown,
         "[::1]:80 [3, 0] Proxies { trusted: Networks([10.0.0.0/8, ::1/128]), header: Forwarded, protocol: \
-         Required } List([Origin { scheme: \"https\", host: \"a.b\", port: Some(443) }]) 11 Some(1073741824) 12 Patience { head: 3s, join: 4s, ping: 9s, pong: \
-         8s, drain: 5s } 7 13 14s Some(\"a b\") OutboxLimits { soft_bytes_max: 15360, hard_bytes_max: 16384 } \
+         Required } List([Origin { scheme: \"https\", host: \"a.b\", port: Some(443) }]) 11 Some(1073741824) 12 Patience { handshake: 6s, head: 3s, join: 4s, ping: \
+         9s, pong: 8s, drain: 5s } Files(PemFiles { cert: \"c.pem\", key: \"k.pem\" }) 7 13 14s Some(\"a b\") OutboxLimits { soft_bytes_max: 15360, hard_bytes_max: 16384 } \
          17s StopConfig { deadline: 18s, retry_spread: 19s } WatchdogConfig { unready_after: 20s, \
          abort_after: 21s } Enabled 22"
     );

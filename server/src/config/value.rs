@@ -202,6 +202,28 @@ impl Value for Folder {
     }
 }
 
+/// A file, which may be left out with `"none"`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Debug)]
+pub struct NamedFile(pub Option<PathBuf>);
+
+impl Value for NamedFile {
+    fn accepts() -> String {
+        r#""none" or a file such as "/etc/tickloom/chain.pem""#.to_owned()
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw.text().ok_or_else(|| misfit(raw))? {
+            "none" => Ok(Self(None)),
+            "" => Err("the file's name is missing".to_owned()),
+            path => Ok(Self(Some(path.into()))),
+        }
+    }
+
+    fn show(&self) -> String {
+        Folder(self.0.clone()).show()
+    }
+}
+
 /// Nothing special is `"auto"`: the server chooses.
 impl<T: Value> Value for Option<T> {
     fn accepts() -> String {

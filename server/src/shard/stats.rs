@@ -25,7 +25,8 @@ impl Shard {
             ..counters(&self.metrics)
         };
         for (_, session) in self.sessions.iter() {
-            stats.outbox_bytes += session.outbox.bytes() as u64;
+            let encrypted = session.tls.as_ref().map_or(0, |tls| tls.unsent_bytes());
+            stats.outbox_bytes += (session.outbox.bytes() + encrypted) as u64;
             let Some(seat) = session.seat() else { continue };
             stats.members_count += 1;
             if session.outbox.owes_state() {
@@ -62,6 +63,9 @@ fn counters(metrics: &Metrics) -> ShardStats {
         http_requests: metrics.http_requests,
         heads_refused: metrics.heads_refused,
         origins_refused: metrics.origins_refused,
+        handshakes_full: metrics.handshakes_full,
+        handshakes_resumed: metrics.handshakes_resumed,
+        handshakes_failed: metrics.handshakes_failed,
         messages: metrics.messages,
         inputs: metrics.inputs,
         ops: metrics.ops,

@@ -142,7 +142,7 @@ impl Shard {
             return;
         }
         let is_done = matches!(session.phase, Phase::Draining { peer_done: true, .. });
-        if is_done && session.outbox.is_empty() {
+        if is_done && !session.has_unsent() {
             self.metrics.stopped_in_order += 1;
         } else {
             self.metrics.stopped_cut += 1;

@@ -21,7 +21,11 @@ impl Shard {
     pub(super) fn handle_deadline(&mut self, now: Timestamp, id: SessionId) {
         let patience = self.config.patience;
         let Some(session) = self.sessions.get_mut(id) else { return };
+        let has_unsent = session.has_unsent();
         match &mut session.phase {
+            Phase::Head(_) if session.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) => {
+                self.give_up_handshake(id);
+            }
             Phase::Head(_) => {
                 self.metrics.heads_refused += 1;
                 self.answer(now, id, Refusal::TIMEOUT.response());
@@ -32,7 +36,7 @@ impl Shard {
                 self.effects.push_back(Effect::Close(id));
             }
             Phase::Echo(link) | Phase::Active(link, _) => {
-                let is_stuck = !session.outbox.is_empty();
+                let is_stuck = has_unsent;
                 let since = is_stuck.then(|| *session.stuck_since.get_or_insert(now));
                 let stuck_for = since.map_or(Duration::ZERO, |since| now.saturating_since(since));
                 if stuck_for >= self.config.stall_max {

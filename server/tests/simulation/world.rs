@@ -124,9 +124,10 @@ impl World {
         let room_types = RoomTypes::default().with(Arena::new(20)).with(Chaos::new());
         let board = Arc::new(Board::new(shards_count, Timestamp::ZERO, None));
         let room_types = room_types.with(Marked::board()).with(Marked::feed());
-        let server = Surroundings { board, directory, room_types };
+        let server = Surroundings { board, directory, room_types, tls: None };
         let config = |index| ShardConfig {
             patience: Patience {
+                handshake: Duration::from_secs(5),
                 head: Duration::from_secs(5),
                 join: Duration::from_secs(30),
                 ping: Duration::from_secs(3),

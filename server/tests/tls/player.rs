@@ -1,0 +1,103 @@
+//! A client of an encrypted connection on a blocking socket.
+#![expect(clippy::disallowed_types, reason = "these tests are about sockets")]
+#![expect(clippy::disallowed_methods, reason = "deadlines of real sockets need the real clock")]
+
+use std::io::{Read, Write};
+use std::mem;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use tickloom_protocol::client::{Client, ClientEvent};
+use tickloom_protocol::client_message::Join;
+
+use crate::tls_client::TlsClient;
+
+/// Nothing here takes longer, except when something is wrong.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    stream
+}
+
+pub struct Player {
+    pub stream: TcpStream,
+    pub tls: TlsClient,
+    pub client: Client,
+}
+
+impl Player {
+    pub fn join(address: SocketAddr, config: &Arc<ClientConfig>, room: &str) -> Self {
+        let mut player = Self::connect(address, config);
+        player.until(|event| matches!(event, ClientEvent::Upgraded));
+        player.client.join(Join { room_type: "arena", room, name: "tester", options: &[] });
+        player.until(|event| matches!(event, ClientEvent::Joined));
+        player
+    }
+
+    /// A connection on which everything is still to be said.
+    pub fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        let client = Client::connect("localhost", "/ws", [7; 16]);
+        Self { stream: connect(address), tls: TlsClient::new(config), client }
+    }
+
+    /// Reads until something happens; returns it.
+    pub fn until(&mut self, wanted: impl Fn(&ClientEvent) -> bool) -> ClientEvent {
+        let started = Instant::now();
+        let mut buffer = [0; 4096];
+        loop {
+            while let Some(event) = self.client.poll_event() {
+                if wanted(&event) {
+                    return event;
+                }
+                assert!(!matches!(event, ClientEvent::Broken(_)), "{event:?}");
+            }
+            self.tls.say(&self.client.take_output());
+            self.stream.write_all(&self.tls.take_output()).expect("sent");
+            assert!(started.elapsed() < DEADLINE, "it did not happen");
+            let length = self.stream.read(&mut buffer).expect("bytes");
+            assert!(length > 0, "the server closed without a word");
+            self.tls.read(&buffer[..length]).expect("valid records");
+            self.client.handle_bytes(&mem::take(&mut self.tls.heard));
+        }
+    }
+
+    pub fn until_applied(&mut self) {
+        self.until(|event| matches!(event, ClientEvent::Applied { .. }));
+    }
+}
+
+/// Sends a request over an encrypted connection and reads to its end.
+pub fn ask(address: SocketAddr, config: &Arc<ClientConfig>, request: &str) -> String {
+    let (mut stream, mut tls) = (connect(address), TlsClient::new(config));
+    tls.say(request.as_bytes());
+    let mut buffer = [0; 4096];
+    while !tls.is_done {
+        stream.write_all(&tls.take_output()).expect("sent");
+        let length = stream.read(&mut buffer).expect("bytes");
+        assert!(length > 0, "it ended without saying so");
+        tls.read(&buffer[..length]).expect("valid records");
+    }
+    String::from_utf8(tls.heard).expect("text")
+}
+
+impl Player {
+    /// Agrees on keys; says whether the certificate it was shown is the one it trusts.
+    pub fn is_trusted(&mut self) -> bool {
+        let mut buffer = [0; 4096];
+        loop {
+            self.stream.write_all(&self.tls.take_output()).expect("sent");
+            if !self.tls.connection.is_handshaking() {
+                return true;
+            }
+            let length = self.stream.read(&mut buffer).expect("bytes");
+            assert!(length > 0, "the server closed without a word");
+            if self.tls.read(&buffer[..length]).is_err() {
+                return false;
+            }
+        }
+    }
+}
