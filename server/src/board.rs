@@ -4,7 +4,7 @@
 //! shard N --beat, activity: each turn--> Board <--verdict, memory-- watchdog
 //!         --stats: once a second------->  |  ^--stop-- runtime
 //!                                         v
-//!                    any shard: /readyz, /stats.json, what to turn away
+//!        HTTP thread: /readyz, /stats.json, /metrics; any shard: what to turn away
 //! ```
 //!
 //! Plain atomics: each is written by one thread and read by any, and nobody waits. The numbers of
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tickloom_protocol::time::Timestamp;
+
+use crate::buckets::{Buckets, SharedBuckets};
 
 /// What all threads of one server know of each other.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct ShardBoard {
     /// When the numbers below were stored.
     published_us: AtomicU64,
     stats: [AtomicU64; ShardStats::COUNT],
+    tick_duration: SharedBuckets,
+    tick_lateness: SharedBuckets,
 }
 
 /// What a shard is about, as far as others can tell.
@@ -72,6 +76,7 @@ macro_rules! shard_stats {
     ($($(#[$doc:meta])* $name:ident: $merge:ident,)*) => {
         /// What one shard says about itself once a second.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+        #[cfg_attr(test, derive(serde::Deserialize))]
         pub struct ShardStats { $($(#[$doc])* pub $name: u64,)* }
 
         impl ShardStats {
@@ -129,8 +134,8 @@ shard_stats! {
     accepted: saturating_add,
     /// Connections that became WebSockets.
     upgrades: saturating_add,
-    /// Requests answered in plain HTTP.
-    http_requests: saturating_add,
+    /// Connections handed to the HTTP thread.
+    handed_over: saturating_add,
     /// Request heads answered with an error.
     heads_refused: saturating_add,
     /// Upgrades refused for the page that asked: part of `heads_refused`.
@@ -292,6 +297,8 @@ impl ShardBoard {
             stalled_us: AtomicU64::new(0),
             published_us: AtomicU64::new(0),
             stats: std::array::from_fn(|_| AtomicU64::new(0)),
+            tick_duration: SharedBuckets::default(),
+            tick_lateness: SharedBuckets::default(),
         }
     }
 
@@ -317,6 +324,18 @@ impl ShardBoard {
             place.store(word, Ordering::Relaxed);
         }
         self.published_us.store(now.0, Ordering::Release);
+    }
+
+    /// Stores how long ticks took since the start, and how late they began.
+    pub fn publish_ticks(&self, duration: &Buckets, lateness: &Buckets) {
+        self.tick_duration.store(duration);
+        self.tick_lateness.store(lateness);
+    }
+
+    /// How long ticks took since the start, and how late they began.
+    #[must_use]
+    pub fn ticks(&self) -> (Buckets, Buckets) {
+        (self.tick_duration.load(), self.tick_lateness.load())
     }
 
     /// When the shard last came out of its poll; zero before the first time.

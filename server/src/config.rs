@@ -34,6 +34,7 @@ use crate::config::layers::Asked;
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::{Key, Origin, Settings, TlsSection};
 use crate::config::value::Count;
+use crate::http::HttpConfig;
 use crate::origins::OriginPolicy;
 use crate::outbox::OutboxLimits;
 use crate::proxies::{Proxies, ProxyProtocol};
@@ -88,6 +89,8 @@ pub struct Config {
     pub stop: StopConfig,
     /// What happens when a shard no longer turns.
     pub watchdog: WatchdogConfig,
+    /// Bounds of plain HTTP.
+    pub http: HttpConfig,
     /// Room types that need no code, by name.
     pub rooms: Descriptions,
     /// Seed of the rooms' randomness and of the directory.
@@ -178,8 +181,19 @@ impl Config {
     }
 
     fn of(settings: &Settings, chosen: Chosen) -> Self {
-        let Settings { server, websocket, tls, tick, room, outbound, stop, watchdog, echo, log: _ } =
-            settings;
+        let Settings {
+            server,
+            websocket,
+            tls,
+            tick,
+            room,
+            outbound,
+            http,
+            stop,
+            watchdog,
+            echo,
+            log: _,
+        } = settings;
         Self {
             listen: server.listen.value,
             cores: chosen.cores,
@@ -221,6 +235,13 @@ impl Config {
             watchdog: WatchdogConfig {
                 unready_after: watchdog.unready_after.value,
                 abort_after: watchdog.abort_after.value,
+            },
+            http: HttpConfig {
+                connections_max: http.connections_max.value.get(),
+                idle_timeout: http.idle_timeout.value,
+                body_timeout: http.body_timeout.value,
+                body_bytes_max: http.body_max.value.0,
+                drain: websocket.drain_timeout.value,
             },
             rooms: Descriptions::new(),
             seed: chosen.seed,

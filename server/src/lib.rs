@@ -6,8 +6,9 @@
 //! ```
 //!
 //! One pinned thread per core runs a [`reactor`]: the only code beside [`mailbox`], [`runtime`],
-//! [`watchdog`], [`failure_files`], [`tls::certificate`] and the [`doctor`]'s look around that touches sockets, clocks,
-//! files and threads. Everything it calls is plain data and functions, and runs unchanged in the
+//! [`watchdog`], [`failure_files`], [`tls::certificate`], the [`http`] thread and the [`doctor`]'s
+//! look around that touches sockets, clocks, files and threads. Everything it calls is plain data
+//! and functions, and runs unchanged in the
 //! simulation under `tests/`.
 //!
 //! # Embedding it
@@ -137,6 +138,7 @@ pub mod rate;
 mod room_path;
 
 pub mod board;
+pub mod buckets;
 pub mod directory;
 pub mod failure_files;
 pub mod http;

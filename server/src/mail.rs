@@ -1,5 +1,6 @@
 //! What shards say to each other: data, without a socket in it.
 
+use crate::http::HandOver;
 use crate::session::Session;
 
 /// One piece of mail.
@@ -9,4 +10,6 @@ pub enum Mail {
     Adopt(Box<Session>),
     /// A session that could not be delivered, back at its sender.
     Returned(Box<Session>),
+    /// A connection of the HTTP thread that asks for WebSocket, its socket beside it.
+    Upgrade(HandOver),
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use tickloom_protocol::close::CloseReason;
 
+use crate::buckets::Buckets;
+
 /// Counters and histograms of one shard, since it started.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -17,8 +19,8 @@ pub struct Metrics {
     pub sessions_closed: u64,
     /// Requests that became WebSockets.
     pub upgrades: u64,
-    /// Requests answered in plain HTTP.
-    pub http_requests: u64,
+    /// Connections handed to the HTTP thread.
+    pub handed_over: u64,
     /// Heads answered with an error.
     pub heads_refused: u64,
     /// Upgrades that a page of somebody else's asked for.
@@ -113,6 +115,8 @@ impl Shed {
 pub struct Durations {
     /// Since the start, to three digits.
     pub whole: Histogram<u32>,
+    /// Since the start, by fixed bounds.
+    pub buckets: Buckets,
     /// Since the last [`Durations::take_second`]; two digits make it small enough to be looked
     /// through and cleared while rooms wait.
     second: Histogram<u32>,
@@ -137,7 +141,7 @@ impl Default for Metrics {
             sessions_opened: 0,
             sessions_closed: 0,
             upgrades: 0,
-            http_requests: 0,
+            handed_over: 0,
             heads_refused: 0,
             origins_refused: 0,
             handshakes_full: 0,
@@ -186,6 +190,7 @@ impl Metrics {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         durations.whole.saturating_record(micros.min(DURATION_US_MAX));
         durations.second.saturating_record(micros.min(DURATION_US_MAX));
+        durations.buckets.record(duration);
     }
 }
 
@@ -194,7 +199,7 @@ impl Default for Durations {
         let histogram = |digits| {
             Histogram::new_with_bounds(1, DURATION_US_MAX, digits).expect("digits up to a minute")
         };
-        Self { whole: histogram(3), second: histogram(2) }
+        Self { whole: histogram(3), buckets: Buckets::default(), second: histogram(2) }
     }
 }
 

@@ -21,6 +21,7 @@ use rustix::time::{
 use tickloom_protocol::time::Timestamp;
 
 use crate::failure_files::FailureSender;
+use crate::http::{Arrival, HandOver, HttpSender};
 use crate::mail::Mail;
 use crate::mailbox::{Inbox, Letter, Mailbox};
 use crate::metrics::{Metrics, Shed};
@@ -87,6 +88,7 @@ pub struct Reactor {
     write_buffer: Box<[u8]>,
     writes: Option<Vec<WriteStamp>>,
     failures: Option<FailureSender>,
+    http: HttpSender,
 }
 
 /// What a read brought.
@@ -168,6 +170,8 @@ pub struct Parts {
     pub write_stamps: WriteStamps,
     /// Who keeps how rooms failed, if anybody does.
     pub failures: Option<FailureSender>,
+    /// Who answers requests that are no upgrades.
+    pub http: HttpSender,
 }
 
 impl Reactor {
@@ -176,7 +180,7 @@ impl Reactor {
     /// # Errors
     /// The kernel has no timer or no room in its poll for us.
     pub fn new(parts: Parts, shard: Shard) -> io::Result<Self> {
-        let Parts { poll, mut listener, inbox, mailboxes, write_stamps, failures } = parts;
+        let Parts { poll, mut listener, inbox, mailboxes, write_stamps, failures, http } = parts;
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let registry = poll.registry();
@@ -200,6 +204,7 @@ impl Reactor {
             write_buffer: vec![0; WRITE_BYTES_MAX].into(),
             writes: (write_stamps == WriteStamps::Keep).then(Vec::new),
             failures,
+            http,
         })
     }
 
@@ -505,25 +510,41 @@ impl Reactor {
                 }
             }
             Effect::Deliver { socket: id, to, mail } => {
-                let mut socket = self.take_socket(id).map(|socket| socket.stream);
-                if let Some(stream) = &mut socket {
-                    // Fails only for a socket that is not registered, and this one is.
-                    let _ = self.poll.registry().deregister(stream);
-                }
+                let socket = self.let_go(id);
                 if let Err(letter) = self.mailboxes[to.0].send(Letter { mail, socket }) {
                     self.take_back(now, *letter);
                 }
             }
+            Effect::HandOver { socket: id, hand_over } => self.hand_over(now, id, hand_over),
         }
     }
 
     /// A letter could not be delivered: its session stays here, to be told so.
     fn take_back(&mut self, now: Timestamp, letter: Letter) {
-        let (Mail::Adopt(session) | Mail::Returned(session)) = letter.mail;
+        let (Mail::Adopt(session) | Mail::Returned(session)) = letter.mail else { return };
         let mail = Mail::Returned(session);
         if let (Some(id), Some(stream)) = (self.shard.handle_mail(now, mail), letter.socket) {
             self.add_socket(now, id, stream);
         }
+    }
+
+    /// Gives a connection to the HTTP thread; when that does not take it, it is told so here.
+    fn hand_over(&mut self, now: Timestamp, id: SessionId, hand_over: HandOver) {
+        let Some(stream) = self.let_go(id) else { return };
+        let shard = self.shard.config().index;
+        let arrival = Arrival { hand_over, stream: stream.into(), shard };
+        if let Err(arrival) = self.http.send(arrival) {
+            let id = self.shard.handle_handed_back(now, &arrival.hand_over);
+            self.add_socket(now, id, TcpStream::from_std(arrival.stream));
+        }
+    }
+
+    /// Takes a socket that goes on elsewhere.
+    fn let_go(&mut self, id: SessionId) -> Option<TcpStream> {
+        let mut stream = self.take_socket(id)?.stream;
+        // Fails only for a socket that is not registered, and this one is.
+        let _ = self.poll.registry().deregister(&mut stream);
+        Some(stream)
     }
 
     fn take_socket(&mut self, id: SessionId) -> Option<Socket> {

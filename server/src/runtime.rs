@@ -1,4 +1,4 @@
-//! Starts one pinned thread per shard and one that watches them, connects their mailboxes, and
+//! Starts one pinned thread per shard, one for plain HTTP and one that watches, connects their mailboxes, and
 //! stops them.
 #![expect(clippy::disallowed_types, reason = "an edge module: listeners and polls")]
 
@@ -19,13 +19,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::board::{Activity, Board};
 use crate::config::Config;
 use crate::directory::{Directory, ShardIndex};
-use crate::failure_files;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport, monotonic_now};
 use crate::rooms::RoomTypes;
 use crate::shard::{Shard, ShardConfig, Surroundings};
 use crate::tls::identity::Identity;
 use crate::watchdog;
+use crate::{failure_files, http};
 
 /// Connections the kernel keeps for us between two turns of a loop. It takes the lower of this
 /// and `net.core.somaxconn`.
@@ -50,6 +50,8 @@ pub struct Server {
     notices: Receiver<Notice>,
     /// Never sent to: the files about failures are written when it is disconnected.
     failures_written: Option<Receiver<Infallible>>,
+    /// Never sent to: the HTTP thread serves until it is disconnected.
+    http_ended: Receiver<Infallible>,
     /// Never sent to: the watchdog watches until it is dropped.
     _watched: Sender<Infallible>,
 }
@@ -95,6 +97,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         mailboxes.push(sender);
         edges.push((poll, listener, inbox));
     }
+    let (http, http_ended) = http::open(config.http, Arc::clone(&board), mailboxes.clone())?;
     let (notifier, notices) = unbounded();
     let server = Surroundings {
         board: Arc::clone(&board),
@@ -111,6 +114,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
             mailboxes: mailboxes.clone(),
             write_stamps: config.write_stamps,
             failures: failures.clone(),
+            http: http.clone(),
         };
         let shard_config = ShardConfig::of(config, &server, ShardIndex(index));
         let core = config.cores.get(index).copied();
@@ -118,12 +122,21 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         let notifier = notifier.clone();
         threads.push(builder.spawn(move || run_shard(core, parts, shard_config, &notifier))?);
     }
-    let (watched, until) = bounded(0);
+    let (_watched, until) = bounded(0);
     let (watchdog, watched_board) = (config.watchdog, Arc::clone(&board));
     let builder = thread::Builder::new().name("watchdog".to_owned());
     builder.spawn(move || watchdog::watch(watchdog, &watched_board, &until))?;
     let stopper = Stopper { board, mailboxes, notifier, deadline: config.stop.deadline };
-    Ok(Server { address, identity, stopper, threads, notices, failures_written, _watched: watched })
+    Ok(Server {
+        address,
+        identity,
+        stopper,
+        threads,
+        notices,
+        failures_written,
+        http_ended,
+        _watched,
+    })
 }
 
 impl Server {
@@ -171,6 +184,8 @@ impl Server {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("a shard panicked")))
         });
         let reports = joined.collect();
+        // Its connections came from shards, which have ended: it says goodbye to them and ends.
+        let _ = self.http_ended.recv_timeout(self.stopper.time_left().unwrap_or_default());
         if let Some(written) = self.failures_written {
             // A disk that hangs holds nobody up longer than a shard may.
             let _ = written.recv_timeout(self.stopper.time_left().unwrap_or_default());

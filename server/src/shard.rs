@@ -26,6 +26,7 @@ use tickloom_protocol::time::Timestamp;
 use crate::board::Board;
 use crate::config::Config;
 use crate::directory::{Directory, ShardIndex};
+use crate::http::HandOver;
 use crate::mail::Mail;
 use crate::metrics::{Metrics, Shed};
 use crate::origins::OriginPolicy;
@@ -159,6 +160,14 @@ pub enum Effect {
         /// What it gets.
         mail: Mail,
     },
+    /// Give the socket to the HTTP thread. Its session is no longer in this shard;
+    /// [`Shard::handle_handed_back`] makes a new one when the thread does not take it.
+    HandOver {
+        /// The socket's id until now.
+        socket: SessionId,
+        /// What goes with it.
+        hand_over: HandOver,
+    },
     /// Keep how a room failed, where somebody finds it.
     Record(Box<FailureRecord>),
 }
@@ -215,10 +224,8 @@ impl Shard {
     pub fn handle_accept(&mut self, now: Timestamp, peer: SocketAddr) -> SessionId {
         self.metrics.accepted += 1;
         let full = self.sessions.count() >= self.config.sessions_max + PROBES_MAX;
-        let outbox = Outbox::new(self.config.outbox);
-        let mut session = Session::new(now, peer, outbox, &self.config.patience);
-        session.proxy_header = self.expected_proxy_header(peer);
-        let id = self.insert(session);
+        let id = self.insert_new(now, peer);
+        self.expect_proxy_header(id);
         if full || self.is_stopping() {
             self.turn_away(now, id);
             self.metrics.heads_refused += 1;
@@ -320,6 +327,7 @@ impl Shard {
                 }
                 Some(id)
             }
+            Mail::Upgrade(hand_over) => Some(self.handle_returned(now, &hand_over)),
         }
     }
 

@@ -449,6 +449,7 @@ impl TestRoom {
                 Effect::Read(..) => {}
                 Effect::Record(record) => self.failure = Some(*record),
                 Effect::Deliver { .. } => unreachable!("there is one shard"),
+                Effect::HandOver { .. } => unreachable!("clients here ask for WebSocket"),
             }
         }
         any

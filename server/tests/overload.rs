@@ -24,7 +24,7 @@ use tickloom_server::rooms::RoomTypes;
 use tickloom_server::runtime::{self, Server, allowed_cores};
 
 use gate::Gate;
-use player::{DEADLINE, Player, ask, connect};
+use player::{DEADLINE, Player, ask, connect, get};
 use process::Process;
 
 fn start(config: &Config, gate: &Gate) -> Server {
@@ -46,7 +46,7 @@ fn is_applied(event: &ClientEvent) -> bool {
 fn try_get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = connect(address);
     stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes()).ok()?;
+    stream.write_all(&get(path)).ok()?;
     let mut response = String::new();
     stream.read_to_string(&mut response).ok()?;
     (!response.is_empty()).then_some(response)
@@ -80,7 +80,7 @@ fn at_the_cap_on_connections_upgrades_are_refused_and_probes_answered() {
     let response = ask(address, &ClientKey::new([1; 16]).request("a", "/ws"));
     assert!(response.starts_with("HTTP/1.1 503"), "{response}");
     assert!(response.contains("Retry-After: 1"), "{response}");
-    let response = ask(address, b"GET /healthz HTTP/1.1\r\n\r\n");
+    let response = ask(address, &get("/healthz"));
     assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     get_until(address, "/stats.json", |response| total(response, "shed_connections") == 1);
     // Those who say nothing get an answer, too, once there are more than a few of them.

@@ -21,7 +21,7 @@ use tickloom_server::room::logic::{Context, Denial, Joiner, RoomLogic, RoomSpec,
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::runtime::{self, Server, allowed_cores};
 
-use player::{DEADLINE, Player, ask, connect};
+use player::{DEADLINE, Player, ask, connect, get};
 
 fn start(config: &Config) -> Server {
     let room_types = RoomTypes::default().with(Arena::new(config.tick_rate_hz));
@@ -277,11 +277,11 @@ fn a_connection_that_breaks_while_it_closes_does_not_hold_its_shard() {
         std::thread::yield_now();
         let mut head = [0; 32];
         stream.read_exact(&mut head).expect("the upgrade was answered");
-        let response = ask(server.address(), b"GET /healthz HTTP/1.1\r\n\r\n");
+        let response = ask(server.address(), &get("/healthz"));
         assert!(response.starts_with("HTTP/1.1 200"), "{response}");
         drop(stream);
         for _ in 0..3 {
-            let response = ask(server.address(), b"GET /healthz HTTP/1.1\r\n\r\n");
+            let response = ask(server.address(), &get("/healthz"));
             assert!(response.starts_with("HTTP/1.1 200"), "{response}");
         }
     }

@@ -22,7 +22,7 @@ use tickloom_server::rooms::RoomTypes;
 use tickloom_server::runtime::{self, Server, allowed_cores};
 
 use gate::Gate;
-use player::{DEADLINE, Player, ask, connect};
+use player::{DEADLINE, Player, ask, connect, get};
 use process::Process;
 
 /// Two shards, one of which can be made to hang by closing the gate.
@@ -65,8 +65,7 @@ fn ask_living(address: SocketAddr, path: &str) -> String {
         assert!(started.elapsed() < DEADLINE, "no shard answers");
         let mut stream = connect(address);
         stream.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-        let request = format!("GET {path} HTTP/1.1\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("sent");
+        stream.write_all(&get(path)).expect("sent");
         let mut response = String::new();
         if stream.read_to_string(&mut response).is_ok() {
             return response;
@@ -240,7 +239,7 @@ fn stats_tell_what_the_shards_do() {
         for player in &mut players {
             player.until(|event| matches!(event, ClientEvent::Applied { .. }));
         }
-        let response = ask(server.address(), b"GET /stats.json HTTP/1.1\r\n\r\n");
+        let response = ask(server.address(), &get("/stats.json"));
         let (_, body) = response.split_once("\r\n\r\n").expect("a head");
         let report: serde_json::Value = serde_json::from_str(body).expect("JSON");
         // Numbers are as old as a second, and of a second.

@@ -314,6 +314,23 @@ settings! {
         stall_max: Duration = s(20), within ms(100)..=s(3600);
     }
 
+    /// Plain HTTP: health, metrics, pages. Beside the connections above, with a thread of its own.
+    http: Http {
+        /// HTTP connections at the same time; further ones get 503. When more than half of them
+        /// are there, none is kept between two requests.
+        connections_max: Count = Count::of(256), within Count::of(1)..=Count::of(65_536);
+
+        /// From an answer to the next complete request head, before the connection is closed.
+        idle_timeout: Duration = s(15), within ms(100)..=s(3600);
+
+        /// From a request head to the end of the body, and from an answer until the client has
+        /// taken it.
+        body_timeout: Duration = s(10), within ms(100)..=s(600);
+
+        /// The longest request body; a longer one gets 413. Each connection may hold one.
+        body_max: Size = kib(64), within kib(1)..=kib(64 * 1024);
+    }
+
     /// What happens on SIGTERM and SIGINT.
     stop: Stop {
         /// From the signal to the end of the process, whoever is still connected then.

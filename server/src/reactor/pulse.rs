@@ -6,7 +6,7 @@ use std::time::Duration;
 use tickloom_protocol::time::Timestamp;
 
 use crate::board::{Activity, Board, ShardBoard, ShardStats};
-use crate::metrics::Shed;
+use crate::metrics::{Metrics, Shed};
 use crate::shard::Shard;
 
 /// How often a shard publishes its numbers. An idle one is woken for it, which is its beat: its
@@ -65,6 +65,8 @@ impl Pulse {
             self.publish_at = now + PUBLISH_EVERY;
             let stats = shard.take_stats();
             self.place().publish(now, &ShardStats { busy_us: self.busy_us, ..stats });
+            let Metrics { tick_duration_us, tick_lateness_us, .. } = shard.metrics();
+            self.place().publish_ticks(&tick_duration_us.buckets, &tick_lateness_us.buckets);
             self.log_sheds(shard);
         }
         self.place().set_activity(Activity::Polling);

@@ -1,8 +1,6 @@
 //! What a shard decides about newcomers before they get in: whom a connection speaks for, whose
 //! page asks, and which room a path names.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use tickloom_protocol::handshake::{Offer, Refusal, Upgrade};
 use tickloom_protocol::link::{End, Link};
@@ -32,11 +30,15 @@ enum Place {
 }
 
 impl Shard {
-    /// Room for the PROXY protocol header that a connection from there begins with, if it does.
-    pub(super) fn expected_proxy_header(&self, peer: SocketAddr) -> Option<Vec<u8>> {
+    /// Makes room for the PROXY protocol header that a connection begins with, if it does.
+    pub(super) fn expect_proxy_header(&mut self, id: SessionId) {
         let proxies = &self.config.proxies;
-        let is_required = proxies.protocol == ProxyProtocol::Required;
-        (is_required && proxies.trusted.contains(peer.ip())).then(Vec::new)
+        if proxies.protocol == ProxyProtocol::Required
+            && let Some(session) = self.sessions.get_mut(id)
+            && proxies.trusted.contains(session.peer.ip())
+        {
+            session.proxy_header = Some(Vec::new());
+        }
     }
 
     /// Reads the PROXY protocol header, and hands on what follows it.

@@ -60,7 +60,7 @@ fn counters(metrics: &Metrics) -> ShardStats {
         slips: metrics.slips,
         accepted: metrics.accepted,
         upgrades: metrics.upgrades,
-        http_requests: metrics.http_requests,
+        handed_over: metrics.handed_over,
         heads_refused: metrics.heads_refused,
         origins_refused: metrics.origins_refused,
         handshakes_full: metrics.handshakes_full,

@@ -220,6 +220,7 @@ impl World {
                 // Bytes may always come earlier than they are asked for.
                 Some(Effect::Read(..) | Effect::Record(_)) => {}
                 Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
+                Some(Effect::HandOver { .. }) => unreachable!("everybody asks for WebSocket"),
             }
         }
     }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::entities::View;
+use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::board::Board;
 use tickloom_server::config::Config;
 use tickloom_server::directory::{Directory, ShardIndex};
+use tickloom_server::http::HandOver;
 use tickloom_server::mail::Mail;
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::RoomId;
@@ -485,6 +487,27 @@ impl World {
                     self.letters.push_back(Letter { at, to, mail, connection: number });
                     self.outcome.moves_between_shards += 1;
                 }
+                Effect::HandOver { socket, hand_over } => self.hand_over(index, socket, hand_over),
+            }
+        }
+    }
+
+    /// What the HTTP thread may do with a connection: answer and close, not take it, or give it
+    /// back for an upgrade.
+    fn hand_over(&mut self, index: ShardIndex, socket: SessionId, hand_over: HandOver) {
+        let number = self.find(index, socket).expect("a session has a connection");
+        match hand_over.bytes.len() % 3 {
+            0 => self.close_socket(index, socket),
+            1 => {
+                let id = self.shards[index.0].handle_handed_back(self.now, &hand_over);
+                self.connections.get_mut(&number).expect("found").socket = Some((index, id));
+            }
+            _ => {
+                self.connections.get_mut(&number).expect("found").socket = None;
+                let bytes = ClientKey::new([0; 16]).request("sim", "/ws");
+                let mail = Mail::Upgrade(HandOver { bytes, ..hand_over });
+                let at = self.letters.back().map_or(self.now, |letter| letter.at.max(self.now));
+                self.letters.push_back(Letter { at, to: index, mail, connection: number });
             }
         }
     }

@@ -1,0 +1,121 @@
+//! Which path gets which answer.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_VERSION, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tickloom_protocol::handshake::Refusal;
+
+use super::counters::HttpCounters;
+use super::pages::{PAGES, Page};
+use super::process::ProcessFacts;
+use super::{StatsReport, metrics_text};
+use crate::board::Board;
+use crate::reactor::monotonic_now;
+
+/// What routes look at.
+#[derive(Debug)]
+pub(super) struct Site {
+    board: Arc<Board>,
+    counters: Arc<HttpCounters>,
+}
+
+impl Site {
+    pub(super) fn new(board: Arc<Board>, counters: Arc<HttpCounters>) -> Self {
+        Self { board, counters }
+    }
+
+    pub(super) fn counters(&self) -> &HttpCounters {
+        &self.counters
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.board.stop_by().is_some()
+    }
+
+    fn report(&self) -> StatsReport {
+        StatsReport::new(monotonic_now(), &self.board, self.counters.report())
+    }
+}
+
+/// Every path there is. `HEAD` is answered wherever `GET` is.
+pub(super) fn router(site: &Arc<Site>) -> Router {
+    let mut router = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/stats.json", get(stats))
+        .route("/metrics", get(metrics))
+        .route("/ws", get(needs_upgrade))
+        .route("/echo", get(needs_upgrade))
+        .with_state(Arc::clone(site));
+    for page in PAGES {
+        let page = Page::new(page);
+        let path = page.path();
+        let answer = move |headers: HeaderMap| async move { page.answer(&headers) };
+        router = router.route(path, get(answer));
+    }
+    router.fallback(not_found).method_not_allowed_fallback(wrong_method)
+}
+
+async fn healthz() -> Response {
+    live("text/plain; charset=utf-8", "ok\n".to_owned())
+}
+
+async fn readyz(State(site): State<Arc<Site>>) -> Response {
+    let reasons = site.board.unready_reasons();
+    if reasons.is_empty() {
+        return live("text/plain; charset=utf-8", "ready\n".to_owned());
+    }
+    plain(StatusCode::SERVICE_UNAVAILABLE, &reasons.join("\n"))
+}
+
+async fn stats(State(site): State<Arc<Site>>) -> Response {
+    let body = serde_json::to_string(&site.report()).expect("numbers and strings are JSON");
+    live("application/json", body + "\n")
+}
+
+async fn metrics(State(site): State<Arc<Site>>) -> Response {
+    let facts = ProcessFacts::this();
+    let text = metrics_text::render(&site.report(), &site.board, &facts);
+    live(metrics_text::CONTENT_TYPE, text)
+}
+
+async fn needs_upgrade() -> Response {
+    let Refusal { status, reason } = Refusal::NEEDS_UPGRADE;
+    let status = StatusCode::from_u16(status).expect("one of the protocol's statuses");
+    let mut response = plain(status, reason);
+    for (name, value) in [(UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn not_found() -> Response {
+    let reason =
+        "nothing here; there are / /healthz /readyz /stats.json /metrics, and rooms at /ws";
+    plain(StatusCode::NOT_FOUND, reason)
+}
+
+async fn wrong_method() -> Response {
+    plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
+}
+
+/// What is true at this moment and not later.
+fn live(content_type: &'static str, body: String) -> Response {
+    headed(StatusCode::OK, content_type, body)
+}
+
+/// A status and why.
+pub(super) fn plain(status: StatusCode, reason: &str) -> Response {
+    headed(status, "text/plain; charset=utf-8", format!("{reason}\n"))
+}
+
+fn headed(status: StatusCode, content_type: &'static str, body: String) -> Response {
+    let headers: [(HeaderName, &str); 2] =
+        [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
+    (status, headers, body).into_response()
+}
