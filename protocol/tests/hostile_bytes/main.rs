@@ -5,7 +5,10 @@
 
 mod corpus;
 mod seeds;
+mod targets;
+mod written;
 
+mod anything;
 mod changes;
 mod connection;
 mod messages;
