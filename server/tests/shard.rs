@@ -13,6 +13,7 @@ use tickloom_protocol::limits::OPAQUE_BYTES_MAX;
 use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
 use tickloom_protocol::time::Timestamp;
+use tickloom_server::config::Config;
 use tickloom_server::http::HandOver;
 use tickloom_server::mail::Mail;
 use tickloom_server::outbox::OutboxLimits;
@@ -23,7 +24,7 @@ use tickloom_server::room::logic::{
 };
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::session::{NO_SOCKET, SessionId};
-use tickloom_server::shard::{Effect, Shard};
+use tickloom_server::shard::{Effect, Shard, ShardConfig};
 
 use harness::WIDE;
 
@@ -330,6 +331,21 @@ fn a_long_silence_does_not_make_the_next_answer_a_stall() {
     assert!(!world.is_closed, "two seconds are no stall");
     world.pass(Duration::from_secs(60));
     assert!(world.is_closed, "a minute is");
+}
+
+#[test]
+fn an_echo_is_pinged_after_its_silence_however_long_a_join_may_take() {
+    // The story: nobody looked at an echo before a join would have been overdue, so a proxy that
+    // bears less silence than that cut it.
+    let mut config = Config::loopback();
+    config.patience.ping = Duration::from_secs(1);
+    config.patience.pong = Duration::from_millis(900);
+    let shard = Shard::new(ShardConfig::alone(&config, RoomTypes::default()));
+    let mut world = harness::World::of(shard);
+    let id = world.accept(NO_SOCKET);
+    world.say(id, &ClientKey::new([0; 16]).request("test", "/echo"));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.say(id, &[]), [0x89, 0], "a ping");
 }
 
 #[test]

@@ -94,12 +94,14 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(id) else { return Ok(None) };
         session.outbox.push(Bytes::from(upgrade.response()));
         let link = Box::new(Link::new(End::Server));
-        session.phase = match place {
-            Place::Echo => Phase::Echo(link),
-            Place::Lobby | Place::Room(_) => Phase::Joining(link),
+        let patience = self.config.patience;
+        let (phase, lasts) = match place {
+            Place::Echo => (Phase::Echo(link), patience.ping),
+            Place::Lobby | Place::Room(_) => (Phase::Joining(link), patience.join),
         };
+        session.phase = phase;
         self.metrics.upgrades += 1;
-        self.set_deadline(id, now + self.config.patience.join);
+        self.set_deadline(id, now + lasts);
         if let Place::Room(join) = place {
             self.join(now, id, join, &rest);
         }
