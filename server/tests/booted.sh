@@ -7,6 +7,9 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$repository/target}
 booted_pids=()
 
+# Where Debian has its servers, which only root has in PATH.
+export PATH="$PATH:/usr/sbin"
+
 # Package managers keep what they download where everything else of a build is.
 export PIP_CACHE_DIR=$target/downloads/pip npm_config_cache=$target/downloads/npm
 export PIP_DISABLE_PIP_VERSION_CHECK=1 npm_config_update_notifier=false npm_config_fund=false
