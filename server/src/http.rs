@@ -34,6 +34,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod tls_stream;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -42,15 +43,27 @@ pub use counters::HttpReport;
 pub use stats::{ShardEntry, StatsReport};
 pub use thread::{Arrival, HttpSender, open};
 
+use crate::tls::Tls;
+
 /// What a connection takes along when it goes from a shard to the HTTP thread, or back.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct HandOver {
     /// Where it comes from.
     pub peer: SocketAddr,
     /// Whom its limits are counted for.
     pub client: IpAddr,
-    /// What was read from it and not answered, a complete request head first.
+    /// Its keys, when it is encrypted.
+    pub tls: Option<Box<Tls>>,
+    /// What was read from it and not answered, a complete request head first; decrypted.
     pub bytes: Vec<u8>,
+}
+
+impl HandOver {
+    /// Bytes of a connection that is not encrypted and speaks for itself.
+    #[must_use]
+    pub fn plain(peer: SocketAddr, bytes: Vec<u8>) -> Self {
+        Self { peer, client: peer.ip(), tls: None, bytes }
+    }
 }
 
 /// Bounds of the HTTP thread.

@@ -534,8 +534,9 @@ impl Reactor {
         let shard = self.shard.config().index;
         let arrival = Arrival { hand_over, stream: stream.into(), shard };
         if let Err(arrival) = self.http.send(arrival) {
-            let id = self.shard.handle_handed_back(now, &arrival.hand_over);
-            self.add_socket(now, id, TcpStream::from_std(arrival.stream));
+            let Arrival { hand_over, stream, .. } = *arrival;
+            let id = self.shard.handle_handed_back(now, hand_over);
+            self.add_socket(now, id, TcpStream::from_std(stream));
         }
     }
 

@@ -8,6 +8,7 @@
 mod arrivals;
 mod encrypted;
 mod entrance;
+mod hand_over;
 pub(crate) mod messages;
 mod stats;
 mod stopping;
@@ -327,7 +328,7 @@ impl Shard {
                 }
                 Some(id)
             }
-            Mail::Upgrade(hand_over) => Some(self.handle_returned(now, &hand_over)),
+            Mail::Upgrade(hand_over) => Some(self.handle_returned(now, hand_over)),
         }
     }
 

@@ -268,6 +268,19 @@ impl Tls {
         }
     }
 
+    /// Takes back what [`Tls::into_connection`] gave away. All that it had to send has left.
+    #[must_use]
+    pub fn of_connection(connection: Box<ServerConnection>) -> Self {
+        Self {
+            connection: *connection,
+            state: State::Open,
+            waiting: Vec::new(),
+            is_listed: false,
+            unsent: Vec::new(),
+            sent: 0,
+        }
+    }
+
     /// Gives the connection to somebody else, with the ciphertext that the socket has yet to get
     /// before anything else. Plaintext that has arrived was handed out before.
     #[must_use]

@@ -14,8 +14,6 @@ use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::config::Config;
-use tickloom_server::http::HandOver;
-use tickloom_server::mail::Mail;
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::room::failure::FailureRecord;
@@ -40,8 +38,6 @@ struct World {
     is_closed: bool,
     /// How rooms failed.
     records: Vec<FailureRecord>,
-    /// What the HTTP thread was given.
-    handed_over: Vec<HandOver>,
 }
 
 impl World {
@@ -58,7 +54,6 @@ impl World {
             taken: Vec::new(),
             is_closed: false,
             records: Vec::new(),
-            handed_over: Vec::new(),
         }
     }
 
@@ -101,10 +96,7 @@ impl World {
                 Some(Effect::Read(..)) => {}
                 Some(Effect::Record(record)) => self.records.push(*record),
                 Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
-                Some(Effect::HandOver { socket, hand_over }) => {
-                    assert_eq!(socket, self.id, "the one connection there is");
-                    self.handed_over.push(hand_over);
-                }
+                Some(Effect::HandOver { .. }) => unreachable!("everybody asks for WebSocket"),
             }
         }
     }
@@ -527,72 +519,4 @@ fn whoever_gets_a_hard_limit_full_of_bytes_is_closed_at_once() {
     }
     assert!((17..20).contains(&messages), "{messages} messages");
     assert_eq!(world.shard.metrics().closes.get(&1013), Some(&1));
-}
-
-#[test]
-fn a_request_that_is_no_upgrade_leaves_with_every_byte_that_came() {
-    let mut world = World::new(WIDE);
-    let head = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n";
-    for byte in head {
-        assert_eq!(world.handed_over, [], "the head is not complete");
-        world.send(&[*byte]);
-    }
-    let bytes = head.to_vec();
-    assert_eq!(world.handed_over, [HandOver { peer: NO_SOCKET, client: NO_SOCKET.ip(), bytes }]);
-    assert_eq!(world.shard.sessions().count(), 0, "it is nobody's here any more");
-    world.send(b"late");
-    assert_eq!((world.handed_over.len(), world.taken.len()), (1, 0));
-
-    let mut world = World::new(WIDE);
-    let bytes = [head, &b"some body"[..]].concat();
-    world.send(&bytes);
-    assert_eq!(world.handed_over, [HandOver { peer: NO_SOCKET, client: NO_SOCKET.ip(), bytes }]);
-    assert_eq!(world.shard.metrics().handed_over, 1);
-}
-
-#[test]
-fn what_the_http_thread_does_not_take_is_told_to_come_again() {
-    let mut world = World::new(WIDE);
-    world.send(b"GET / HTTP/1.1\r\n\r\n");
-    let hand_over = world.handed_over.pop().expect("handed over");
-    world.id = world.shard.handle_handed_back(world.now, &hand_over);
-    world.obey();
-    let response = String::from_utf8(std::mem::take(&mut world.taken)).expect("ASCII");
-    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
-    assert!(response.contains("\r\nRetry-After: 1\r\n"), "{response}");
-    assert!(world.is_closed);
-}
-
-#[test]
-fn an_upgrade_that_comes_by_the_http_thread_goes_on_like_any_other() {
-    let mut world = World::new(WIDE);
-    world.send(b"GET / HTTP/1.1\r\n\r\n");
-    let mut client = Client::connect("test", "/ws", [0; 16]);
-    client.join(Join { room_type: "arena", room: "a", name: "x", options: &[] });
-    // The upgrade and what is behind it, as it would have come on a fresh connection.
-    let hand_over =
-        HandOver { peer: NO_SOCKET, client: NO_SOCKET.ip(), bytes: client.take_output() };
-    world.id = world.shard.handle_mail(world.now, Mail::Upgrade(hand_over)).expect("a session");
-    world.obey();
-    client.handle_bytes(&std::mem::take(&mut world.taken));
-    assert_eq!(client.poll_event(), Some(ClientEvent::Upgraded));
-    client.join(Join { room_type: "arena", room: "a", name: "x", options: &[] });
-    world.send(&client.take_output());
-    client.handle_bytes(&std::mem::take(&mut world.taken));
-    assert_eq!(client.poll_event(), Some(ClientEvent::Joined));
-
-    let request = b"GET /nothing HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n".to_vec();
-    let hand_over = HandOver { peer: NO_SOCKET, client: NO_SOCKET.ip(), bytes: request };
-    world.id = world.shard.handle_mail(world.now, Mail::Upgrade(hand_over)).expect("a session");
-    world.obey();
-    assert!(world.taken.starts_with(b"HTTP/1.1 426 "), "{:?}", world.taken);
-    world.taken.clear();
-
-    world.shard.handle_stop(world.now, world.now + Duration::from_secs(9));
-    world.obey();
-    let bytes = Client::connect("test", "/ws", [0; 16]).take_output();
-    let hand_over = HandOver { peer: NO_SOCKET, client: NO_SOCKET.ip(), bytes };
-    world.id = world.shard.handle_mail(world.now, Mail::Upgrade(hand_over)).expect("a session");
-    world.obey();
-    assert!(world.taken.starts_with(b"HTTP/1.1 503 "), "{:?}", world.taken);
 }

@@ -17,10 +17,13 @@ use hyper::{Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tickloom_protocol::handshake::Head;
 use tickloom_protocol::limits;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::stream::{HttpStream, Transport};
+use super::stream::HttpStream;
+use crate::tls::Tls;
 
 /// Bytes that hyper keeps of a connection: more than any head, and a piece of a body.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
@@ -32,8 +35,10 @@ pub(super) enum End {
     Closed,
     /// Its last request is an upgrade, which nobody has answered.
     Upgrade {
-        /// What it goes on over.
-        transport: Transport,
+        /// Its socket.
+        stream: TcpStream,
+        /// Its keys, when it is encrypted.
+        tls: Option<Box<Tls>>,
         /// The upgrade's head, and what was read behind it.
         bytes: Vec<u8>,
     },
@@ -90,12 +95,20 @@ pub(super) async fn serve(
             None => Poll::Pending,
         }
     });
-    let Some(mut bytes) = head.await else { return End::Closed };
+    let head = head.await;
     let parts = connection.into_parts();
-    let (transport, unread) = parts.io.into_inner().into_parts();
-    bytes.extend_from_slice(&parts.read_buf);
-    bytes.extend_from_slice(&unread);
-    End::Upgrade { transport, bytes }
+    let mut stream = parts.io.into_inner();
+    let Some(mut bytes) = head else {
+        // Hyper drops what it gives up: one that sent nothing in time, for instance.
+        let _ = stream.shutdown().await;
+        return End::Closed;
+    };
+    let (transport, rewound) = stream.into_parts();
+    let (stream, tls, unread) = transport.into_parts();
+    for unread in [&parts.read_buf[..], &rewound, &unread] {
+        bytes.extend_from_slice(unread);
+    }
+    End::Upgrade { stream, tls, bytes }
 }
 
 /// The head of a request that a shard would not hand over, and so must answer itself: a WebSocket

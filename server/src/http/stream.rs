@@ -12,6 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::tls_stream::TlsStream;
+use crate::tls::Tls;
+
 /// Bytes that are read and forgotten after our last one, before the connection is cut.
 const DRAIN_BYTES_MAX: usize = 1 << 20;
 
@@ -20,6 +23,8 @@ const DRAIN_BYTES_MAX: usize = 1 << 20;
 pub(super) enum Transport {
     /// As they are.
     Plain(TcpStream),
+    /// Encrypted.
+    Tls(TlsStream),
 }
 
 /// How long a connection may take for what.
@@ -50,7 +55,12 @@ pub(super) struct HttpStream {
 /// connection, and the other end may lose our answer: so we end our half, and wait for theirs.
 enum Ending {
     Open,
-    Draining { until: Pin<Box<Sleep>>, bytes: usize },
+    /// What is to leave leaves, then what comes is read and forgotten.
+    Draining {
+        until: Pin<Box<Sleep>>,
+        is_shut: bool,
+        bytes: usize,
+    },
     Done,
 }
 
@@ -138,37 +148,56 @@ impl AsyncWrite for HttpStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            match &mut this.ending {
-                Ending::Open => {
-                    // Fails when the other end is gone, which the next read tells, too.
-                    let _ = ready!(this.transport.poll_shutdown(cx));
-                    let until = sleep_for(this.deadlines.drain);
-                    this.ending = Ending::Draining { until, bytes: 0 };
+            let Ending::Draining { until, is_shut, bytes } = &mut this.ending else {
+                if matches!(this.ending, Ending::Done) {
+                    return Poll::Ready(Ok(()));
                 }
-                Ending::Draining { until, bytes } => {
-                    let mut scratch = [0; 4096];
-                    let mut buffer = ReadBuf::new(&mut scratch);
-                    let read = this.transport.poll_read(cx, &mut buffer);
-                    let length = buffer.filled().len();
-                    *bytes += length;
-                    let is_more = match read {
-                        Poll::Pending => {
-                            ready!(until.as_mut().poll(cx));
-                            false
-                        }
-                        Poll::Ready(result) => result.is_ok() && length > 0,
-                    };
-                    if !is_more || *bytes > DRAIN_BYTES_MAX {
-                        this.ending = Ending::Done;
-                    }
+                let until = sleep_for(this.deadlines.drain);
+                this.ending = Ending::Draining { until, is_shut: false, bytes: 0 };
+                continue;
+            };
+            let step = if *is_shut {
+                let mut scratch = [0; 4096];
+                let mut buffer = ReadBuf::new(&mut scratch);
+                let read = this.transport.poll_read(cx, &mut buffer);
+                let length = buffer.filled().len();
+                *bytes += length;
+                read.map(|read| read.is_ok() && length > 0 && *bytes <= DRAIN_BYTES_MAX)
+            } else {
+                // Fails when the other end is gone.
+                this.transport.poll_shutdown(cx).map(|result| result.is_ok())
+            };
+            match step {
+                Poll::Ready(true) => *is_shut = true,
+                Poll::Ready(false) => this.ending = Ending::Done,
+                Poll::Pending => {
+                    ready!(until.as_mut().poll(cx));
+                    this.ending = Ending::Done;
                 }
-                Ending::Done => return Poll::Ready(Ok(())),
             }
         }
     }
 }
 
 impl Transport {
+    pub(super) fn new(stream: TcpStream, tls: Option<Box<Tls>>) -> Self {
+        match tls {
+            None => Self::Plain(stream),
+            Some(tls) => Self::Tls(TlsStream::new(stream, *tls)),
+        }
+    }
+
+    /// The socket, its keys, and what was decrypted and not read.
+    pub(super) fn into_parts(self) -> (TcpStream, Option<Box<Tls>>, Vec<u8>) {
+        match self {
+            Self::Plain(stream) => (stream, None, Vec::new()),
+            Self::Tls(stream) => {
+                let (stream, tls, unread) = stream.into_parts();
+                (stream, Some(Box::new(tls)), unread)
+            }
+        }
+    }
+
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -176,24 +205,28 @@ impl Transport {
     ) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => stream.poll_read(cx, buffer),
         }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => stream.poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => stream.poll_flush(cx),
         }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => stream.poll_shutdown(cx),
         }
     }
 }

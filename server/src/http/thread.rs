@@ -28,6 +28,7 @@ use crate::board::Board;
 use crate::directory::ShardIndex;
 use crate::mail::Mail;
 use crate::mailbox::{Letter, Mailbox};
+use crate::tls::Tls;
 
 /// How much the kernel prefers shards when there is not time for all: as a `nice` value, with
 /// which the thread still gets a tenth of a core.
@@ -81,6 +82,25 @@ struct Shared {
     mailboxes: Vec<Mailbox>,
 }
 
+/// A connection that is there, and its place.
+struct Counted {
+    counters: Arc<HttpCounters>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Counted {
+    fn new(counters: &Arc<HttpCounters>, place: OwnedSemaphorePermit) -> Self {
+        counters.count_opened();
+        Self { counters: Arc::clone(counters), _place: place }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counters.count_closed();
+    }
+}
+
 /// Starts the thread. The receiver is disconnected when the thread has ended.
 ///
 /// # Errors
@@ -108,7 +128,7 @@ pub(super) fn open_with(
 ) -> io::Result<(HttpSender, crossbeam_channel::Receiver<Infallible>)> {
     // Every connection in it has a place.
     let (sender, arrivals) = mpsc::channel(config.connections_max);
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let (running, ended) = crossbeam_channel::bounded(0);
     let sender = HttpSender { sender, places, counters: Arc::clone(&counters) };
     // It inherits its starter's cores, which are all the process may use: shards pin themselves.
@@ -144,11 +164,10 @@ fn run(
             // Ended ones are let go of; a panic in one is its own and has been logged.
             while connections.try_join_next().is_some() {}
             let (shared, stopped) = (Rc::clone(&shared), stopped.clone());
+            let counted = Counted::new(&shared.counters, place);
             connections.spawn_local(async move {
-                let _place = place;
-                shared.counters.count_opened();
+                let _counted = counted;
                 serve(&shared, arrival, stopped).await;
-                shared.counters.count_closed();
             });
         }
         // Fails when there are no connections.
@@ -160,32 +179,31 @@ fn run(
 }
 
 async fn serve(shared: &Shared, arrival: Arrival, stop: watch::Receiver<bool>) {
-    let Arrival { hand_over: HandOver { peer, client, bytes }, stream, shard } = arrival;
+    let Arrival { hand_over: HandOver { peer, client, tls, bytes }, stream, shard } = arrival;
     let config = &shared.config;
     let deadlines = Deadlines { write: config.body_timeout, drain: config.drain };
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-    let stream = HttpStream::new(Transport::Plain(stream), bytes, deadlines);
+    let stream = HttpStream::new(Transport::new(stream, tls), bytes, deadlines);
     match connection::serve(stream, shared.router.clone(), config.idle_timeout, stop).await {
         End::Closed => {}
-        End::Upgrade { transport: Transport::Plain(stream), bytes } => {
+        End::Upgrade { stream, tls, bytes } => {
             let Ok(stream) = stream.into_std() else { return };
             shared.counters.count_upgrade();
-            let mail = Mail::Upgrade(HandOver { peer, client, bytes });
+            let mail = Mail::Upgrade(HandOver { peer, client, tls, bytes });
             let socket = Some(mio::net::TcpStream::from_std(stream));
-            let Err(letter) = shared.mailboxes[shard.0].send(Letter { mail, socket }) else {
-                return;
-            };
-            if let Some(socket) = letter.socket {
-                refuse(socket.into(), deadlines).await;
+            if let Err(letter) = shared.mailboxes[shard.0].send(Letter { mail, socket })
+                && let Letter { mail: Mail::Upgrade(hand_over), socket: Some(socket) } = *letter
+            {
+                refuse(socket.into(), hand_over.tls, deadlines).await;
             }
         }
     }
 }
 
 /// Says that there is no place.
-async fn refuse(stream: TcpStream, deadlines: Deadlines) {
+async fn refuse(stream: TcpStream, tls: Option<Box<Tls>>, deadlines: Deadlines) {
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-    let mut stream = HttpStream::new(Transport::Plain(stream), Vec::new(), deadlines);
+    let mut stream = HttpStream::new(Transport::new(stream, tls), Vec::new(), deadlines);
     // Fails when the other end is gone.
     if stream.write_all(&Refusal::OVERLOADED.response()).await.is_ok() {
         let _ = stream.shutdown().await;

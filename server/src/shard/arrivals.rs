@@ -4,15 +4,14 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::handshake::{Head, Refusal};
+use tickloom_protocol::handshake::Head;
 use tickloom_protocol::link::{Link, Received};
 use tickloom_protocol::time::Timestamp;
 
-use crate::http::HandOver;
 use crate::metrics::Shed;
 use crate::outbox::Outbox;
 use crate::session::{Phase, Session, SessionId};
-use crate::shard::{Effect, Shard};
+use crate::shard::Shard;
 
 impl Shard {
     /// Reads the request head. Returns the bytes behind it when frames follow.
@@ -28,7 +27,7 @@ impl Shard {
         let refusal = match Head::parse(head) {
             Ok(None) => return None,
             Ok(Some((Head::Http(_), _))) => {
-                self.hand_over(now, id);
+                self.hand_over(id);
                 return None;
             }
             Ok(Some((Head::Upgrade(upgrade), used))) => {
@@ -43,40 +42,6 @@ impl Shard {
         self.metrics.heads_refused += 1;
         self.answer(now, id, refusal.response());
         None
-    }
-
-    /// Gives a connection whose request is no upgrade to the HTTP thread.
-    fn hand_over(&mut self, now: Timestamp, id: SessionId) {
-        if self.sessions.get(id).is_some_and(|session| session.tls.is_some()) {
-            return self.answer(now, id, Refusal::NOT_FOUND.response());
-        }
-        let Some(session) = self.remove(id) else { return };
-        let Phase::Head(bytes) = session.phase else { return };
-        self.metrics.handed_over += 1;
-        let hand_over = HandOver { peer: session.peer, client: session.client, bytes };
-        self.effects.push_back(Effect::HandOver { socket: id, hand_over });
-    }
-
-    /// The HTTP thread did not take a connection: it is told so here.
-    pub fn handle_handed_back(&mut self, now: Timestamp, hand_over: &HandOver) -> SessionId {
-        let id = self.insert_new(now, hand_over.peer);
-        self.answer(now, id, Refusal::OVERLOADED.response());
-        id
-    }
-
-    /// A connection of the HTTP thread asks for WebSocket. What it is told does not depend on the
-    /// way by which it came.
-    pub(super) fn handle_returned(&mut self, now: Timestamp, hand_over: &HandOver) -> SessionId {
-        let id = self.insert_new(now, hand_over.peer);
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.client = hand_over.client;
-        }
-        if self.is_stopping() {
-            self.answer(now, id, Refusal::OVERLOADED.response());
-        } else {
-            self.handle_bytes(now, id, &hand_over.bytes);
-        }
-        id
     }
 
     /// A session for a connection that nobody has listened to yet.

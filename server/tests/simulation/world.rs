@@ -499,7 +499,7 @@ impl World {
         match hand_over.bytes.len() % 3 {
             0 => self.close_socket(index, socket),
             1 => {
-                let id = self.shards[index.0].handle_handed_back(self.now, &hand_over);
+                let id = self.shards[index.0].handle_handed_back(self.now, hand_over);
                 self.connections.get_mut(&number).expect("found").socket = Some((index, id));
             }
             _ => {

@@ -2,6 +2,7 @@
 //! processes, files, signals and sockets add to it.
 
 mod certificates;
+mod http;
 mod player;
 mod reload;
 mod sockets;

@@ -12,7 +12,7 @@ use crate::player::{DEADLINE, Player, ask};
 use crate::process::Process;
 use crate::tls_client::trusting;
 
-const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 #[test]
 fn a_new_certificate_is_shown_to_newcomers_and_nobody_is_disturbed() {

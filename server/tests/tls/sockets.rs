@@ -58,12 +58,20 @@ fn players_meet_over_encrypted_connections_whatever_shard_they_connect_to() {
 fn requests_are_answered_and_handshakes_counted() {
     let (server, client) = start(&Config::loopback());
     for _ in 0..3 {
-        let answer = ask(server.address(), &client, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = ask(
+            server.address(),
+            &client,
+            "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        );
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
     let started = Instant::now();
     loop {
-        let answer = ask(server.address(), &client, "GET /stats.json HTTP/1.1\r\nHost: a\r\n\r\n");
+        let answer = ask(
+            server.address(),
+            &client,
+            "GET /stats.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        );
         let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
         let report: serde_json::Value = serde_json::from_str(body).expect("JSON");
         let total = &report["total"];
@@ -82,7 +90,11 @@ fn who_takes_the_port_for_another_is_told_within_a_second() {
     let plain = runtime::serve(&Config::loopback(), &RoomTypes::default()).expect("a port");
     let hello = TlsClient::new(&client).take_output();
     let rows = [
-        (encrypted.address(), &b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n"[..], "https:// or wss://"),
+        (
+            encrypted.address(),
+            &b"GET /ws HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"[..],
+            "https:// or wss://",
+        ),
         (plain.address(), &hello, "http:// or ws://"),
     ];
     for (address, bytes, advice) in rows {
