@@ -1,8 +1,9 @@
 //! Connections that go from a shard to the HTTP thread, and those that come back.
 
-use tickloom_protocol::handshake::Refusal;
+use tickloom_protocol::handshake::{Head, HttpRequest, Refusal, http_response};
 use tickloom_protocol::time::Timestamp;
 
+use crate::board::Board;
 use crate::http::HandOver;
 use crate::session::{Phase, SessionId};
 use crate::shard::{Effect, Shard};
@@ -18,10 +19,16 @@ impl Shard {
         self.effects.push_back(Effect::HandOver { socket: id, hand_over });
     }
 
-    /// The HTTP thread did not take a connection: it is told so here.
+    /// The HTTP thread did not take a connection: it is told so here. Who asks whether the server
+    /// is well gets that answer all the same, for a supervisor that hears nothing but 503 ends a
+    /// server which is only in demand.
     pub fn handle_handed_back(&mut self, now: Timestamp, hand_over: HandOver) -> SessionId {
+        let response = match Head::parse(&hand_over.bytes) {
+            Ok(Some((Head::Http(request), _))) => probe(&request, &self.config.board),
+            _ => None,
+        };
         let (id, _) = self.readmit(now, hand_over);
-        self.answer(now, id, Refusal::OVERLOADED.response());
+        self.answer(now, id, response.unwrap_or_else(|| Refusal::OVERLOADED.response()));
         id
     }
 
@@ -48,6 +55,24 @@ impl Shard {
         }
         (id, bytes)
     }
+}
+
+/// The answer to a question about the server's health, which needs nothing but the board.
+fn probe(request: &HttpRequest, board: &Board) -> Option<Vec<u8>> {
+    const NO_STORE: &str = "Cache-Control: no-store\r\n";
+    let mut response = match (&*request.method, request.path()) {
+        ("GET" | "HEAD", "/healthz") => http_response(200, NO_STORE, "ok\n"),
+        ("GET" | "HEAD", "/readyz") => match &board.unready_reasons()[..] {
+            [] => http_response(200, NO_STORE, "ready\n"),
+            reasons => http_response(503, NO_STORE, &format!("{}\n", reasons.join("\n"))),
+        },
+        _ => return None,
+    };
+    if &*request.method == "HEAD" {
+        let body = response.windows(4).position(|window| window == b"\r\n\r\n");
+        response.truncate(body.map_or(response.len(), |position| position + 4));
+    }
+    Some(response)
 }
 
 #[cfg(test)]
@@ -145,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_http_thread_does_not_take_is_told_to_come_again() {
+    fn what_the_http_thread_does_not_take_is_told_to_come_again_unless_it_asks_for_health() {
         let answer = |start: &str| {
             let mut world = World::new();
             world.send(format!("{start} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
@@ -155,11 +180,17 @@ mod tests {
             assert!(world.is_closed, "{start}");
             String::from_utf8(world.taken).expect("ASCII")
         };
-        for start in ["GET /", "POST /healthz", "GET /stats.json"] {
+        for start in ["GET /", "POST /healthz", "GET /stats.json", "HEAD /readyzz"] {
             let response = answer(start);
             assert!(response.starts_with("HTTP/1.1 503 "), "{start}: {response}");
             assert!(response.contains("\r\nRetry-After: 1\r\n"), "{start}: {response}");
         }
+        assert!(answer("GET /healthz?a").ends_with("\r\n\r\nok\n"));
+        // Nobody has started this shard's thread.
+        assert!(answer("GET /readyz").ends_with("starting: shard 0 has not begun\n"));
+        let head = answer("HEAD /readyz");
+        assert!(head.starts_with("HTTP/1.1 503 ") && head.ends_with("\r\n\r\n"), "{head}");
+        assert!(!head.contains("Retry-After"), "that is about the server, not about HTTP: {head}");
     }
 
     #[test]

@@ -200,15 +200,19 @@ fn a_full_thread_says_so_and_keeps_nobody_waiting() {
             stream
         })
         .collect();
-    let refused = ask(address, &get("/healthz"));
+    let refused = ask(address, &get("/metrics"));
     assert_eq!(status(&refused), "503", "{refused}");
     assert!(refused.contains("\r\nRetry-After: 1\r\n"), "{refused}");
+    // Its shard answers those who ask whether the server is well.
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(status(&ask(address, &get(path))), "200", "{path}");
+    }
     // Rooms are none of its business.
     let mut player = Player::join(address, "arena", "a");
     player.until(|event| matches!(event, ClientEvent::Applied { .. }));
     drop(holders);
     let freed = Instant::now();
-    while status(&ask(address, &get("/healthz"))) != "200" {
+    while status(&ask(address, &get("/metrics"))) != "200" {
         assert!(freed.elapsed() < DEADLINE, "the places are never free again");
     }
     http_until(address, |http| http["refused"].as_u64() >= Some(1));
