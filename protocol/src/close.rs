@@ -58,6 +58,8 @@ close_reasons! {
     TOO_MANY_JOINS = 1008, "too-many-joins: refused joins are bounded per connection";
     /// A message in more frames than this endpoint takes.
     FRAGMENTS = 1008, "fragments: a message came in too many frames";
+    /// The client sent far more than it may.
+    RATE_LIMITED = 1008, "rate-limited: far more came than this endpoint reads per second";
     /// No `Join` in time after the upgrade.
     JOIN_TIMEOUT = 1008, "join-timeout: send Join after connecting";
     /// A frame or message over its limit.

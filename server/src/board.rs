@@ -152,6 +152,11 @@ shard_stats! {
     inputs: saturating_add,
     /// Writes and publications that took effect.
     ops: saturating_add,
+    /// Times a session was not read for a while because it was ahead of its rates.
+    pauses: saturating_add,
+    /// Sessions closed because they were too far ahead of their rates: part of
+    /// `closes_client_fault`.
+    rate_limited: saturating_add,
     /// Seats given.
     joins: saturating_add,
     /// Joins and other requests refused.
@@ -184,6 +189,8 @@ shard_stats! {
     shed_memory_joins: saturating_add,
     /// Joins turned away because there are as many rooms as there may be.
     shed_rooms: saturating_add,
+    /// Joins refused because their connection has made as many rooms as it may.
+    shed_room_makers: saturating_add,
     /// Sessions closed because the mailbox of their room's shard was full.
     shed_mailbox: saturating_add,
 }

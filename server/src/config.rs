@@ -29,15 +29,18 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::allowance::Allowance;
 use crate::config::cores::CoreList;
 use crate::config::layers::Asked;
 use crate::config::problem::{Problem, Problems};
-use crate::config::settings::{Key, Origin, Settings, TlsSection};
+use crate::config::settings::{Key, LimitsSection, Origin, Settings, TlsSection};
+use crate::config::units::Limit;
 use crate::config::value::Count;
 use crate::http::HttpConfig;
 use crate::origins::OriginPolicy;
 use crate::outbox::OutboxLimits;
 use crate::proxies::{Proxies, ProxyProtocol};
+use crate::rate::Rate;
 use crate::reactor::WriteStamps;
 use crate::room::description::Descriptions;
 use crate::session::Patience;
@@ -80,6 +83,8 @@ pub struct Config {
     pub patience: Patience,
     /// How long a congested session may take nothing.
     pub stall_max: Duration,
+    /// What one connection may send.
+    pub allowance: Allowance,
     /// Bounds of each session's queue.
     pub outbox: OutboxLimits,
     /// Sessions that may wait on their way to one shard; more are overload. Far more than one turn
@@ -187,6 +192,7 @@ impl Config {
             tls,
             tick,
             room,
+            limits,
             outbound,
             http,
             stop,
@@ -223,6 +229,7 @@ impl Config {
                 drain: websocket.drain_timeout.value,
             },
             stall_max: outbound.stall_max.value,
+            allowance: allowance(limits),
             outbox: OutboxLimits {
                 soft_bytes_max: outbound.soft_max.value.0,
                 hard_bytes_max: outbound.hard_max.value.0,
@@ -262,6 +269,20 @@ fn tls_source(tls: &TlsSection) -> TlsSource {
     }
 }
 
+fn allowance(limits: &LimitsSection) -> Allowance {
+    let per_second = |rate: Limit<units::Rate>, burst: Count| {
+        rate.0.map(|rate| Rate::new(u64::from(rate.0), burst.get() as u64))
+    };
+    let bytes_burst = limits.bytes_burst.value.0 as u64;
+    Allowance {
+        messages: per_second(limits.messages_rate.value, limits.messages_burst.value),
+        bytes: limits.bytes_rate.value.0.map(|size| Rate::new(size.0 as u64, bytes_burst)),
+        controls: per_second(limits.controls_rate.value, limits.controls_burst.value),
+        lead_max: limits.lead_max.value,
+        rooms_max: limits.rooms_per_connection_max.value.0.map(Count::get),
+    }
+}
+
 /// What `"auto"` became.
 struct Chosen {
     cores: Vec<usize>,
@@ -282,7 +303,9 @@ pub fn describe_cores(cores: &[usize]) -> String {
 
 /// Keys that do not go together.
 fn conflicts(asked: &Asked) -> Vec<Problem> {
-    let Settings { server, websocket, tls, outbound, stop, watchdog, .. } = &asked.settings;
+    let Settings { server, websocket, tls, tick, limits, outbound, stop, watchdog, .. } =
+        &asked.settings;
+    let messages_rate = limits.messages_rate.value.0;
     let memory_max = server.memory_max.value.0;
     let less_than = "must be less than";
     let rows = [
@@ -309,6 +332,12 @@ fn conflicts(asked: &Asked) -> Vec<Problem> {
             [("websocket", "drain_timeout"), ("stop", "deadline")],
             "must not be more than",
             "no connection outlives the process",
+        ),
+        (
+            messages_rate.is_some_and(|rate| tick.rate.value > rate),
+            [("tick", "rate"), ("limits", "messages_rate")],
+            "must not be more than",
+            "a client may send an input for every tick",
         ),
         (
             memory_max.is_some_and(|memory_max| outbound.hard_max.value > memory_max),

@@ -131,6 +131,7 @@ pub mod watchdog;
 pub mod mailbox;
 pub mod reactor;
 
+pub mod allowance;
 pub mod origins;
 pub mod proxies;
 pub mod proxy_header;

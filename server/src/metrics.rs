@@ -39,6 +39,10 @@ pub struct Metrics {
     pub inputs: u64,
     /// Writes and publications that took effect.
     pub ops: u64,
+    /// Times a session was not read for a while because it was ahead of its rates.
+    pub pauses: u64,
+    /// Sessions closed because they were too far ahead of their rates.
+    pub rate_limited: u64,
     /// Seats given.
     pub joins: u64,
     /// Joins and other requests refused.
@@ -81,18 +85,21 @@ pub enum Shed {
     MemoryJoins,
     /// A join that needed a room beyond the most there may be.
     Rooms,
+    /// A join that needed another room, of a connection that made as many as it may.
+    RoomMakers,
     /// A session whose room's shard had a full mailbox.
     Mailbox,
 }
 
 impl Shed {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Connections,
         Self::Descriptors,
         Self::MemoryUpgrades,
         Self::MemoryJoins,
         Self::Rooms,
+        Self::RoomMakers,
         Self::Mailbox,
     ];
 
@@ -105,6 +112,7 @@ impl Shed {
             Self::MemoryUpgrades => "memory_upgrades",
             Self::MemoryJoins => "memory_joins",
             Self::Rooms => "rooms",
+            Self::RoomMakers => "room_makers",
             Self::Mailbox => "mailbox",
         }
     }
@@ -151,6 +159,8 @@ impl Default for Metrics {
             messages_unknown: 0,
             inputs: 0,
             ops: 0,
+            pauses: 0,
+            rate_limited: 0,
             joins: 0,
             refusals: 0,
             resyncs: 0,
@@ -244,6 +254,6 @@ mod tests {
             metrics.count_shed(kind, place as u64 + 1);
             assert!(Shed::ALL[..place].iter().all(|other| other.name() != kind.name()), "{kind:?}");
         }
-        assert_eq!(Shed::ALL.map(|kind| metrics.shed(kind)), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(Shed::ALL.map(|kind| metrics.shed(kind)), [1, 2, 3, 4, 5, 6, 7]);
     }
 }

@@ -122,6 +122,8 @@ struct Socket {
     peer_port: u16,
     /// The kernel took less than it was offered; a writable event will follow.
     is_blocked: bool,
+    /// It is not to be read, whatever its events say.
+    is_paused: bool,
 }
 
 /// When one write left, for benchmarks that ask for it.
@@ -337,6 +339,9 @@ impl Reactor {
     /// Reads a socket once, into the buffer from `start` on.
     fn take(&mut self, id: SessionId, start: usize) -> Taken {
         let Some(socket) = socket_mut(&mut self.sockets, id) else { return Taken::Nothing };
+        if socket.is_paused {
+            return Taken::Nothing;
+        }
         match socket.stream.read(&mut self.read_buffer[start..]) {
             Ok(0) => Taken::End,
             Ok(length) => Taken::Bytes(length),
@@ -398,7 +403,8 @@ impl Reactor {
         let peer = self.writes.as_ref().and_then(|_| stream.peer_addr().ok());
         let peer_port = peer.map_or(0, |peer| peer.port());
         debug_assert!(self.sockets[index].is_none(), "{id:?} takes the place of a socket");
-        self.sockets[index] = Some(Socket { id, stream, peer_port, is_blocked: false });
+        self.sockets[index] =
+            Some(Socket { id, stream, peer_port, is_blocked: false, is_paused: false });
     }
 
     fn take_mail(&mut self, now: Timestamp) {
@@ -486,10 +492,11 @@ impl Reactor {
         match effect {
             Effect::Read(id, reads) => {
                 if let Some(socket) = socket_mut(&mut self.sockets, id) {
+                    socket.is_paused = reads == Reads::Later;
                     let interest = match reads {
                         Reads::OnArrival => Interest::READABLE | Interest::WRITABLE,
                         // Its end and its errors are reported all the same.
-                        Reads::OnTurn => Interest::WRITABLE,
+                        Reads::OnTurn | Reads::Later => Interest::WRITABLE,
                     };
                     let registry = self.poll.registry();
                     if registry.reregister(&mut socket.stream, token_of(id), interest).is_err() {

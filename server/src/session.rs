@@ -23,6 +23,7 @@ use tickloom_protocol::link::{Link, binary_frame};
 use tickloom_protocol::server_message::{RefusalCode, Refused, ServerEncoder, ServerMessage};
 use tickloom_protocol::time::Timestamp;
 
+use crate::allowance::Usage;
 use crate::outbox::Outbox;
 use crate::room::RoomId;
 use crate::tls::Tls;
@@ -130,8 +131,13 @@ pub struct Session {
     pub(crate) unread: Vec<u8>,
     /// Already in the list of sessions to flush.
     pub(crate) flush_listed: bool,
-    /// When the edge reads it.
+    /// When the edge reads it, unless it is paused.
     pub(crate) reads: Reads,
+    /// What it sent so far, against what it may.
+    pub(crate) usage: Usage,
+    /// Set while it is not read because it is ahead of its rates. In the shard's set of pauses
+    /// exactly then.
+    pub(crate) resume_at: Option<Timestamp>,
 }
 
 /// When the edge reads a session's socket.
@@ -143,6 +149,8 @@ pub enum Reads {
     /// for each message of a game costs more than reading it. Then the read, the tick and the
     /// write also find each other's memory in the cache.
     OnTurn,
+    /// Not until another word: it is ahead of what it may send. Its end is not looked for either.
+    Later,
 }
 
 impl Session {
@@ -170,6 +178,8 @@ impl Session {
             unread: Vec::new(),
             flush_listed: false,
             reads: Reads::OnArrival,
+            usage: Usage::default(),
+            resume_at: None,
         }
     }
 

@@ -10,6 +10,7 @@ mod encrypted;
 mod entrance;
 mod hand_over;
 pub(crate) mod messages;
+mod pacing;
 mod stats;
 mod stopping;
 mod timeouts;
@@ -24,6 +25,7 @@ use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
+use crate::allowance::Allowance;
 use crate::board::Board;
 use crate::config::Config;
 use crate::directory::{Directory, ShardIndex};
@@ -66,6 +68,8 @@ pub struct ShardConfig {
     pub origins: OriginPolicy,
     /// How long sessions may take for what.
     pub patience: Patience,
+    /// What one connection may send.
+    pub allowance: Allowance,
     /// Bounds of each session's queue.
     pub outbox: OutboxLimits,
     /// Sessions at the same time; further connections get 503.
@@ -97,6 +101,7 @@ impl ShardConfig {
             proxies: config.proxies.clone(),
             origins: config.origins.clone(),
             patience: config.patience,
+            allowance: config.allowance,
             outbox: config.outbox,
             sessions_max: config.connections_max.div_ceil(shards_count),
             rooms_max: config.rooms_max.div_ceil(shards_count),
@@ -180,6 +185,8 @@ pub struct Shard {
     rooms: RoomTable,
     /// Every session once, at its deadline.
     deadlines: BTreeSet<(Timestamp, SessionId)>,
+    /// The sessions that are not read for now, by when they are again.
+    pauses: BTreeSet<(Timestamp, SessionId)>,
     effects: VecDeque<Effect>,
     encoder: ServerEncoder,
     broadcast: Broadcast,
@@ -205,6 +212,7 @@ impl Shard {
             sessions: SessionTable::default(),
             rooms: RoomTable::default(),
             deadlines: BTreeSet::new(),
+            pauses: BTreeSet::new(),
             effects: VecDeque::new(),
             encoder: ServerEncoder::default(),
             broadcast: Broadcast::default(),
@@ -384,6 +392,7 @@ impl Shard {
         {
             self.handle_deadline(now, id);
         }
+        self.end_pauses(now);
         self.continue_stopping(now);
         self.continue_handshakes(now);
         #[cfg(debug_assertions)]
@@ -435,11 +444,10 @@ impl Shard {
     /// When [`Shard::handle_timeout`] has something to do.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        [self.rooms.next_due(), deadline, self.stopping_due(), self.handshakes_due()]
-            .into_iter()
-            .flatten()
-            .min()
+        let first = |set: &BTreeSet<(Timestamp, SessionId)>| set.first().map(|(at, _)| *at);
+        let (deadline, resume) = (first(&self.deadlines), first(&self.pauses));
+        let (stopping, handshakes) = (self.stopping_due(), self.handshakes_due());
+        [self.rooms.next_due(), deadline, resume, stopping, handshakes].into_iter().flatten().min()
     }
 
     /// Whether the shard was told to stop and nobody is left.
@@ -497,6 +505,7 @@ impl Shard {
         let id = self.sessions.insert(session);
         self.deadlines.insert((deadline, id));
         self.metrics.sessions_opened += 1;
+        self.adopt_pause(id);
         // An adopted session may bring frames that were not sent yet.
         self.sessions.list_for_flush(id);
         id
@@ -505,6 +514,9 @@ impl Shard {
     fn remove(&mut self, id: SessionId) -> Option<Session> {
         let session = self.sessions.remove(id)?;
         self.deadlines.remove(&(session.deadline, id));
+        if let Some(resume_at) = session.resume_at {
+            self.pauses.remove(&(resume_at, id));
+        }
         self.metrics.sessions_closed += 1;
         self.count_stopped(&session);
         Some(session)
@@ -525,6 +537,7 @@ impl Shard {
         if let Some(session) = self.sessions.get_mut(id) {
             self.metrics.count_close(reason);
             session.close(reason);
+            self.end_pause(id);
             self.set_deadline(id, now + self.config.patience.drain);
         }
         self.settle(now, id);
@@ -551,7 +564,9 @@ impl Shard {
             && session.reads != reads
         {
             session.reads = reads;
-            self.effects.push_back(Effect::Read(id, reads));
+            if session.resume_at.is_none() {
+                self.effects.push_back(Effect::Read(id, reads));
+            }
         }
     }
 
@@ -597,6 +612,9 @@ impl Shard {
         self.rooms.check_invariants();
         assert_eq!(self.deadlines.len(), self.sessions.count(), "every session has one deadline");
         let mut seats_count = 0;
+        let paused = self.sessions.iter().filter_map(|(id, s)| Some((s.resume_at?, id)));
+        let paused: BTreeSet<_> = paused.collect();
+        assert_eq!(paused, self.pauses, "the paused sessions are those that will be read again");
         for (id, session) in self.sessions.iter() {
             assert!(self.deadlines.contains(&(session.deadline, id)), "{id:?} has its deadline");
             session.outbox.check_invariants();

@@ -51,6 +51,7 @@ use tickloom_protocol::schema::FieldId;
 use tickloom_protocol::server_message::RefusalCode;
 use tickloom_protocol::time::Timestamp;
 
+use crate::allowance::Allowance;
 use crate::config::Config;
 use crate::outbox::OutboxLimits;
 use crate::room::Room;
@@ -157,6 +158,7 @@ impl TestRoom {
     fn shard(room_types: &RoomTypes, outbox: OutboxLimits, seed: u64) -> Shard {
         let config = Config::loopback();
         Shard::new(ShardConfig {
+            allowance: Allowance::UNLIMITED,
             echo: Echo::Disabled,
             outbox,
             rooms_max: 1,

@@ -143,7 +143,7 @@ error: unknown section `[colours]`
 9 | [colours]
   |  ^^^^^^^
   |
-  = help: there are [server], [websocket], [tls], [tick], [room], [outbound], [http], [stop], [watchdog], [echo], [log], [rooms]
+  = help: there are [server], [websocket], [tls], [tick], [room], [limits], [outbound], [http], [stop], [watchdog], [echo], [log], [rooms]
 "
     );
 }

@@ -15,7 +15,9 @@ use tickloom_protocol::client_message::Join;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::link::{End, Link, Received};
 use tickloom_protocol::schema::RoomSchema;
+use tickloom_server::allowance::Allowance;
 use tickloom_server::config::Config;
+use tickloom_server::rate::Rate;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::room::logic::{Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType};
 use tickloom_server::rooms::RoomTypes;
@@ -256,6 +258,34 @@ fn a_reader_with_tiny_buffers_gets_every_byte_in_order() {
 
 /// A closing connection that broke with bytes still queued was written to for ever: each failed
 /// write put it back on the list of those to write to, and its shard did nothing else.
+#[test]
+fn who_sends_too_fast_waits_in_the_kernel_and_is_answered_in_full() {
+    let rates = Allowance { messages: Some(Rate::new(2_000, 100)), ..Allowance::UNLIMITED };
+    let allowance = Allowance { lead_max: DEADLINE, ..rates };
+    let server = start(&Config { allowance, ..Config::loopback() });
+    // Without a seat it is read when something arrives, with one on its room's turn.
+    let lobby = Player::connect(server.address());
+    let seated = Player::join(server.address(), "arena", "a");
+    for mut player in [lobby, seated] {
+        let began = Instant::now();
+        for number in 1..=1_500 {
+            player.client.ping(number);
+        }
+        let last = |event: &ClientEvent| matches!(event, ClientEvent::TimeSync(sync) if sync.client_us == 1_500);
+        player.until(last);
+        // Between the last byte read and the last answer lies a pause; another message follows
+        // it, which nothing but the end of the pause brings in.
+        player.client.ping(9_999);
+        player
+            .until(|event| matches!(event, ClientEvent::TimeSync(sync) if sync.client_us == 9_999));
+        let least = Duration::from_millis(600);
+        assert!(began.elapsed() > least, "{:?} for 1,500 at 2,000/s", began.elapsed());
+    }
+    server.stopper().stop();
+    let reports = server.join().expect("every shard ends");
+    assert!(reports[0].metrics.pauses >= 2, "{}", reports[0].metrics.pauses);
+}
+
 #[test]
 fn a_connection_that_breaks_while_it_closes_does_not_hold_its_shard() {
     let server = start(&Config::loopback());

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::config::cores::CoreList;
 use crate::config::log::{LogFormat, LogLevel};
 use crate::config::node::Raw;
-use crate::config::units::{Ceiling, Rate, Size};
+use crate::config::units::{Ceiling, Limit, Rate, Size};
 use crate::config::value::{Count, Folder, NamedFile, Value, accepts_within, read_within};
 use crate::origins::OriginPolicy;
 use crate::proxies::{ForwardedHeader, Networks};
@@ -299,6 +299,35 @@ settings! {
 
         /// Where to write how rooms failed: one JSON file each, at most 100, the oldest replaced.
         failures_dir: Folder = Folder(None);
+    }
+
+    /// What one client may ask of the server; "none" is without a limit, for measurements.
+    limits: LimitsSection {
+        /// Messages per second of one connection, in the long run. Who sends more is read no
+        /// faster than this. More than any room ticks, so that an input per tick fits.
+        messages_rate: Limit<Rate> = Limit(Some(Rate(256)));
+
+        /// Messages at once: what a client sends after its line stood still for two seconds.
+        messages_burst: Count = Count::of(512);
+
+        /// Bytes per second of one connection, in the long run.
+        bytes_rate: Limit<Size> = Limit(Some(kib(256)));
+
+        /// Bytes at once; room for some messages of the largest kind.
+        bytes_burst: Size = kib(512), within kib(64)..=kib(1 << 20);
+
+        /// Pings and pongs of WebSocket per second of one connection; each ping costs an answer.
+        controls_rate: Limit<Rate> = Limit(Some(Rate(10)));
+
+        /// Pings and pongs at once.
+        controls_burst: Count = Count::of(20);
+
+        /// How far a client may get ahead of its rates before its connection closes. Until then
+        /// it is merely not read, at most for so long.
+        lead_max: Duration = s(10), within ms(0)..=s(3600);
+
+        /// Rooms that may be made for one connection; joins that need another one are refused.
+        rooms_per_connection_max: Limit<Count> = Limit(Some(Count::of(32)));
     }
 
     /// How much is queued for a client that reads too slowly.

@@ -110,6 +110,7 @@ fn keys_that_do_not_go_together_are_both_named() {
             "websocket.ping_interval",
         ),
         (file("[watchdog]\nabort_after = '2s'"), "watchdog.unready_after", "watchdog.abort_after"),
+        (file("[limits]\nmessages_rate = 19"), "tick.rate", "limits.messages_rate"),
         (file("[stop]\ndeadline = '1s'"), "websocket.drain_timeout", "stop.deadline"),
         (file("[server]\nmemory_max = '1MB'"), "outbound.hard_max", "server.memory_max"),
     ] {
@@ -158,13 +159,16 @@ fn what_is_configured_is_what_the_server_gets() {
         [tls]\ncert = 'c.pem'\nkey = 'k.pem'\nhandshake_timeout = '6s'\n
         [tick]\nrate = '7/s'\n[room]\nrooms_max = 13\nlinger = '14s'\nfailures_dir = 'a b'\n
         [outbound]\nsoft_max = '15KiB'\nhard_max = '16KiB'\nstall_max = '17s'\n
+        [limits]\nmessages_rate = 30\nmessages_burst = 31\nbytes_rate = '32KiB'\n
+        bytes_burst = '64KiB'\ncontrols_rate = 'none'\nlead_max = '33s'\n
+        rooms_per_connection_max = 34\n
         [stop]\ndeadline = '18s'\nretry_spread = '19s'\n
         [watchdog]\nunready_after = '20s'\nabort_after = '21s'\n
         [echo]\nenabled = true\n[rooms.board]\nmembers_max = 22\n";
     let config = Config::resolve(&file(text).merge(), &machine(), 9);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let shown = format!(
-        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {}",
+        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {:?}",
         config.listen,
         config.cores,
         config.proxies,
@@ -184,6 +188,7 @@ fn what_is_configured_is_what_the_server_gets() {
         config.watchdog,
         config.echo,
         config.rooms["board"].members_max,
+        config.allowance,
     );
     assert_eq!(
         shown,
@@ -191,6 +196,8 @@ fn what_is_configured_is_what_the_server_gets() {
          Required } List([Origin { scheme: \"https\", host: \"a.b\", port: Some(443) }]) 11 Some(1073741824) 12 Patience { handshake: 6s, head: 3s, join: 4s, ping: \
          9s, pong: 8s, drain: 5s } Files(PemFiles { cert: \"c.pem\", key: \"k.pem\" }) 7 13 14s Some(\"a b\") OutboxLimits { soft_bytes_max: 15360, hard_bytes_max: 16384 } \
          17s StopConfig { deadline: 18s, retry_spread: 19s } WatchdogConfig { unready_after: 20s, \
-         abort_after: 21s } Enabled 22"
+         abort_after: 21s } Enabled 22 Allowance { messages: Some(Rate { unit_ns: 33333334, burst_ns: \
+         1033333354 }), bytes: Some(Rate { unit_ns: 30518, burst_ns: 2000027648 }), controls: None, \
+         lead_max: 33s, rooms_max: Some(34) }"
     );
 }

@@ -107,6 +107,27 @@ impl Value for Ceiling {
     }
 }
 
+/// Something that may go without a limit, with `"none"`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit<T>(pub Option<T>);
+
+impl<T: Value + Copy> Value for Limit<T> {
+    fn accepts() -> String {
+        format!("\"none\" or {}", T::accepts())
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        if raw.text() == Some("none") {
+            return Ok(Self(None));
+        }
+        T::read(raw).map(Some).map(Self)
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or_else(|| "\"none\"".to_owned(), |value| value.show())
+    }
+}
+
 /// How often per second.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Rate(pub u32);

@@ -72,13 +72,19 @@ impl Shard {
     pub(super) fn handle_frames(&mut self, now: Timestamp, id: SessionId, bytes: &[u8]) {
         let mut input = bytes;
         let mut output = std::mem::take(&mut self.scratch);
-        while let Some(session) = self.sessions.get_mut(id) {
+        let mut ahead = self.charge_bytes(now, id, bytes.len());
+        while let Some(session) = self.sessions.get_mut(id)
+            && ahead <= self.config.allowance.lead_max
+        {
             let Some(link) = session.link_mut() else { break };
             output.clear();
             let received = link.poll(&mut input, &mut output);
             let is_echo = matches!(session.phase, Phase::Echo(_));
             if is_echo && let (Ok(Some(message)), Some(link)) = (&received, session.link_mut()) {
                 echo(link, message, &mut output);
+            }
+            if !is_echo && let Ok(Some(received)) = &received {
+                ahead = ahead.max(Self::charge(session, now, &self.config.allowance, received));
             }
             session.outbox.push(Bytes::copy_from_slice(&output));
             match received {
@@ -96,6 +102,7 @@ impl Shard {
             }
         }
         self.scratch = output;
+        self.pace(now, id, ahead);
     }
 }
 

@@ -200,7 +200,11 @@ impl Shard {
 
     /// Gives a session a seat in a room of this shard, making the room when it is not there.
     pub(super) fn seat(&mut self, now: Timestamp, id: SessionId, join: &PendingJoin) {
-        let room_id = match self.find_or_make_room(now, join) {
+        let found = match self.rooms.find(&join.key) {
+            Some(room_id) => Ok(room_id),
+            None => self.make_room(now, id, join),
+        };
+        let room_id = match found {
             Ok(room_id) => room_id,
             Err(refusal) => return self.refuse(now, id, refusal.code, &refusal.message),
         };
@@ -229,11 +233,14 @@ impl Shard {
         }
     }
 
-    fn find_or_make_room(&mut self, now: Timestamp, join: &PendingJoin) -> Result<RoomId, Refusal> {
+    /// Makes the room that a session wants to join.
+    fn make_room(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        join: &PendingJoin,
+    ) -> Result<RoomId, Refusal> {
         let key = &join.key;
-        if let Some(id) = self.rooms.find(key) {
-            return Ok(id);
-        }
         let full = |message| Err(Refusal::new(RefusalCode::ServerFull, message));
         let Some(room_type) = self.config.room_types.get(&key.room_type) else {
             return full("this server has no such room type");
@@ -244,6 +251,15 @@ impl Shard {
         }
         if self.quarantine.holds(now, &key.room_type) {
             return full("rooms of this type fail, so there are no new ones for a while");
+        }
+        let usage = self.sessions.get_mut(id).map(|session| &mut session.usage);
+        if let (Some(usage), Some(rooms_max)) = (usage, self.config.allowance.rooms_max) {
+            if usage.rooms >= rooms_max {
+                self.metrics.count_shed(Shed::RoomMakers, 1);
+                let message = "this connection has made as many rooms as it may";
+                return Err(Refusal::new(RefusalCode::Denied, message));
+            }
+            usage.rooms += 1;
         }
         self.rooms_made += 1;
         let seed = self.config.seed.wrapping_add(self.rooms_made.wrapping_mul(ROOM_SEED_STEP));

@@ -69,6 +69,8 @@ fn counters(metrics: &Metrics) -> ShardStats {
         messages: metrics.messages,
         inputs: metrics.inputs,
         ops: metrics.ops,
+        pauses: metrics.pauses,
+        rate_limited: metrics.rate_limited,
         joins: metrics.joins,
         refusals: metrics.refusals,
         resyncs: metrics.resyncs,
@@ -78,6 +80,7 @@ fn counters(metrics: &Metrics) -> ShardStats {
         shed_memory_upgrades: metrics.shed(Shed::MemoryUpgrades),
         shed_memory_joins: metrics.shed(Shed::MemoryJoins),
         shed_rooms: metrics.shed(Shed::Rooms),
+        shed_room_makers: metrics.shed(Shed::RoomMakers),
         shed_mailbox: metrics.shed(Shed::Mailbox),
         ..ShardStats::default()
     };

@@ -18,11 +18,12 @@ use tickloom_protocol::replica::Outcome;
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{Accepted, RefusalCode};
 use tickloom_protocol::time::Timestamp;
+use tickloom_server::allowance::Allowance;
 use tickloom_server::config::Config;
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::room::Room;
 use tickloom_server::rooms::RoomTypes;
-use tickloom_server::session::{NO_SOCKET, SessionId};
+use tickloom_server::session::{NO_SOCKET, Reads, SessionId};
 use tickloom_server::shard::{Effect, Shard, ShardConfig};
 
 /// Limits of an outbox that no ordinary test meets.
@@ -32,6 +33,7 @@ pub const WIDE: OutboxLimits = OutboxLimits { soft_bytes_max: 256 << 10, hard_by
 pub fn shard(room_types: RoomTypes, outbox: OutboxLimits) -> Shard {
     let config = Config::loopback();
     Shard::new(ShardConfig {
+        allowance: Allowance::UNLIMITED,
         outbox,
         sessions_max: 2_000,
         rooms_max: 10,
@@ -54,6 +56,8 @@ struct Line {
     /// What it took and its client has not read.
     taken: Vec<u8>,
     is_closed: bool,
+    /// When it is to be read.
+    reads: Option<Reads>,
 }
 
 /// A client and what it has seen.
@@ -86,6 +90,11 @@ impl World {
         self.shard.handle_bytes(self.now, id, bytes);
         self.obey();
         self.lines.get_mut(&id).map(|line| mem::take(&mut line.taken)).unwrap_or_default()
+    }
+
+    /// When a connection is to be read.
+    pub fn reads(&self, id: SessionId) -> Reads {
+        self.lines[&id].reads.unwrap_or(Reads::OnArrival)
     }
 
     /// Whether a connection's socket is gone.
@@ -217,8 +226,13 @@ impl World {
                     }
                 }
                 Some(Effect::ShutDown(id)) => self.shard.handle_disconnect(self.now, id),
-                // Bytes may always come earlier than they are asked for.
-                Some(Effect::Read(..) | Effect::Record(_)) => {}
+                // Bytes may always come earlier than they are asked for; see `World::reads`.
+                Some(Effect::Read(id, reads)) => {
+                    if let Some(line) = self.lines.get_mut(&id) {
+                        line.reads = Some(reads);
+                    }
+                }
+                Some(Effect::Record(_)) => {}
                 Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
                 Some(Effect::HandOver { .. }) => unreachable!("everybody asks for WebSocket"),
             }

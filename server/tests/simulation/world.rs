@@ -7,12 +7,14 @@ use std::time::Duration;
 use tickloom_protocol::entities::View;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::time::Timestamp;
+use tickloom_server::allowance::Allowance;
 use tickloom_server::board::Board;
 use tickloom_server::config::Config;
 use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::http::HandOver;
 use tickloom_server::mail::Mail;
 use tickloom_server::outbox::OutboxLimits;
+use tickloom_server::rate::Rate;
 use tickloom_server::room::RoomId;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
@@ -49,6 +51,7 @@ pub struct Outcome {
     pub half_closed: u64,
     pub trickled: u64,
     pub hostile_ended: u64,
+    pub pauses: u64,
     pub compared: u64,
     pub described: Counts,
     /// A hash over everything honest clients saw, in order.
@@ -66,6 +69,7 @@ impl Outcome {
         self.dropped += other.dropped;
         self.half_closed += other.half_closed;
         self.trickled += other.trickled;
+        self.pauses += other.pauses;
         self.hostile_ended += other.hostile_ended;
         self.compared += other.compared;
         self.described.add(&other.described);
@@ -135,6 +139,12 @@ impl World {
                 ping: Duration::from_secs(3),
                 pong: Duration::from_secs(4),
                 drain: Duration::from_secs(2),
+            },
+            // Few enough that who talks much is paused.
+            allowance: Allowance {
+                messages: Some(Rate::new(200, 5)),
+                controls: None,
+                ..Config::loopback().allowance
             },
             outbox: OutboxLimits { soft_bytes_max: 800, hard_bytes_max: 400_000 },
             sessions_max: 100,
@@ -261,6 +271,7 @@ impl World {
             assert_eq!(shard.sessions().count(), 0, "no session is left");
             assert_eq!(shard.rooms().count(), 0, "no room is left");
             assert_eq!(shard.is_finished(), by_server);
+            self.outcome.pauses += shard.metrics().pauses;
         }
         self.outcome.clone()
     }
@@ -400,7 +411,7 @@ impl World {
         self.rng.shuffle(&mut numbers);
         for number in numbers {
             self.client_side(number);
-            let waits = |c: &Connection| c.reads == Reads::OnTurn && !c.was_reset;
+            let waits = |c: &Connection| c.reads != Reads::OnArrival && !c.was_reset;
             if !self.connections.get(&number).is_some_and(waits) {
                 self.server_side(number);
             }
@@ -444,6 +455,9 @@ impl World {
     fn server_side(&mut self, number: usize) {
         while let Some(connection) = self.connections.get_mut(&number) {
             let Some((shard, id)) = connection.socket else { return };
+            if connection.reads == Reads::Later && !connection.was_reset {
+                return;
+            }
             let piece = if connection.was_reset { None } else { connection.up.receive(self.now) };
             let Some(piece) = piece else {
                 if connection.was_reset {
