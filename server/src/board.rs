@@ -7,23 +7,28 @@
 //!        HTTP thread: /readyz, /stats.json, /metrics; any shard: what to turn away
 //! ```
 //!
-//! Plain atomics: each is written by one thread and read by any, and nobody waits. The numbers of
-//! one shard are stored one by one, so a reader may see some of this second beside some of the
-//! last. The board knows no clock; whoever writes brings the time.
+//! Plain atomics: each is written by one thread and read by any, and nobody waits; only the table
+//! of addresses has many writers. The numbers of one shard are stored one by one, so a reader may
+//! see some of this second beside some of the last. The board knows no clock; whoever writes
+//! brings the time.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
 use tickloom_protocol::time::Timestamp;
 
+use crate::addresses::Addresses;
 use crate::buckets::{Buckets, SharedBuckets};
 
 /// What all threads of one server know of each other.
 #[derive(Debug)]
 pub struct Board {
     shards: Box<[ShardBoard]>,
+    /// Written by all shards: who is connected from where.
+    addresses: Arc<Addresses>,
     started: Timestamp,
     /// Resident memory of the process; 0 until somebody has looked.
     memory_bytes: AtomicU64,
@@ -114,6 +119,8 @@ shard_stats! {
     /// Age of the state that the furthest lagging member will have once its queue has drained, in
     /// microseconds.
     staleness_us_max: max,
+    /// 1 while nobody new is let in because there is more to do than time.
+    overloaded: saturating_add,
     // ---- over the last second ----
     /// Median duration of a room's tick, in microseconds.
     tick_duration_p50_us: max,
@@ -183,6 +190,18 @@ shard_stats! {
     shed_connections: saturating_add,
     /// Connections turned away because no file descriptor was left.
     shed_descriptors: saturating_add,
+    /// Connections turned away because their address has as many as it may.
+    shed_address_connections: saturating_add,
+    /// Connections turned away because their address comes more often than it may.
+    shed_address_handshakes: saturating_add,
+    /// Joins refused because their address makes rooms more often than it may.
+    shed_address_rooms: saturating_add,
+    /// Connections turned away because all addresses together come more often than they may.
+    shed_handshakes: saturating_add,
+    /// Upgrades turned away because the shard was overloaded.
+    shed_busy_upgrades: saturating_add,
+    /// Joins refused because the shard was overloaded.
+    shed_busy_joins: saturating_add,
     /// Upgrades turned away because memory was over its cap.
     shed_memory_upgrades: saturating_add,
     /// Joins turned away because memory was over its cap.
@@ -201,6 +220,7 @@ impl Board {
     pub fn new(shards_count: usize, started: Timestamp, memory_bytes_max: Option<u64>) -> Self {
         Self {
             shards: (0..shards_count).map(|_| ShardBoard::new()).collect(),
+            addresses: Arc::default(),
             started,
             memory_bytes: AtomicU64::new(0),
             memory_bytes_max,
@@ -248,6 +268,12 @@ impl Board {
     #[must_use]
     pub fn memory_bytes_max(&self) -> Option<u64> {
         self.memory_bytes_max
+    }
+
+    /// Who is connected from where.
+    #[must_use]
+    pub fn addresses(&self) -> &Arc<Addresses> {
+        &self.addresses
     }
 
     /// When the server started.

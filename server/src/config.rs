@@ -28,17 +28,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tickloom_protocol::link::LinkLimits;
 
+use crate::addresses::AddressLimits;
 use crate::allowance::Allowance;
 use crate::config::cores::CoreList;
 use crate::config::layers::Asked;
 use crate::config::problem::{Problem, Problems};
-use crate::config::settings::{Key, LimitsSection, Origin, Settings, TlsSection};
+use crate::config::settings::{Key, LimitsSection, Origin, Server, Settings, TlsSection};
 use crate::config::units::Limit;
 use crate::config::value::Count;
 use crate::http::HttpConfig;
 use crate::origins::OriginPolicy;
 use crate::outbox::OutboxLimits;
+use crate::overload::WhenBusy;
 use crate::proxies::{Proxies, ProxyProtocol};
 use crate::rate::Rate;
 use crate::reactor::WriteStamps;
@@ -85,6 +88,14 @@ pub struct Config {
     pub stall_max: Duration,
     /// What one connection may send.
     pub allowance: Allowance,
+    /// What one message may be.
+    pub link: LinkLimits,
+    /// What one address may do.
+    pub addresses: AddressLimits,
+    /// New connections of all addresses together, over all shards.
+    pub handshakes: Option<Rate>,
+    /// What an overloaded shard does.
+    pub busy: WhenBusy,
     /// Bounds of each session's queue.
     pub outbox: OutboxLimits,
     /// Sessions that may wait on their way to one shard; more are overload. Far more than one turn
@@ -206,15 +217,7 @@ impl Config {
             tick_rate_hz: tick.rate.value.0,
             tls: tls_source(tls),
             echo: if echo.enabled.value { Echo::Enabled } else { Echo::Disabled },
-            proxies: Proxies {
-                trusted: server.trusted_proxies.value.clone(),
-                header: server.forwarded_header.value,
-                protocol: if server.proxy_protocol.value {
-                    ProxyProtocol::Required
-                } else {
-                    ProxyProtocol::Off
-                },
-            },
+            proxies: proxies(server),
             origins: websocket.origins.value.clone(),
             connections_max: chosen.connections_max,
             rooms_max: room.rooms_max.value.get(),
@@ -230,6 +233,13 @@ impl Config {
             },
             stall_max: outbound.stall_max.value,
             allowance: allowance(limits),
+            link: LinkLimits {
+                message_bytes_max: websocket.message_max.value.0,
+                fragments_max: websocket.fragments_max.value.0.map(Count::get_u32),
+            },
+            addresses: address_limits(limits),
+            handshakes: per_second(limits.handshakes_rate.value, limits.handshakes_burst.value),
+            busy: if limits.shed_when_busy.value { WhenBusy::LetNobodyIn } else { WhenBusy::GoOn },
             outbox: OutboxLimits {
                 soft_bytes_max: outbound.soft_max.value.0,
                 hard_bytes_max: outbound.hard_max.value.0,
@@ -269,10 +279,31 @@ fn tls_source(tls: &TlsSection) -> TlsSource {
     }
 }
 
+fn proxies(server: &Server) -> Proxies {
+    let required = server.proxy_protocol.value;
+    Proxies {
+        trusted: server.trusted_proxies.value.clone(),
+        header: server.forwarded_header.value,
+        protocol: if required { ProxyProtocol::Required } else { ProxyProtocol::Off },
+    }
+}
+
+fn per_second(rate: Limit<units::Rate>, burst: Count) -> Option<Rate> {
+    rate.0.map(|rate| Rate::new(u64::from(rate.0), burst.get() as u64))
+}
+
+fn address_limits(limits: &LimitsSection) -> AddressLimits {
+    let (handshakes, handshakes_burst) =
+        (limits.handshakes_per_address.value, limits.handshakes_per_address_burst.value);
+    AddressLimits {
+        exempt: limits.exempt.value.clone(),
+        connections_max: limits.connections_per_address_max.value.0.map(Count::get_u32),
+        handshakes: per_second(handshakes, handshakes_burst),
+        rooms: per_second(limits.rooms_per_address.value, limits.rooms_per_address_burst.value),
+    }
+}
+
 fn allowance(limits: &LimitsSection) -> Allowance {
-    let per_second = |rate: Limit<units::Rate>, burst: Count| {
-        rate.0.map(|rate| Rate::new(u64::from(rate.0), burst.get() as u64))
-    };
     let bytes_burst = limits.bytes_burst.value.0 as u64;
     Allowance {
         messages: per_second(limits.messages_rate.value, limits.messages_burst.value),

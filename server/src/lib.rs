@@ -131,6 +131,7 @@ pub mod watchdog;
 pub mod mailbox;
 pub mod reactor;
 
+pub mod addresses;
 pub mod allowance;
 pub mod origins;
 pub mod proxies;
@@ -146,6 +147,7 @@ pub mod http;
 pub mod mail;
 pub mod metrics;
 pub mod outbox;
+pub mod overload;
 pub mod quarantine;
 pub mod session;
 pub mod session_table;

@@ -79,6 +79,18 @@ pub enum Shed {
     Connections,
     /// A connection for which no file descriptor was left.
     Descriptors,
+    /// A connection of an address that has as many as it may.
+    AddressConnections,
+    /// A connection of an address that comes more often than it may.
+    AddressHandshakes,
+    /// A join that needed another room, of an address that makes them more often than it may.
+    AddressRooms,
+    /// A connection while all addresses together come more often than they may.
+    Handshakes,
+    /// An upgrade while there was more to do than time.
+    BusyUpgrades,
+    /// A join while there was more to do than time.
+    BusyJoins,
     /// An upgrade while memory was over its cap.
     MemoryUpgrades,
     /// A join while memory was over its cap.
@@ -93,9 +105,15 @@ pub enum Shed {
 
 impl Shed {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::Connections,
         Self::Descriptors,
+        Self::AddressConnections,
+        Self::AddressHandshakes,
+        Self::AddressRooms,
+        Self::Handshakes,
+        Self::BusyUpgrades,
+        Self::BusyJoins,
         Self::MemoryUpgrades,
         Self::MemoryJoins,
         Self::Rooms,
@@ -109,6 +127,12 @@ impl Shed {
         match self {
             Self::Connections => "connections",
             Self::Descriptors => "descriptors",
+            Self::AddressConnections => "address_connections",
+            Self::AddressHandshakes => "address_handshakes",
+            Self::AddressRooms => "address_rooms",
+            Self::Handshakes => "handshakes",
+            Self::BusyUpgrades => "busy_upgrades",
+            Self::BusyJoins => "busy_joins",
             Self::MemoryUpgrades => "memory_upgrades",
             Self::MemoryJoins => "memory_joins",
             Self::Rooms => "rooms",
@@ -254,6 +278,7 @@ mod tests {
             metrics.count_shed(kind, place as u64 + 1);
             assert!(Shed::ALL[..place].iter().all(|other| other.name() != kind.name()), "{kind:?}");
         }
-        assert_eq!(Shed::ALL.map(|kind| metrics.shed(kind)), [1, 2, 3, 4, 5, 6, 7]);
+        let counts = Shed::ALL.map(|kind| metrics.shed(kind));
+        assert_eq!(counts, std::array::from_fn(|place| place as u64 + 1));
     }
 }

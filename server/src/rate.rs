@@ -29,6 +29,15 @@ impl Rate {
     }
 }
 
+impl Rate {
+    /// The share of one of so many: less per second and less at once.
+    #[must_use]
+    pub const fn part(self, count: usize) -> Self {
+        // Each unit takes longer, and the same time is a whole burst.
+        Self { unit_ns: self.unit_ns.saturating_mul(count as u64), ..self }
+    }
+}
+
 /// What happened so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Bucket {

@@ -23,6 +23,7 @@ use tickloom_protocol::link::{Link, binary_frame};
 use tickloom_protocol::server_message::{RefusalCode, Refused, ServerEncoder, ServerMessage};
 use tickloom_protocol::time::Timestamp;
 
+use crate::addresses::Counted;
 use crate::allowance::Usage;
 use crate::outbox::Outbox;
 use crate::room::RoomId;
@@ -109,6 +110,10 @@ pub struct Session {
     pub(crate) peer: SocketAddr,
     /// Whom its limits are counted for: the peer, or whom a trusted proxy speaks for.
     pub(crate) client: IpAddr,
+    /// Its address is known and may connect.
+    pub(crate) is_admitted: bool,
+    /// Its part of what its address has; `None` for addresses that are not counted.
+    pub(crate) counted: Option<Counted>,
     /// What came so far of the PROXY protocol header that must come before everything else;
     /// `None` when none must, or when it has come.
     pub(crate) proxy_header: Option<Vec<u8>>,
@@ -166,6 +171,8 @@ impl Session {
             phase: Phase::Head(Vec::new()),
             peer,
             client: peer.ip().to_canonical(),
+            is_admitted: false,
+            counted: None,
             proxy_header: None,
             tls: None,
             outbox,
@@ -209,6 +216,12 @@ impl Session {
         {
             tls.close();
         }
+    }
+
+    /// Whether it is one of its address's connections.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        self.counted.is_some()
     }
 
     /// The session's WebSocket, once there is one.

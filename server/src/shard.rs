@@ -22,9 +22,11 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::link::LinkLimits;
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
+use crate::addresses::AddressLimits;
 use crate::allowance::Allowance;
 use crate::board::Board;
 use crate::config::Config;
@@ -34,9 +36,10 @@ use crate::mail::Mail;
 use crate::metrics::{Metrics, Shed};
 use crate::origins::OriginPolicy;
 use crate::outbox::{Backpressure, Outbox, OutboxLimits};
+use crate::overload::{Overload, WhenBusy};
 use crate::proxies::Proxies;
 use crate::quarantine::Quarantine;
-use crate::rate::Bucket;
+use crate::rate::{Bucket, Rate};
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
 use crate::room::failure::FailureRecord;
@@ -70,6 +73,14 @@ pub struct ShardConfig {
     pub patience: Patience,
     /// What one connection may send.
     pub allowance: Allowance,
+    /// What one message may be.
+    pub link: LinkLimits,
+    /// What one address may do.
+    pub addresses: AddressLimits,
+    /// This shard's part of the new connections that there may be of all addresses together.
+    pub handshakes: Option<Rate>,
+    /// Whether an overloaded shard lets nobody in.
+    pub busy: WhenBusy,
     /// Bounds of each session's queue.
     pub outbox: OutboxLimits,
     /// Sessions at the same time; further connections get 503.
@@ -102,6 +113,10 @@ impl ShardConfig {
             origins: config.origins.clone(),
             patience: config.patience,
             allowance: config.allowance,
+            link: config.link,
+            addresses: config.addresses.clone(),
+            handshakes: config.handshakes.map(|rate| rate.part(shards_count)),
+            busy: config.busy,
             outbox: config.outbox,
             sessions_max: config.connections_max.div_ceil(shards_count),
             rooms_max: config.rooms_max.div_ceil(shards_count),
@@ -192,6 +207,13 @@ pub struct Shard {
     broadcast: Broadcast,
     metrics: Metrics,
     quarantine: Quarantine,
+    overload: Overload,
+    /// What was counted when the last second was over.
+    ticks_overrun_before: u64,
+    /// New connections of all addresses.
+    handshakes: Bucket,
+    /// Newcomers that were told why they may not come in.
+    told: Bucket,
     /// Lets one line a second about bad requests into the log.
     request_log: Bucket,
     rooms_made: u64,
@@ -218,6 +240,10 @@ impl Shard {
             broadcast: Broadcast::default(),
             metrics: Metrics::default(),
             quarantine: Quarantine::default(),
+            overload: Overload::default(),
+            ticks_overrun_before: 0,
+            handshakes: Bucket::default(),
+            told: Bucket::default(),
             request_log: Bucket::default(),
             rooms_made: 0,
             stopping: None,
@@ -239,6 +265,8 @@ impl Shard {
             self.turn_away(now, id);
             self.metrics.heads_refused += 1;
             self.metrics.count_shed(Shed::Connections, u64::from(full));
+        } else if let Err(refusal) = self.count_newcomer(now, id) {
+            self.refuse_newcomer(now, id, refusal);
         } else {
             self.begin_handshake(now, id);
         }

@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
+use tickloom_protocol::limits::{CLIENT_FRAGMENTS_MAX, CLIENT_MESSAGE_BYTES_MAX};
+
 use crate::config::cores::CoreList;
 use crate::config::log::{LogFormat, LogLevel};
 use crate::config::node::Raw;
@@ -255,6 +257,13 @@ settings! {
         /// From the upgrade, or from leaving a room, to a seat in one.
         join_timeout: Duration = s(10), within ms(100)..=s(3600);
 
+        /// Bytes of one message, over all its fragments; a longer one closes with 1009. The most
+        /// memory that a client takes while it sends one.
+        message_max: Size = Size(CLIENT_MESSAGE_BYTES_MAX), within kib(1)..=kib(64 << 10);
+
+        /// Fragments of one message, empty ones included; more close with 1008.
+        fragments_max: Limit<Count> = Limit(Some(Count::of(CLIENT_FRAGMENTS_MAX as usize)));
+
         /// From the last message to the end of the connection.
         drain_timeout: Duration = s(2), within ms(100)..=s(600);
     }
@@ -328,6 +337,38 @@ settings! {
 
         /// Rooms that may be made for one connection; joins that need another one are refused.
         rooms_per_connection_max: Limit<Count> = Limit(Some(Count::of(32)));
+
+        /// Addresses that the limits below do not count. Trusted proxies are not counted either,
+        /// but those they speak for are.
+        exempt: Networks = Networks::loopback();
+
+        /// Connections of one address at the same time; further ones get 429. A network of 64
+        /// bits is one address of IPv6. While more than nine tenths of all places are taken, an
+        /// address may take only a quarter of this.
+        connections_per_address_max: Limit<Count> = Limit(Some(Count::of(200)));
+
+        /// New connections per second of one address; further ones get 429.
+        handshakes_per_address: Limit<Rate> = Limit(Some(Rate(20)));
+
+        /// New connections of one address at once: a class or an office behind one router.
+        handshakes_per_address_burst: Count = Count::of(100);
+
+        /// New connections per second of all addresses; further ones get 503. Ticks come first:
+        /// with full TLS handshakes, so many take about a fifth of a core.
+        handshakes_rate: Limit<Rate> = Limit(Some(Rate(2000)));
+
+        /// New connections of all addresses at once.
+        handshakes_burst: Count = Count::of(4000);
+
+        /// Rooms per second made for one address.
+        rooms_per_address: Limit<Rate> = Limit(Some(Rate(1)));
+
+        /// Rooms made for one address at once.
+        rooms_per_address_burst: Count = Count::of(100);
+
+        /// Let nobody in while a core has more to do than time: busy for 95 % of a second whose
+        /// ticks began late, until a second is below 85 %. Otherwise ticks slip for everybody.
+        shed_when_busy: bool = true;
     }
 
     /// How much is queued for a client that reads too slowly.

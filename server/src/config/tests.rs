@@ -154,21 +154,25 @@ fn what_is_configured_is_what_the_server_gets() {
         [server]\nlisten = '[::1]:80'\ncores = [3, 0]\nconnections_max = 11\nmemory_max = '1GiB'
         seed = 12\ntrusted_proxies = ['10.0.0.0/8', '::1']\nforwarded_header = 'forwarded'
         proxy_protocol = true\n
-        [websocket]\norigins = ['https://a.b']\nping_interval = '9s'\npong_timeout = '8s'\nhead_timeout = '3s'
+        [websocket]\norigins = ['https://a.b']\nmessage_max = '35KiB'\n
+        fragments_max = 'none'\nping_interval = '9s'\npong_timeout = '8s'\nhead_timeout = '3s'
         join_timeout = '4s'\ndrain_timeout = '5s'\n
         [tls]\ncert = 'c.pem'\nkey = 'k.pem'\nhandshake_timeout = '6s'\n
         [tick]\nrate = '7/s'\n[room]\nrooms_max = 13\nlinger = '14s'\nfailures_dir = 'a b'\n
         [outbound]\nsoft_max = '15KiB'\nhard_max = '16KiB'\nstall_max = '17s'\n
         [limits]\nmessages_rate = 30\nmessages_burst = 31\nbytes_rate = '32KiB'\n
         bytes_burst = '64KiB'\ncontrols_rate = 'none'\nlead_max = '33s'\n
-        rooms_per_connection_max = 34\n
+        rooms_per_connection_max = 34\nexempt = 'none'\nconnections_per_address_max = 36\n
+        handshakes_per_address = 37\nhandshakes_per_address_burst = 38\n
+        handshakes_rate = 39\nhandshakes_burst = 40\nrooms_per_address = 41\n
+        rooms_per_address_burst = 42\nshed_when_busy = false\n
         [stop]\ndeadline = '18s'\nretry_spread = '19s'\n
         [watchdog]\nunready_after = '20s'\nabort_after = '21s'\n
         [echo]\nenabled = true\n[rooms.board]\nmembers_max = 22\n";
     let config = Config::resolve(&file(text).merge(), &machine(), 9);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let shown = format!(
-        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {:?}",
+        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?}",
         config.listen,
         config.cores,
         config.proxies,
@@ -189,6 +193,7 @@ fn what_is_configured_is_what_the_server_gets() {
         config.echo,
         config.rooms["board"].members_max,
         config.allowance,
+        (config.link, config.addresses, config.handshakes, config.busy),
     );
     assert_eq!(
         shown,
@@ -198,6 +203,10 @@ fn what_is_configured_is_what_the_server_gets() {
          17s StopConfig { deadline: 18s, retry_spread: 19s } WatchdogConfig { unready_after: 20s, \
          abort_after: 21s } Enabled 22 Allowance { messages: Some(Rate { unit_ns: 33333334, burst_ns: \
          1033333354 }), bytes: Some(Rate { unit_ns: 30518, burst_ns: 2000027648 }), controls: None, \
-         lead_max: 33s, rooms_max: Some(34) }"
+         lead_max: 33s, rooms_max: Some(34) } (LinkLimits { message_bytes_max: 35840, \
+         fragments_max: None }, AddressLimits { exempt: Networks([]), connections_max: Some(36), \
+         handshakes: Some(Rate { unit_ns: 27027028, burst_ns: 1027027064 }), rooms: Some(Rate { \
+         unit_ns: 24390244, burst_ns: 1024390248 }) }, Some(Rate { unit_ns: 25641026, burst_ns: \
+         1025641040 }), GoOn)"
     );
 }

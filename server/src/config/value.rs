@@ -113,6 +113,12 @@ impl Count {
     pub const fn get(self) -> usize {
         self.0.get()
     }
+
+    /// The number, or the most that half as many bits hold.
+    #[must_use]
+    pub fn get_u32(self) -> u32 {
+        u32::try_from(self.get()).unwrap_or(u32::MAX)
+    }
 }
 
 impl TryFrom<u64> for Count {

@@ -20,6 +20,10 @@ pub(super) struct Pulse {
     publish_at: Timestamp,
     turn_began: Timestamp,
     busy_us: u64,
+    /// When the numbers were last published.
+    published_at: Timestamp,
+    /// What they said of the time outside of the poll.
+    busy_us_published: u64,
     /// What the log knows of, in the order of [`Shed::ALL`].
     sheds_logged: [u64; Shed::ALL.len()],
 }
@@ -32,6 +36,8 @@ impl Pulse {
             publish_at: now,
             turn_began: now,
             busy_us: 0,
+            published_at: now,
+            busy_us_published: 0,
             sheds_logged: [0; Shed::ALL.len()],
         }
     }
@@ -62,6 +68,9 @@ impl Pulse {
     pub(super) fn end_turn(&mut self, now: Timestamp, shard: &mut Shard) {
         self.busy_us += now.saturating_since(self.turn_began).as_micros() as u64;
         if now >= self.publish_at {
+            let busy = Duration::from_micros(self.busy_us - self.busy_us_published);
+            shard.handle_load(busy, now.saturating_since(self.published_at));
+            (self.published_at, self.busy_us_published) = (now, self.busy_us);
             self.publish_at = now + PUBLISH_EVERY;
             let stats = shard.take_stats();
             self.place().publish(now, &ShardStats { busy_us: self.busy_us, ..stats });

@@ -55,6 +55,9 @@ impl Shard {
         if self.config.board.is_memory_full() {
             return Some(Shed::MemoryUpgrades);
         }
+        if self.overload.is_over() {
+            return Some(Shed::BusyUpgrades);
+        }
         // The session that asks is one of them.
         (self.sessions.count() > self.config.sessions_max).then_some(Shed::Connections)
     }

@@ -6,15 +6,19 @@ use tickloom_protocol::handshake::{Offer, Refusal, Upgrade};
 use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::time::Timestamp;
 
+use crate::metrics::Shed;
 use crate::proxies::ProxyProtocol;
 use crate::proxy_header::ProxyHeader;
 use crate::rate::Rate;
 use crate::room_path;
 use crate::session::{PendingJoin, Phase, SessionId};
-use crate::shard::{Echo, Shard};
+use crate::shard::{Echo, Effect, Shard};
 
 /// Lines about bad requests that go into the log: whoever sends them could fill a disk.
 const REQUEST_LOG: Rate = Rate::new(1, 1);
+
+/// Newcomers that are told why they may not come in.
+const TOLD: Rate = Rate::new(200, 200);
 
 /// Bytes of what a stranger sent that go into one line of the log.
 const LOGGED_BYTES_MAX: usize = 256;
@@ -54,6 +58,9 @@ impl Shard {
                 if let Some(client) = client {
                     session.client = client.ip();
                 }
+                if let Err(refusal) = self.count_newcomer(now, id) {
+                    return self.refuse_newcomer(now, id, refusal);
+                }
                 if !rest.is_empty() {
                     self.handle_bytes(now, id, &rest);
                 }
@@ -70,6 +77,56 @@ impl Shard {
         }
     }
 
+    /// Counts a connection for its address as soon as that is known: at once for those that come
+    /// straight here, with the head for those behind a proxy. Proxies themselves are nobody's
+    /// clients, and exempt addresses are not counted.
+    pub(super) fn count_newcomer(&mut self, now: Timestamp, id: SessionId) -> Result<(), Refusal> {
+        let limits = &self.config.addresses;
+        // The last places are for many, not for whoever takes most.
+        let is_nearly_full = self.sessions.count() > self.config.sessions_max / 10 * 9;
+        let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
+        let address = session.client;
+        let is_known =
+            session.proxy_header.is_none() && !self.config.proxies.trusted.contains(address);
+        if session.is_admitted || !is_known || limits.exempt.contains(address) {
+            return Ok(());
+        }
+        session.is_admitted = true;
+        let table = self.config.board.addresses();
+        if let Some(rate) = limits.handshakes
+            && !table.take_handshake(now, address, rate)
+        {
+            self.metrics.count_shed(Shed::AddressHandshakes, 1);
+            return Err(Refusal::TOO_FAST);
+        }
+        if let Some(rate) = self.config.handshakes
+            && !self.handshakes.take(now, rate)
+        {
+            self.metrics.count_shed(Shed::Handshakes, 1);
+            return Err(Refusal::OVERLOADED);
+        }
+        let Some(all) = limits.connections_max else { return Ok(()) };
+        session.counted = table.count(address, if is_nearly_full { all.div_ceil(4) } else { all });
+        if session.counted.is_none() {
+            self.metrics.count_shed(Shed::AddressConnections, 1);
+            return Err(Refusal::TOO_MANY);
+        }
+        Ok(())
+    }
+
+    /// Tells a newcomer why it may not come in, or, when there are too many to tell, drops it. An
+    /// answer holds a descriptor until the other end has read it, and with encryption it would
+    /// cost a handshake.
+    pub(super) fn refuse_newcomer(&mut self, now: Timestamp, id: SessionId, refusal: Refusal) {
+        self.metrics.heads_refused += 1;
+        if self.config.tls.is_none() && self.told.take(now, TOLD) {
+            return self.answer(now, id, refusal.response());
+        }
+        if self.remove(id).is_some() {
+            self.effects.push_back(Effect::Close(id));
+        }
+    }
+
     /// Lets an upgrade in, or says why not. `rest` is what came behind its head; when frames are
     /// to be read from it, it is returned.
     pub(super) fn handle_upgrade(
@@ -81,6 +138,7 @@ impl Shard {
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let Some(session) = self.sessions.get_mut(id) else { return Ok(None) };
         session.client = self.config.proxies.client(session.client, &upgrade.forwarded);
+        self.count_newcomer(now, id)?;
         if let Some(kind) = self.upgrade_shed() {
             self.metrics.count_shed(kind, 1);
             return Err(Refusal::OVERLOADED);
@@ -93,7 +151,7 @@ impl Shard {
         let place = self.place(upgrade)?;
         let Some(session) = self.sessions.get_mut(id) else { return Ok(None) };
         session.outbox.push(Bytes::from(upgrade.response()));
-        let link = Box::new(Link::new(End::Server));
+        let link = Box::new(Link::with(End::Server, self.config.link, None));
         let patience = self.config.patience;
         let (phase, lasts) = match place {
             Place::Echo => (Phase::Echo(link), patience.ping),

@@ -185,6 +185,11 @@ impl Shard {
             let message = "the server is short of memory, try again later";
             return self.refuse(now, id, RefusalCode::ServerFull, message);
         }
+        if self.overload.is_over() {
+            self.metrics.count_shed(Shed::BusyJoins, 1);
+            let message = "the server has more to do than time, try again later";
+            return self.refuse(now, id, RefusalCode::ServerFull, message);
+        }
         let owner = self.config.directory.shard_of(&pending.key);
         if owner == self.config.index {
             return self.seat(now, id, &pending);
@@ -242,9 +247,6 @@ impl Shard {
     ) -> Result<RoomId, Refusal> {
         let key = &join.key;
         let full = |message| Err(Refusal::new(RefusalCode::ServerFull, message));
-        let Some(room_type) = self.config.room_types.get(&key.room_type) else {
-            return full("this server has no such room type");
-        };
         if self.rooms.count() >= self.config.rooms_max {
             self.metrics.count_shed(Shed::Rooms, 1);
             return full("the server has no place for another room");
@@ -252,21 +254,38 @@ impl Shard {
         if self.quarantine.holds(now, &key.room_type) {
             return full("rooms of this type fail, so there are no new ones for a while");
         }
-        let usage = self.sessions.get_mut(id).map(|session| &mut session.usage);
-        if let (Some(usage), Some(rooms_max)) = (usage, self.config.allowance.rooms_max) {
-            if usage.rooms >= rooms_max {
-                self.metrics.count_shed(Shed::RoomMakers, 1);
-                let message = "this connection has made as many rooms as it may";
-                return Err(Refusal::new(RefusalCode::Denied, message));
-            }
-            usage.rooms += 1;
-        }
+        self.count_room_of(now, id)?;
+        let Some(room_type) = self.config.room_types.get(&key.room_type) else {
+            return full("this server has no such room type");
+        };
         self.rooms_made += 1;
         let seed = self.config.seed.wrapping_add(self.rooms_made.wrapping_mul(ROOM_SEED_STEP));
         let room = Room::new(key.clone(), &**room_type, &join.options, now, seed);
         let room =
             room.map_err(|Denial { message }| Refusal::new(RefusalCode::BadOptions, message))?;
         Ok(self.rooms.insert(room, now + self.config.room_linger))
+    }
+
+    /// Counts a new room for the connection that wants it and for its address.
+    fn count_room_of(&mut self, now: Timestamp, id: SessionId) -> Result<(), Refusal> {
+        let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
+        if self.config.allowance.rooms_max.is_some_and(|max| session.usage.rooms >= max) {
+            self.metrics.count_shed(Shed::RoomMakers, 1);
+            let message = "this connection has made as many rooms as it may";
+            return Err(Refusal::new(RefusalCode::Denied, message));
+        }
+        let (limits, table) = (&self.config.addresses, self.config.board.addresses());
+        let address = session.client;
+        if let Some(rate) = limits.rooms
+            && !limits.exempt.contains(address)
+            && !table.take_room(now, address, rate)
+        {
+            self.metrics.count_shed(Shed::AddressRooms, 1);
+            let message = "too many rooms were made from this address, try again later";
+            return Err(Refusal::new(RefusalCode::ServerFull, message));
+        }
+        session.usage.rooms += 1;
+        Ok(())
     }
 
     fn refuse(&mut self, now: Timestamp, id: SessionId, code: RefusalCode, message: &str) {

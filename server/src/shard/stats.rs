@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::board::ShardStats;
 use crate::metrics::{Metrics, Shed};
+use crate::overload::{Load, WhenBusy};
 use crate::session::Seat;
 use crate::shard::Shard;
 
@@ -18,6 +19,7 @@ impl Shard {
         let lateness = self.metrics.tick_lateness_us.take_second();
         let mut stats = ShardStats {
             sessions_count: self.sessions.count() as u64,
+            overloaded: u64::from(self.overload.is_over()),
             rooms_count: self.rooms.count() as u64,
             tick_duration_p50_us: duration.p50_us,
             tick_duration_p99_us: duration.p99_us,
@@ -36,6 +38,15 @@ impl Shard {
             }
         }
         stats
+    }
+
+    /// Another second is over, of which the shard was busy for so long.
+    pub fn handle_load(&mut self, busy: Duration, elapsed: Duration) {
+        let ticks_overrun = self.metrics.ticks_overrun - self.ticks_overrun_before;
+        self.ticks_overrun_before = self.metrics.ticks_overrun;
+        if self.config.busy == WhenBusy::LetNobodyIn {
+            self.overload.handle_load(Load { busy, elapsed, ticks_overrun });
+        }
     }
 
     /// How far the state that is on its way to a member is behind its room's. Zero for one that waits for a snapshot: what
@@ -77,6 +88,12 @@ fn counters(metrics: &Metrics) -> ShardStats {
         rooms_failed: metrics.rooms_failed,
         shed_connections: metrics.shed(Shed::Connections),
         shed_descriptors: metrics.shed(Shed::Descriptors),
+        shed_address_connections: metrics.shed(Shed::AddressConnections),
+        shed_address_handshakes: metrics.shed(Shed::AddressHandshakes),
+        shed_address_rooms: metrics.shed(Shed::AddressRooms),
+        shed_handshakes: metrics.shed(Shed::Handshakes),
+        shed_busy_upgrades: metrics.shed(Shed::BusyUpgrades),
+        shed_busy_joins: metrics.shed(Shed::BusyJoins),
         shed_memory_upgrades: metrics.shed(Shed::MemoryUpgrades),
         shed_memory_joins: metrics.shed(Shed::MemoryJoins),
         shed_rooms: metrics.shed(Shed::Rooms),

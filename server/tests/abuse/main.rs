@@ -4,5 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod addresses;
+mod frames;
 mod heads;
 mod rates;

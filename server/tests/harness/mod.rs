@@ -92,6 +92,12 @@ impl World {
         self.lines.get_mut(&id).map(|line| mem::take(&mut line.taken)).unwrap_or_default()
     }
 
+    /// A connection ends at the other end.
+    pub fn hang_up(&mut self, id: SessionId) {
+        self.shard.handle_disconnect(self.now, id);
+        self.obey();
+    }
+
     /// When a connection is to be read.
     pub fn reads(&self, id: SessionId) -> Reads {
         self.lines[&id].reads.unwrap_or(Reads::OnArrival)
@@ -234,7 +240,12 @@ impl World {
                 }
                 Some(Effect::Record(_)) => {}
                 Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
-                Some(Effect::HandOver { .. }) => unreachable!("everybody asks for WebSocket"),
+                // The HTTP thread has it now.
+                Some(Effect::HandOver { socket, .. }) => {
+                    if let Some(line) = self.lines.get_mut(&socket) {
+                        line.is_closed = true;
+                    }
+                }
             }
         }
     }

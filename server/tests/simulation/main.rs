@@ -69,6 +69,7 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.trickled > 10, "{total:?}");
         assert!(total.hostile_ended > 10, "{total:?}");
         assert!(total.pauses > 10, "{total:?}");
+        assert!(total.turned_away > 10, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");
         assert!(total.described.conflicts > 10, "{total:?}");

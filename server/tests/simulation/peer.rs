@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::handshake::ClientKey;
+use tickloom_protocol::handshake::{ClientKey, UpgradeError};
 use tickloom_protocol::ids::{InputSeq, OpId};
 use tickloom_protocol::replica::Outcome as Taken;
 
@@ -188,6 +188,10 @@ impl Honest {
                 let by_stop = reason.code() == CloseReason::RESTART.code();
                 assert_eq!(by_stop, self.told_to_go, "{reason}");
                 assert!(self.leaving, "an honest client was closed: {reason}");
+                return false;
+            }
+            ClientEvent::UpgradeFailed(UpgradeError::Status(429)) => {
+                outcome.turned_away += 1;
                 return false;
             }
             ClientEvent::UpgradeFailed(error) => {

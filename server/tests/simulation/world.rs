@@ -1,12 +1,14 @@
 //! Shards, clients and the network between them, moved by one seed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::entities::View;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::time::Timestamp;
+use tickloom_server::addresses::AddressLimits;
 use tickloom_server::allowance::Allowance;
 use tickloom_server::board::Board;
 use tickloom_server::config::Config;
@@ -14,11 +16,12 @@ use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::http::HandOver;
 use tickloom_server::mail::Mail;
 use tickloom_server::outbox::OutboxLimits;
+use tickloom_server::proxies::Networks;
 use tickloom_server::rate::Rate;
 use tickloom_server::room::RoomId;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
-use tickloom_server::session::{NO_SOCKET, Patience, Reads, SessionId};
+use tickloom_server::session::{Patience, Reads, SessionId};
 use tickloom_server::shard::{Effect, Shard, ShardConfig, Surroundings};
 
 use crate::chaos::Chaos;
@@ -52,6 +55,7 @@ pub struct Outcome {
     pub trickled: u64,
     pub hostile_ended: u64,
     pub pauses: u64,
+    pub turned_away: u64,
     pub compared: u64,
     pub described: Counts,
     /// A hash over everything honest clients saw, in order.
@@ -70,6 +74,7 @@ impl Outcome {
         self.half_closed += other.half_closed;
         self.trickled += other.trickled;
         self.pauses += other.pauses;
+        self.turned_away += other.turned_away;
         self.hostile_ended += other.hostile_ended;
         self.compared += other.compared;
         self.described.add(&other.described);
@@ -140,9 +145,17 @@ impl World {
                 pong: Duration::from_secs(4),
                 drain: Duration::from_secs(2),
             },
+            // Few enough that addresses run out of them.
+            addresses: AddressLimits {
+                exempt: Networks::none(),
+                connections_max: Some(6),
+                handshakes: Some(Rate::new(100, 15)),
+                rooms: None,
+            },
+            handshakes: None,
             // Few enough that who talks much is paused.
             allowance: Allowance {
-                messages: Some(Rate::new(200, 5)),
+                messages: Some(Rate::new(300, 8)),
                 controls: None,
                 ..Config::loopback().allowance
             },
@@ -266,6 +279,7 @@ impl World {
         for _ in 0..400 {
             self.pass(Duration::from_millis(20));
         }
+        self.check_addresses();
         assert!(self.connections.is_empty(), "{} connections are left", self.connections.len());
         for shard in &self.shards {
             assert_eq!(shard.sessions().count(), 0, "no session is left");
@@ -293,6 +307,25 @@ impl World {
         for shard in &self.shards {
             shard.check_invariants();
         }
+        // It adds up a whole table.
+        if self.steps.is_multiple_of(64) {
+            self.check_addresses();
+        }
+    }
+
+    /// What addresses are taken to have is what they have, wherever it is.
+    fn check_addresses(&self) {
+        let counted = |shard: &Shard| {
+            shard.sessions().iter().filter(|(_, session)| session.is_counted()).count()
+        };
+        let there: usize = self.shards.iter().map(counted).sum();
+        let under_way = |letter: &&Letter| match &letter.mail {
+            Mail::Adopt(session) | Mail::Returned(session) => session.is_counted(),
+            Mail::Upgrade(_) => false,
+        };
+        let under_way = self.letters.iter().filter(under_way).count();
+        let addresses = self.shards[0].config().board.addresses();
+        assert_eq!(addresses.connections_count(), (there + under_way) as u64, "counted once");
     }
 
     /// As the reactor does: a room's members are read just before it ticks.
@@ -329,7 +362,9 @@ impl World {
 
     fn connect(&mut self) {
         let shard = ShardIndex(self.rng.usize(0..self.shards.len()));
-        let id = self.shards[shard.0].handle_accept(self.now, NO_SOCKET);
+        // Four addresses, none of them a trusted proxy's.
+        let peer = SocketAddr::from(([192, 0, 2, self.rng.u8(0..4)], 7));
+        let id = self.shards[shard.0].handle_accept(self.now, peer);
         // One in eight sends and gets its bytes one by one: heads, frames and all.
         let trickles = self.rng.u8(0..8) == 0;
         self.outcome.trickled += u64::from(trickles);

@@ -83,6 +83,10 @@ families! {
     "Percentiles of how late rooms' ticks began over the last second." by "kind" {
         "p99": tick_lateness_p99_us,
     }
+    Gauge One "tickloom_overloaded"
+    "1 while nobody new is let in because there is more to do than time." {
+        "": overloaded,
+    }
     Counter Micros "tickloom_core_busy_seconds_total"
     "Time that the shard's thread did not wait for something to do." {
         "": busy_us,
@@ -131,6 +135,14 @@ families! {
     "Writes and publications that took effect." {
         "": ops,
     }
+    Counter One "tickloom_read_pauses_total"
+    "Times a client was not read for a while because it was ahead of its rates." {
+        "": pauses,
+    }
+    Counter One "tickloom_rate_limited_total"
+    "Clients closed because they were too far ahead of their rates." {
+        "": rate_limited,
+    }
     Counter One "tickloom_joins_total"
     "Seats given." {
         "": joins,
@@ -161,9 +173,16 @@ families! {
     "New work turned away, by what there was too much of." by "kind" {
         "connections": shed_connections,
         "descriptors": shed_descriptors,
+        "address_connections": shed_address_connections,
+        "address_handshakes": shed_address_handshakes,
+        "address_rooms": shed_address_rooms,
+        "handshakes": shed_handshakes,
+        "busy_upgrades": shed_busy_upgrades,
+        "busy_joins": shed_busy_joins,
         "memory_upgrades": shed_memory_upgrades,
         "memory_joins": shed_memory_joins,
         "rooms": shed_rooms,
+        "room_makers": shed_room_makers,
         "mailbox": shed_mailbox,
     }
 }

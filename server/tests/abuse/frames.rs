@@ -1,0 +1,173 @@
+//! Frames and messages that are none: each is closed with the code of its fault, costs a bounded
+//! amount, and nobody else notices.
+
+use std::time::Duration;
+
+use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
+use tickloom_protocol::ids::{InputSeq, Tick};
+use tickloom_protocol::link::{End, Link};
+
+use crate::harness::{Peer, World};
+use crate::heads::world;
+
+/// A client's frame with a mask of zeros, whatever it is.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length @ 126..65_536 => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// The code a client is closed with for these bytes, with a seat and without.
+fn codes(world: &mut World, bytes: &[u8]) -> [Option<u16>; 2] {
+    let peers = [world.connect(), world.join("arena", "hostile")];
+    peers.map(|mut peer| {
+        world.send(&peer, bytes);
+        world.read(&mut peer);
+        let code = peer.closed().map(|reason| reason.code());
+        world.hang_up(peer.id);
+        code
+    })
+}
+
+#[test]
+fn lengths_of_giants_are_refused_before_anything_is_kept_for_them() {
+    let mut world = world(|_| {});
+    let mut honest = world.join("arena", "honest");
+    for (name, length) in [
+        ("one byte too many", 65_537_u64),
+        ("16 MiB", 16 << 20),
+        ("2^32", 1 << 32),
+        ("2^62", 1 << 62),
+        ("2^63, the highest bit", 1 << 63),
+        ("all bits", u64::MAX),
+    ] {
+        for first in [0x82, 0x81, 0x02] {
+            let head = [&[first, 0xff][..], &length.to_be_bytes(), &[0; 4]].concat();
+            let [lobby, seated] = codes(&mut world, &head);
+            let is_refused = |code| matches!(code, Some(1002 | 1009));
+            assert!(is_refused(lobby) && is_refused(seated), "{name}: {lobby:?} {seated:?}");
+        }
+    }
+    world.pass(Duration::from_secs(1));
+    world.turn(&mut honest);
+    assert_eq!(honest.closed(), None);
+}
+
+#[test]
+fn messages_in_endless_pieces_are_cut() {
+    let mut world = world(|_| {});
+    let pieces = |first: u8, piece: &[u8], count: usize| {
+        [frame(first, piece), frame(0x00, piece).repeat(count)].concat()
+    };
+    for (name, bytes, code) in [
+        ("empty continuations without end", pieces(0x02, &[], 10_000), 1008),
+        ("single bytes without end", pieces(0x02, &[7], 10_000), 1008),
+        ("a whole message too large", pieces(0x02, &[0; 30_000], 3), 1009),
+        ("a ping that is cut", frame(0x09, &[]), 1002),
+        ("a ping too large", frame(0x89, &[0; 126]), 1002),
+        ("a continuation of nothing", frame(0x80, &[]), 1002),
+        ("a message within a message", pieces(0x02, &[], 0).repeat(2), 1002),
+        ("a reserved bit", frame(0xc2, &[]), 1002),
+        ("a reserved opcode", frame(0x83, &[]), 1002),
+        ("a reserved control opcode", frame(0x8b, &[]), 1002),
+        ("no mask", vec![0x82, 0], 1002),
+        ("a text that is no UTF-8", frame(0x81, &[0xc0, 0xaf]), 1007),
+        ("a surrogate", frame(0x81, &[0xed, 0xa0, 0x80]), 1007),
+        ("a text", frame(0x81, b"hello"), 1003),
+    ] {
+        let closed = codes(&mut world, &bytes);
+        assert_eq!(closed, [Some(code); 2], "{name}");
+    }
+    // Pings in between are answered and count for nothing.
+    let mut peer = world.connect();
+    let message = ClientEncoder::default().encode(ClientMessage::Ping { client_us: 7 }).to_vec();
+    let (head, tail) = message.split_at(9);
+    let bytes =
+        [frame(0x02, head), frame(0x89, b"?"), frame(0x00, &[]), frame(0x80, tail)].concat();
+    for byte in &bytes {
+        world.send(&peer, &[*byte]);
+    }
+    world.read(&mut peer);
+    assert_eq!((peer.events.len(), peer.closed()), (1, None), "{:?}", peer.events);
+}
+
+#[test]
+fn a_message_without_an_end_does_not_outlive_its_senders_silence() {
+    // What is unfinished is held, so it must not be held for ever: bytes count as life, but the
+    // frames of a message are few and so is what they hold.
+    let mut world = world(|_| {});
+    let mut peer = world.join("arena", "slow");
+    world.send(&peer, &frame(0x02, &[0; 100]));
+    world.pass(Duration::from_secs(40));
+    world.read(&mut peer);
+    assert_eq!(peer.closed().map(|reason| reason.code()), Some(4001));
+}
+
+fn message(rng: &mut fastrand::Rng) -> Vec<u8> {
+    let mut encoder = ClientEncoder::default();
+    let room = ["a", "b", "", "\u{7}"][rng.usize(0..4)];
+    let room_type = ["arena", "state", "relay", "chess"][rng.usize(0..4)];
+    let payload = match rng.u8(0..9) {
+        0 | 1 => {
+            encoder.encode(ClientMessage::Join(Join { room_type, room, name: "x", options: &[] }))
+        }
+        2 => encoder.encode(ClientMessage::Leave),
+        3 => encoder.encode(ClientMessage::Ping { client_us: rng.u64(..) }),
+        4 => {
+            let reason = ResyncReason::Gap;
+            encoder.encode(ClientMessage::Resync { have_tick: Tick(rng.u32(..)), reason })
+        }
+        5 => encoder.encode(ClientMessage::Input(Input {
+            seq: InputSeq(rng.u32(0..5)),
+            applied_tick: Tick(rng.u32(..)),
+            row: &[0; 8][..rng.usize(0..8)],
+        })),
+        _ => return (0..rng.usize(0..40)).map(|_| rng.u8(..)).collect(),
+    };
+    payload.to_vec()
+}
+
+#[test]
+fn messages_in_any_order_end_in_an_answer_or_a_close_and_harm_nobody() {
+    let mut world =
+        world(|config| config.allowance = tickloom_server::allowance::Allowance::UNLIMITED);
+    let mut honest = world.join("arena", "honest");
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut peer = world.connect();
+        for _ in 0..rng.usize(1..40) {
+            let mut bytes = Vec::new();
+            let payload = message(&mut rng);
+            Link::new(End::Client).send_binary(payload.into(), &mut bytes);
+            if !world.is_closed(&peer) {
+                world.send(&peer, &bytes);
+                check(&world, &peer, seed);
+            }
+        }
+        world.read(&mut peer);
+        world.hang_up(peer.id);
+        world.pass(Duration::from_millis(10));
+        world.turn(&mut honest);
+        assert_eq!(honest.closed(), None, "seed {seed}");
+    }
+    world.pass(Duration::from_secs(15));
+    assert_eq!(world.shard.rooms().count(), 1, "only the honest one's room is left");
+}
+
+fn check(world: &World, peer: &Peer, seed: u64) {
+    world.shard.check_invariants();
+    assert!(world.shard.rooms().count() <= 8, "seed {seed}");
+    assert!(world.queued(peer) <= 1 << 20, "seed {seed}");
+}
