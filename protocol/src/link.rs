@@ -189,7 +189,7 @@ impl Link {
     pub fn send_deflated(
         &mut self,
         kind: Kind,
-        payload: &[u8],
+        payload: Bytes,
         compressors: &mut Compressors,
         output: &mut Vec<u8>,
     ) {
@@ -198,13 +198,13 @@ impl Link {
             End::Client => agreement.client,
         });
         let compressed =
-            ours.and_then(|sender| compressors.compress(sender.window_bits(), &[payload]));
+            ours.and_then(|sender| compressors.compress(sender.window_bits(), &[&payload]));
         let header = FrameHeader {
             rsv1: compressed.is_some(),
             opcode: kind.opcode(),
             ..FrameHeader::default()
         };
-        let payload = Bytes::copy_from_slice(compressed.unwrap_or(payload));
+        let payload = compressed.map(Bytes::copy_from_slice).unwrap_or(payload);
         self.send(Message::Frame(Frame::from_payload(header, payload)), output);
     }
 

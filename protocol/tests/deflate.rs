@@ -387,13 +387,15 @@ fn short_and_noisy_messages_are_sent_plain() {
         [("short", vec![7; 99], false), ("long", vec![7; 100], true), ("noise", noise, false)]
     {
         let mut output = Vec::new();
-        link.send_deflated(Kind::Binary, &payload, &mut compressors, &mut output);
+        let payload = Bytes::from(payload);
+        link.send_deflated(Kind::Binary, payload.clone(), &mut compressors, &mut output);
         assert_eq!(output[0] & RSV1 != 0, is_compressed, "{name}");
         let mut client = Link::with(End::Client, LinkLimits::of(End::Client), Some(agreement));
         let (received, _) = feed(&mut client, [&output[..]].into_iter());
-        assert_eq!(received, [Received::Binary(payload.into())], "{name}");
+        assert_eq!(received, [Received::Binary(payload)], "{name}");
     }
     let mut output = Vec::new();
-    Link::new(End::Server).send_deflated(Kind::Text, &[b'a'; 500], &mut compressors, &mut output);
+    let payload = Bytes::from(vec![b'a'; 500]);
+    Link::new(End::Server).send_deflated(Kind::Text, payload, &mut compressors, &mut output);
     assert_eq!(output[0], FIN | TEXT, "nothing was agreed on");
 }
