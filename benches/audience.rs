@@ -7,7 +7,9 @@ use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick, TopicId};
 use tickloom_protocol::schema::{ComponentDesc, RoomSchema, TopicDesc};
 use tickloom_server::config::Config;
 use tickloom_server::outbox::Outbox;
-use tickloom_server::room::broadcast::{Broadcast, BroadcastCounts, Content, Occasion};
+use tickloom_server::room::broadcast::{
+    Broadcast, BroadcastCounts, Content, Occasion, SharedWindow,
+};
 use tickloom_server::room::description::Description;
 use tickloom_server::room::events::EventLog;
 use tickloom_server::room::member::Member;
@@ -70,6 +72,7 @@ pub struct Audience {
     events: EventLog,
     members: BTreeMap<MemberId, Member>,
     broadcast: Broadcast,
+    window: SharedWindow,
     outboxes: MemoryOutboxes,
     news: News,
     /// What is said next; every tick says something else.
@@ -103,6 +106,7 @@ impl Audience {
             state,
             events,
             broadcast: Broadcast::default(),
+            window: SharedWindow::default(),
             outboxes: MemoryOutboxes::new(members_count.into()),
             news,
             text: Vec::new(),
@@ -159,7 +163,8 @@ impl Audience {
     /// Never: the longest news fit a message.
     pub fn send(&mut self) {
         let occasion = Occasion { previous: self.sent, with_hash: false, states_waiting_max: 20 };
-        let content = Content { state: &mut self.state, events: &mut self.events };
+        let (state, events) = (&mut self.state, &mut self.events);
+        let content = Content { state, events, window: &mut self.window };
         let sent = self.broadcast.send(content, &mut self.members, occasion, &mut self.outboxes);
         sent.expect("the news fit a message");
         self.sent = self.state.building();

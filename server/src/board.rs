@@ -172,6 +172,16 @@ shard_stats! {
     resyncs: saturating_add,
     /// Rooms that could not go on.
     rooms_failed: saturating_add,
+    /// Frames of rooms' state that were queued compressed.
+    frames_compressed: saturating_add,
+    /// What those would have had in bytes.
+    frames_compressed_bytes_before: saturating_add,
+    /// What they have in bytes.
+    frames_compressed_bytes_after: saturating_add,
+    /// Times a frame was compressed, however many members it was for.
+    compressions: saturating_add,
+    /// Times a room began its window anew.
+    compression_resets: saturating_add,
     /// Connections closed because one end was done: 1000 and 1001.
     closes_done: saturating_add,
     /// Connections closed for what the client did: 1002, 1003, 1007, 1008, 1009 and 4500-4999.

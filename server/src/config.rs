@@ -35,7 +35,9 @@ use crate::allowance::Allowance;
 use crate::config::cores::CoreList;
 use crate::config::layers::Asked;
 use crate::config::problem::{Problem, Problems};
-use crate::config::settings::{Key, LimitsSection, Origin, Server, Settings, TlsSection};
+use crate::config::settings::{
+    Key, LimitsSection, Origin, Server, Settings, TlsSection, WebSocket,
+};
 use crate::config::units::Limit;
 use crate::config::value::Count;
 use crate::http::HttpConfig;
@@ -98,6 +100,8 @@ pub struct Config {
     pub busy: WhenBusy,
     /// Bounds of each session's queue.
     pub outbox: OutboxLimits,
+    /// Whether messages are compressed, and which.
+    pub compression: CompressionConfig,
     /// Sessions that may wait on their way to one shard; more are overload. Far more than one turn
     /// of a loop leaves behind.
     pub letters_max: usize,
@@ -116,6 +120,17 @@ pub struct Config {
     pub failures_dir: Option<PathBuf>,
     /// Whether to keep a stamp of every write, for benchmarks.
     pub write_stamps: WriteStamps,
+}
+
+/// Whether messages are compressed, and which.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompressionConfig {
+    /// Whether clients that offer it are answered.
+    pub is_offered: bool,
+    /// Shorter messages are sent plain.
+    pub bytes_min: usize,
+    /// Rooms with a window on what they sent before.
+    pub windows_max: usize,
 }
 
 /// How the server stops.
@@ -223,14 +238,7 @@ impl Config {
             rooms_max: room.rooms_max.value.get(),
             memory_bytes_max: server.memory_max.value.0.map(|size| size.0 as u64),
             room_linger: room.linger.value,
-            patience: Patience {
-                handshake: tls.handshake_timeout.value,
-                head: websocket.head_timeout.value,
-                join: websocket.join_timeout.value,
-                ping: websocket.ping_interval.value,
-                pong: websocket.pong_timeout.value,
-                drain: websocket.drain_timeout.value,
-            },
+            patience: patience(websocket, tls),
             stall_max: outbound.stall_max.value,
             allowance: allowance(limits),
             link: LinkLimits {
@@ -243,6 +251,11 @@ impl Config {
             outbox: OutboxLimits {
                 soft_bytes_max: outbound.soft_max.value.0,
                 hard_bytes_max: outbound.hard_max.value.0,
+            },
+            compression: CompressionConfig {
+                is_offered: websocket.compression.value,
+                bytes_min: websocket.compression_min.value.0,
+                windows_max: websocket.compression_rooms_max.value.get(),
             },
             letters_max: LETTERS_MAX,
             stop: StopConfig {
@@ -285,6 +298,17 @@ fn proxies(server: &Server) -> Proxies {
         trusted: server.trusted_proxies.value.clone(),
         header: server.forwarded_header.value,
         protocol: if required { ProxyProtocol::Required } else { ProxyProtocol::Off },
+    }
+}
+
+fn patience(websocket: &WebSocket, tls: &TlsSection) -> Patience {
+    Patience {
+        handshake: tls.handshake_timeout.value,
+        head: websocket.head_timeout.value,
+        join: websocket.join_timeout.value,
+        ping: websocket.ping_interval.value,
+        pong: websocket.pong_timeout.value,
+        drain: websocket.drain_timeout.value,
     }
 }
 

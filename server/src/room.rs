@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::client_message::{Publish, Write};
+use tickloom_protocol::deflate::Sender;
 use tickloom_protocol::ids::{InputSeq, MemberId, RoomKey, Tick};
 use tickloom_protocol::link::binary_frame;
 use tickloom_protocol::schema::RoomSchema;
@@ -32,10 +33,12 @@ use tickloom_protocol::server_message::{
 };
 use tickloom_protocol::time::Timestamp;
 
-use crate::room::broadcast::{Broadcast, Content, Occasion};
+use crate::room::broadcast::{Broadcast, Content, MemberWindow, Occasion, SharedWindow};
 use crate::room::events::EventLog;
 use crate::room::failure::{Call, Failure, FailureRecord, Panicked, guard};
-use crate::room::logic::{Cadence, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType};
+use crate::room::logic::{
+    Cadence, Compression, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType,
+};
 use crate::room::member::Member;
 use crate::room::state::State;
 use crate::room::write::{Refusal, WriteError, Writer};
@@ -72,6 +75,8 @@ pub struct Room {
     rng: fastrand::Rng,
     ticker: Ticker,
     members: BTreeMap<MemberId, Member>,
+    /// What compressed frames may refer to. Empty when no member takes any.
+    window: SharedWindow,
     /// The member that is here longest; nobody exactly when there are no members.
     host: Option<MemberId>,
     next_member: u16,
@@ -136,6 +141,7 @@ impl Room {
             // Consecutive rooms get seeds whose high halves are spread evenly.
             ticker: Ticker::new(now, spec.cadence, (seed >> 32) as u32),
             members: BTreeMap::new(),
+            window: SharedWindow::default(),
             host: None,
             next_member: 1,
             joins_count: 0,
@@ -196,13 +202,27 @@ impl Room {
         })
     }
 
+    /// A member inflates what is compressed like this. A room that does not compress forgets it.
+    pub fn compress_for(&mut self, member: MemberId, sender: Sender) {
+        if let Some(member) = self.members.get_mut(&member)
+            && self.spec.compression == Compression::On
+        {
+            member.window = Some(MemberWindow::new(sender));
+        }
+    }
+
     /// Takes a seat back, with everything its member owns.
     pub fn leave(&mut self, member: MemberId) {
         if !self.members.contains_key(&member) {
             return;
         }
         self.call(Call::Leave(member), |logic, context| logic.on_leave(context, member));
-        self.members.remove(&member);
+        let left = self.members.remove(&member);
+        if left.is_some_and(|member| member.window.is_some())
+            && self.members.values().all(|member| member.window.is_none())
+        {
+            self.window = SharedWindow::default();
+        }
         self.state.despawn_owned(member);
         if self.host == Some(member) {
             let longest_here = self.members.iter().min_by_key(|(_, member)| member.listener());
@@ -346,7 +366,8 @@ impl Room {
             }
             let states_waiting_max = self.spec.cadence.sends_per_second();
             let occasion = Occasion { previous: self.sent, with_hash, states_waiting_max };
-            let content = Content { state: &mut self.state, events: &mut self.events };
+            let (state, events) = (&mut self.state, &mut self.events);
+            let content = Content { state, events, window: &mut self.window };
             match broadcast.send(content, &mut self.members, occasion, outboxes) {
                 Ok(deferred) if deferred => self.ticker.want(),
                 Ok(_) => {}

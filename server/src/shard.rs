@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::deflate::Inflater;
 use tickloom_protocol::link::LinkLimits;
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
@@ -29,7 +30,7 @@ use tickloom_protocol::time::Timestamp;
 use crate::addresses::AddressLimits;
 use crate::allowance::Allowance;
 use crate::board::Board;
-use crate::config::Config;
+use crate::config::{CompressionConfig, Config};
 use crate::directory::{Directory, ShardIndex};
 use crate::http::HandOver;
 use crate::mail::Mail;
@@ -83,6 +84,8 @@ pub struct ShardConfig {
     pub busy: WhenBusy,
     /// Bounds of each session's queue.
     pub outbox: OutboxLimits,
+    /// Whether messages are compressed, and which.
+    pub compression: CompressionConfig,
     /// Sessions at the same time; further connections get 503.
     pub sessions_max: usize,
     /// Rooms at the same time; a join that needs another one is refused.
@@ -118,6 +121,10 @@ impl ShardConfig {
             handshakes: config.handshakes.map(|rate| rate.part(shards_count)),
             busy: config.busy,
             outbox: config.outbox,
+            compression: CompressionConfig {
+                windows_max: config.compression.windows_max.div_ceil(shards_count),
+                ..config.compression
+            },
             sessions_max: config.connections_max.div_ceil(shards_count),
             rooms_max: config.rooms_max.div_ceil(shards_count),
             room_linger: config.room_linger,
@@ -205,6 +212,8 @@ pub struct Shard {
     effects: VecDeque<Effect>,
     encoder: ServerEncoder,
     broadcast: Broadcast,
+    /// For what clients send: none of them keeps a context.
+    inflater: Inflater,
     metrics: Metrics,
     quarantine: Quarantine,
     overload: Overload,
@@ -229,7 +238,10 @@ impl Shard {
     /// A shard without sessions and rooms.
     #[must_use]
     pub fn new(config: ShardConfig) -> Self {
+        let CompressionConfig { bytes_min, windows_max, .. } = config.compression;
         Self {
+            broadcast: Broadcast::compressing(bytes_min, windows_max),
+            inflater: Inflater::default(),
             config,
             sessions: SessionTable::default(),
             rooms: RoomTable::default(),
@@ -237,7 +249,6 @@ impl Shard {
             pauses: BTreeSet::new(),
             effects: VecDeque::new(),
             encoder: ServerEncoder::default(),
-            broadcast: Broadcast::default(),
             metrics: Metrics::default(),
             quarantine: Quarantine::default(),
             overload: Overload::default(),

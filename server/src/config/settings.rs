@@ -266,6 +266,17 @@ settings! {
 
         /// From the last message to the end of the connection.
         drain_timeout: Duration = s(2), within ms(100)..=s(600);
+
+        /// Compress messages for clients that take it (permessage-deflate, RFC 7692). Of a room
+        /// type, [rooms.NAME] says whether it pays; what clients send is inflated either way.
+        compression: bool = true;
+
+        /// Messages shorter than this are sent plain.
+        compression_min: Size = Size(128), within Size(0)..=kib(1 << 20);
+
+        /// Rooms that compress with a window on what they sent before, which takes 380 KiB each
+        /// while there are members for it. Others compress each message by itself.
+        compression_rooms_max: Count = Count::of(256);
     }
 
     /// Encryption. With it the port speaks https and wss, and nothing else.

@@ -7,12 +7,16 @@
 //!
 //! The shared chunks are encoded once per tick and starting tick: nearly always the tick's delta
 //! for everybody, sometimes a snapshot for those who just joined, or a catch-up for those whose
-//! queue drained. A member that is behind costs a few numbers.
+//! queue drained. A member that is behind costs a few numbers. Where members inflate, the frames
+//! that are the same for several of them are compressed once; see `packing`.
+
+mod packing;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
+use tickloom_protocol::deflate::Compressors;
 use tickloom_protocol::delta_prefix::DeltaPrefix;
 use tickloom_protocol::ids::{MemberId, Tick};
 use tickloom_protocol::limits;
@@ -20,11 +24,14 @@ use tickloom_protocol::link::put_binary_header;
 use tickloom_protocol::server_message::DeltaHead;
 
 use crate::outbox::{Backpressure, LARGE_BYTES_MIN};
+use crate::room::broadcast::packing::{Likeness, Packer, VARIANTS_MAX, Variant};
 use crate::room::events::{EventLog, Hearing};
 use crate::room::member::Member;
 use crate::room::state::State;
 use crate::session::SessionId;
 use crate::session_table::Outboxes;
+
+pub use crate::room::broadcast::packing::{MemberWindow, SharedWindow};
 
 /// Bytes of snapshots and catch-ups that one tick encodes, beside one that it always does. Those who
 /// keep up must not wait for those who come or fall behind: a megabyte takes about a millisecond.
@@ -44,6 +51,9 @@ pub struct Broadcast {
     chunks: Vec<u8>,
     pool: Pool,
     parcels: Vec<Parcel>,
+    /// What is compressed of it. Empty where nobody inflates.
+    variants: Vec<Variant>,
+    packer: Packer,
     /// Members that need more than the tick's delta, with the tick since which they wait.
     behind: Vec<(Tick, MemberId)>,
     members: Vec<MemberId>,
@@ -73,8 +83,9 @@ struct Shared {
 }
 
 /// One member's frame.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Parcel {
+    member: MemberId,
     session: SessionId,
     /// What is in one piece from its first byte, in `frames`.
     head: Range<usize>,
@@ -82,6 +93,14 @@ struct Parcel {
     shared: Option<usize>,
     /// Private chunks that are not in it.
     tail: Option<Piece>,
+    /// Where the payload begins in `frames`.
+    payload_at: usize,
+    /// Which variant it is, as an index into `variants`.
+    variant: Option<usize>,
+    /// Whether it becomes the next frame of the room's window.
+    follows: bool,
+    /// The whole frame once it is compressed.
+    packed: Option<Piece>,
 }
 
 /// A piece of a frame.
@@ -108,6 +127,13 @@ impl Piece {
         match self {
             Self::Small(range) => range.len(),
             Self::Large(bytes) => bytes.len(),
+        }
+    }
+
+    fn bytes<'a>(&'a self, frames: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Small(range) => &frames[range.clone()],
+            Self::Large(bytes) => bytes,
         }
     }
 
@@ -156,6 +182,8 @@ pub struct Content<'a> {
     pub state: &'a mut State,
     /// What was said.
     pub events: &'a mut EventLog,
+    /// What compressed frames may refer to.
+    pub window: &'a mut SharedWindow,
 }
 
 /// A room's state outgrew the largest message a client takes, so nobody can be told about it.
@@ -181,9 +209,31 @@ pub struct BroadcastCounts {
     pub deferred: u64,
     /// Times shared chunks were encoded.
     pub encodings: u64,
+    /// Times a frame was compressed, however many members it was for.
+    pub compressions: u64,
+    /// Times a room's window began anew.
+    pub window_resets: u64,
+    /// Frames queued compressed.
+    pub packed: u64,
+    /// What those would have had in bytes.
+    pub packed_bytes_before: u64,
+    /// What they have.
+    pub packed_bytes_after: u64,
 }
 
 impl Broadcast {
+    /// Buffers of a shard that compresses messages of at least so many bytes, for so many rooms
+    /// with a window.
+    #[must_use]
+    pub fn compressing(bytes_min: usize, windows_max: usize) -> Self {
+        Self { packer: Packer::new(bytes_min, windows_max), ..Self::default() }
+    }
+
+    /// What compresses a message by itself.
+    pub fn compressors(&mut self) -> &mut Compressors {
+        &mut self.packer.single
+    }
+
     /// Queues the state of the tick under construction for every member that takes it. Says
     /// whether somebody was put off to the next tick.
     ///
@@ -198,6 +248,7 @@ impl Broadcast {
     ) -> Result<bool, Oversized> {
         self.shared.clear();
         self.parcels.clear();
+        self.variants.clear();
         self.behind.clear();
         self.frames.clear();
         self.recovery_bytes = 0;
@@ -219,6 +270,9 @@ impl Broadcast {
             }
         }
         let deferred = self.recover(&mut content, members, occasion)?;
+        if !self.variants.is_empty() {
+            self.pack(content.window, members);
+        }
         self.push_parcels(outboxes);
         Ok(deferred)
     }
@@ -262,6 +316,10 @@ impl Broadcast {
         for parcel in &self.parcels {
             let Some(outbox) = outboxes.outbox(parcel.session) else { continue };
             outbox.count_state();
+            if let Some(packed) = &parcel.packed {
+                outbox.push(packed.of(&frames));
+                continue;
+            }
             outbox.push(frames.slice(parcel.head.clone()));
             if let Some(shared) = parcel.shared {
                 outbox.push(self.shared[shared].chunks.of(&frames));
@@ -305,35 +363,138 @@ impl Broadcast {
             ack: member.inputs.acked(),
             margin: member.inputs.margin(),
         };
-        let chunks_bytes = self.shared[shared].chunks.len() + self.private.len();
-        let bytes = self.prefix.bytes() + chunks_bytes;
+        let bytes = self.prefix.bytes() + self.shared[shared].chunks.len() + self.private.len();
         if bytes > limits::SERVER_MESSAGE_BYTES_MAX {
             return Err(Oversized { bytes });
         }
-        let start = self.frames.len();
-        put_binary_header(bytes, &mut self.frames);
-        self.prefix.put(&head, chunks_bytes, &mut self.frames);
-        let mut parcel =
-            Parcel { session: member.session(), head: start..start, shared: None, tail: None };
-        match &self.shared[shared].chunks {
-            Piece::Small(range) if range.len() <= COPIED_BYTES_MAX => {
-                self.frames.extend_from_within(range.clone());
+        let likeness = self.private.is_empty().then_some((shared, head.ack, head.margin));
+        match self.position_of(likeness).filter(|_| member.window.is_some()) {
+            Some(variant) => {
+                let alike = self.parcels[self.variants[variant].parcel].clone();
+                self.parcels.push(Parcel { member: id, session: member.session(), ..alike });
             }
-            Piece::Small(_) | Piece::Large(_) => parcel.shared = Some(shared),
+            None => {
+                let parcel = self.put_parcel(&head, shared, id, member.session());
+                let is_for_many = likeness.is_some() || since == Tick::ZERO;
+                if member.window.is_some() && is_for_many && self.variants.len() < VARIANTS_MAX {
+                    let is_delta = since == occasion.previous && since != Tick::ZERO;
+                    self.put_variant(likeness, is_delta, parcel);
+                }
+            }
         }
-        parcel.head.end = self.frames.len();
-        if parcel.shared.is_none() && self.private.len() <= COPIED_BYTES_MAX {
-            self.frames.extend_from_slice(&self.private);
-            parcel.head.end = self.frames.len();
-        } else if !self.private.is_empty() {
-            parcel.tail = Some(Piece::put(&self.private, &mut self.frames));
+        let variant = self.parcels.last().and_then(|parcel| parcel.variant);
+        if let (Some(variant), Some(window)) = (variant, &member.window) {
+            self.variants[variant].add(window, content.window);
         }
-        self.parcels.push(parcel);
         member.baseline = content.state.building();
         member.hearing.public = content.events.next();
         member.hearing.private = member.hearing.private_next;
         member.hearing.history = false;
         Ok(shared)
+    }
+
+    /// Puts a member's frame together as it is without compression.
+    fn put_parcel(
+        &mut self,
+        head: &DeltaHead,
+        shared: usize,
+        member: MemberId,
+        session: SessionId,
+    ) -> usize {
+        let chunks_bytes = self.shared[shared].chunks.len() + self.private.len();
+        let start = self.frames.len();
+        put_binary_header(self.prefix.bytes() + chunks_bytes, &mut self.frames);
+        let payload_at = self.frames.len();
+        self.prefix.put(head, chunks_bytes, &mut self.frames);
+        let (mut copied, mut tail) = (None, None);
+        match &self.shared[shared].chunks {
+            Piece::Small(range) if range.len() <= COPIED_BYTES_MAX => {
+                self.frames.extend_from_within(range.clone());
+            }
+            Piece::Small(_) | Piece::Large(_) => copied = Some(shared),
+        }
+        let mut end = self.frames.len();
+        if copied.is_none() && self.private.len() <= COPIED_BYTES_MAX {
+            self.frames.extend_from_slice(&self.private);
+            end = self.frames.len();
+        } else if !self.private.is_empty() {
+            tail = Some(Piece::put(&self.private, &mut self.frames));
+        }
+        self.parcels.push(Parcel {
+            member,
+            session,
+            head: start..end,
+            shared: copied,
+            tail,
+            payload_at,
+            variant: None,
+            follows: false,
+            packed: None,
+        });
+        self.parcels.len() - 1
+    }
+
+    /// Notes that a parcel may be compressed, with those that will be like it.
+    fn put_variant(&mut self, likeness: Option<Likeness>, is_delta: bool, parcel: usize) {
+        self.parcels[parcel].variant = Some(self.variants.len());
+        let Parcel { head, shared, tail, .. } = &self.parcels[parcel];
+        let shared_bytes = shared.map_or(0, |shared| self.shared[shared].chunks.len());
+        let bytes = head.len() + shared_bytes + tail.as_ref().map_or(0, Piece::len);
+        self.variants.push(Variant::new(likeness, is_delta, parcel, bytes));
+    }
+
+    fn position_of(&self, likeness: Option<Likeness>) -> Option<usize> {
+        likeness?;
+        self.variants.iter().position(|variant| variant.likeness == likeness)
+    }
+
+    /// Compresses what was put together, each variant once or twice, and says which parcel becomes
+    /// which frame.
+    fn pack(&mut self, window: &mut SharedWindow, members: &mut BTreeMap<MemberId, Member>) {
+        let Self { frames, shared, parcels, variants, packer, counts, .. } = self;
+        let resets = window.choose(variants, packer);
+        counts.window_resets += u64::from(resets);
+        for parcel in parcels.iter_mut() {
+            let Some(variant) = parcel.variant.map(|at| &mut variants[at]) else { continue };
+            let theirs = members.get(&parcel.member).and_then(|member| member.window.as_ref());
+            let Some(theirs) = theirs else { continue };
+            parcel.follows = variant.is_for(theirs, window);
+            if !parcel.follows {
+                variant.add_single(theirs);
+            }
+        }
+        for variant in variants.iter_mut() {
+            let Parcel { head, shared: chunks, tail, payload_at, .. } = &parcels[variant.parcel];
+            for for_window in [true, false] {
+                let chunks = chunks.map(|at| shared[at].chunks.bytes(frames));
+                let tail = tail.as_ref().map(|tail| tail.bytes(frames));
+                let head = &frames[*payload_at..head.end];
+                let pieces = [head, chunks.unwrap_or_default(), tail.unwrap_or_default()];
+                packer.frame.clear();
+                let is_made = if for_window {
+                    variant.pack_shared(window, resets, &pieces, &mut packer.frame)
+                } else {
+                    variant.pack_single(&mut packer.single, &pieces, &mut packer.frame)
+                };
+                if is_made {
+                    counts.compressions += 1;
+                    let frame = Piece::put(&packer.frame, frames);
+                    variant.frames[usize::from(for_window)] = Some(frame);
+                }
+            }
+        }
+        for parcel in parcels.iter_mut() {
+            let Some(variant) = parcel.variant.map(|at| &variants[at]) else { continue };
+            parcel.packed = variant.frames[usize::from(parcel.follows)].clone();
+            let Some(packed) = &parcel.packed else { continue };
+            counts.packed += 1;
+            counts.packed_bytes_before += variant.bytes as u64;
+            counts.packed_bytes_after += packed.len() as u64;
+            let member = members.get_mut(&parcel.member);
+            if let Some(theirs) = member.and_then(|member| member.window.as_mut()) {
+                theirs.note(parcel.follows, window);
+            }
+        }
     }
 
     fn position(&self, start: Start) -> Option<usize> {

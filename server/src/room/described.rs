@@ -15,7 +15,9 @@ use tickloom_protocol::schema::{
 };
 
 use crate::room::description::{Describer, Description, OWN_COMPONENTS};
-use crate::room::logic::{Cadence, Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType};
+use crate::room::logic::{
+    Cadence, Compression, Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType,
+};
 
 /// What a member calls itself, on its own entity.
 pub const NAME: ComponentId = ComponentId(0);
@@ -109,6 +111,7 @@ fn spec_of(description: &Description) -> RoomSpec {
         entities_max: description.entities_max,
         events_max: description.events_max,
         events_bytes_max: description.events_bytes_max,
+        compression: description.compression.unwrap_or(Compression::of(description.cadence)),
         schema: Arc::new(schema),
     }
 }

@@ -17,7 +17,7 @@ use tickloom_protocol::limits;
 use tickloom_protocol::schema::{ComponentDesc, FieldType, TopicDesc, WritePolicy};
 
 use crate::config::problem::Problem;
-use crate::room::logic::Cadence;
+use crate::room::logic::{Cadence, Compression};
 
 pub use reading::read_all;
 
@@ -61,6 +61,8 @@ pub struct Description {
     pub events_max: usize,
     /// Bytes of events kept.
     pub events_bytes_max: usize,
+    /// Whether what is sent to many is compressed; absent, as suits the cadence.
+    pub compression: Option<Compression>,
     /// What entities have beside what every described room has. Together within the limits of the
     /// wire, no name twice.
     pub components: Vec<ComponentDesc>,
@@ -88,6 +90,7 @@ impl Default for Description {
             entities: WritePolicy::Members,
             events_max: 256,
             events_bytes_max: 64 * 1024,
+            compression: None,
             components: Vec::new(),
             topics: Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use tickloom_protocol::ids::{EntityId, InputSeq, Tick};
 use tickloom_protocol::limits;
 
+use crate::room::broadcast::MemberWindow;
 use crate::room::events::{Hearing, Listener};
 use crate::room::logic::Freshness;
 use crate::session::SessionId;
@@ -37,6 +38,8 @@ pub struct Member {
     pub(crate) hearing: Hearing,
     /// Since which tick it waits for a snapshot or a catch-up; [`Tick::ZERO`] when it keeps up.
     pub(crate) behind_since: Tick,
+    /// How it takes compressed frames; absent when it is sent none.
+    pub(crate) window: Option<MemberWindow>,
     pub(crate) inputs: InputQueue,
 }
 
@@ -46,7 +49,8 @@ impl Member {
     pub fn new(session: SessionId, entity: EntityId, hearing: Hearing, joined_in: u64) -> Self {
         let (baseline, behind_since) = (Tick::ZERO, Tick::ZERO);
         let inputs = InputQueue::default();
-        Self { session, entity, joined_in, baseline, hearing, behind_since, inputs }
+        let window = None;
+        Self { session, entity, joined_in, baseline, hearing, behind_since, window, inputs }
     }
 
     /// Who sits here.

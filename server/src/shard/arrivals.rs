@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::deflate::{Compressors, Kind};
 use tickloom_protocol::handshake::Head;
 use tickloom_protocol::link::{Link, Received};
 use tickloom_protocol::time::Timestamp;
@@ -30,8 +31,9 @@ impl Shard {
                 self.hand_over(id);
                 return None;
             }
-            Ok(Some((Head::Upgrade(upgrade), used))) => {
+            Ok(Some((Head::Upgrade(mut upgrade), used))) => {
                 let rest = head.split_off(used);
+                upgrade.deflate = upgrade.deflate.filter(|_| self.config.compression.is_offered);
                 match self.handle_upgrade(now, id, &upgrade, rest) {
                     Ok(rest) => return rest,
                     Err(refusal) => refusal,
@@ -81,10 +83,10 @@ impl Shard {
         {
             let Some(link) = session.link_mut() else { break };
             output.clear();
-            let received = link.poll(&mut input, &mut output);
+            let received = link.poll_with(&mut input, &mut output, &mut self.inflater);
             let is_echo = matches!(session.phase, Phase::Echo(_));
             if is_echo && let (Ok(Some(message)), Some(link)) = (&received, session.link_mut()) {
-                echo(link, message, &mut output);
+                echo(link, message, self.broadcast.compressors(), &mut output);
             }
             if !is_echo && let Ok(Some(received)) = &received {
                 ahead = ahead.max(Self::charge(session, now, &self.config.allowance, received));
@@ -110,10 +112,14 @@ impl Shard {
 }
 
 /// Appends a message of the other end to what it gets back.
-fn echo(link: &mut Link, message: &Received, output: &mut Vec<u8>) {
+fn echo(link: &mut Link, message: &Received, compressors: &mut Compressors, output: &mut Vec<u8>) {
     match message {
-        Received::Binary(payload) => link.send_binary(payload.clone(), output),
-        Received::Text(text) => link.send_text(text.clone(), output),
+        Received::Binary(payload) => {
+            link.send_deflated(Kind::Binary, payload.clone(), compressors, output);
+        }
+        Received::Text(text) => {
+            link.send_deflated(Kind::Text, text.clone().into(), compressors, output);
+        }
         Received::Alive | Received::Closed(_) => {}
     }
 }

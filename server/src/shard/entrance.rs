@@ -151,7 +151,7 @@ impl Shard {
         let place = self.place(upgrade)?;
         let Some(session) = self.sessions.get_mut(id) else { return Ok(None) };
         session.outbox.push(Bytes::from(upgrade.response()));
-        let link = Box::new(Link::with(End::Server, self.config.link, None));
+        let link = Box::new(Link::with(End::Server, self.config.link, upgrade.deflate));
         let patience = self.config.patience;
         let (phase, lasts) = match place {
             Place::Echo => (Phase::Echo(link), patience.ping),

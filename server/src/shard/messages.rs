@@ -217,9 +217,12 @@ impl Shard {
         match room.join(now, id, join) {
             Ok(joined) => {
                 let (next_due, reads) = (room.next_due(), room.reads());
-                self.rooms.schedule(room_id, next_due);
                 let Some(session) = self.sessions.get_mut(id) else { return };
                 let Some(link) = session.take_link() else { return };
+                if let Some(agreement) = link.deflate() {
+                    room.compress_for(joined.member, agreement.server);
+                }
+                self.rooms.schedule(room_id, next_due);
                 let seat = Seat { room: room_id, member: joined.member };
                 session.phase = Phase::Active(link, seat);
                 session.refusals = 0;

@@ -17,7 +17,13 @@ impl Shard {
     pub fn take_stats(&mut self) -> ShardStats {
         let duration = self.metrics.tick_duration_us.take_second();
         let lateness = self.metrics.tick_lateness_us.take_second();
+        let sent = self.broadcast.counts();
         let mut stats = ShardStats {
+            frames_compressed: sent.packed,
+            frames_compressed_bytes_before: sent.packed_bytes_before,
+            frames_compressed_bytes_after: sent.packed_bytes_after,
+            compressions: sent.compressions,
+            compression_resets: sent.window_resets,
             sessions_count: self.sessions.count() as u64,
             overloaded: u64::from(self.overload.is_over()),
             rooms_count: self.rooms.count() as u64,

@@ -12,7 +12,9 @@ use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::events::OwnedEvent;
+use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, OpId, Tick, TopicId};
 use tickloom_protocol::replica::Outcome;
 use tickloom_protocol::schema::RoomSchema;
@@ -110,9 +112,13 @@ impl World {
 
     /// A client that is upgraded.
     pub fn connect(&mut self) -> Peer {
+        self.connect_with(ClientKey::new([7; 16]))
+    }
+
+    pub fn connect_with(&mut self, key: ClientKey) -> Peer {
         let id = self.shard.handle_accept(self.now, NO_SOCKET);
         self.lines.insert(id, Line::default());
-        let client = Client::connect("test", "/ws", [7; 16]);
+        let client = Client::connect_with(key, "test", "/ws");
         let mut peer = Peer { id, client, events: Vec::new() };
         self.turn(&mut peer);
         assert_eq!(mem::take(&mut peer.events), [ClientEvent::Upgraded]);
@@ -125,7 +131,17 @@ impl World {
     }
 
     pub fn join_with(&mut self, room_type: &str, name: &str, options: &[u8]) -> Peer {
-        let mut peer = self.connect();
+        let peer = self.connect();
+        self.seat(peer, room_type, name, options)
+    }
+
+    /// The same for a client that offers to inflate.
+    pub fn join_inflating(&mut self, room_type: &str, offer: Offer) -> Peer {
+        let peer = self.connect_with(ClientKey::new([7; 16]).with_deflate(offer));
+        self.seat(peer, room_type, "inflates", &[])
+    }
+
+    fn seat(&mut self, mut peer: Peer, room_type: &str, name: &str, options: &[u8]) -> Peer {
         peer.client.join(Join { room_type, room: "a", name, options });
         self.turn(&mut peer);
         assert_eq!(peer.events.first(), Some(&ClientEvent::Joined), "{:?}", peer.events);

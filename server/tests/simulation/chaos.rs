@@ -6,7 +6,7 @@ use tickloom_protocol::chunks::Value;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
 use tickloom_server::room::logic::{
-    Cadence, Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
+    Cadence, Compression, Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
 };
 
 const BODY: ComponentId = ComponentId(0);
@@ -51,6 +51,8 @@ impl RoomType for Chaos {
             cadence: Cadence::Fixed { tick_rate_hz: 60, send_every: 2 },
             members_max: 6,
             entities_max: 64,
+            // Rows are packed, and most frames differ: it is here for what it does to windows.
+            compression: Compression::On,
             ..RoomSpec::at_rate(60, Arc::clone(&self.schema))
         }
     }

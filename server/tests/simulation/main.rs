@@ -70,6 +70,8 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.hostile_ended > 10, "{total:?}");
         assert!(total.pauses > 10, "{total:?}");
         assert!(total.turned_away > 10, "{total:?}");
+        assert!(total.packed > 1_000, "{total:?}");
+        assert!(total.window_resets > 100, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");
         assert!(total.described.conflicts > 10, "{total:?}");
@@ -92,16 +94,17 @@ fn one_seed_gives_one_trace() {
 
 /// A simulation that cannot find bugs is worth nothing. Each of these is one that servers have
 /// had: an id without a generation, a frame left out without a resync, a buffer sent to the
-/// wrong room.
+/// wrong room, a client that counts as in step with a shared window and is not.
 #[test]
 fn planted_bugs_are_caught() {
     let hook = std::panic::take_hook();
     // The failures are expected; their messages would drown those that are not.
     std::panic::set_hook(Box::new(|_| {}));
-    let caught: Vec<_> = [Plant::StaleToken, Plant::SkippedDelta, Plant::ForeignFrame]
-        .into_iter()
-        .map(|plant| (plant, (0..1_000).find_map(|seed| run(seed, plant).err())))
-        .collect();
+    let caught: Vec<_> =
+        [Plant::StaleToken, Plant::SkippedDelta, Plant::ForeignFrame, Plant::OutOfStep]
+            .into_iter()
+            .map(|plant| (plant, (0..1_000).find_map(|seed| run(seed, plant).err())))
+            .collect();
     std::panic::set_hook(hook);
     for (plant, failure) in caught {
         let failure = failure.unwrap_or_else(|| panic!("{plant:?} survived 1,000 seeds"));

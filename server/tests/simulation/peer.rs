@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::handshake::{ClientKey, UpgradeError};
 use tickloom_protocol::ids::{InputSeq, OpId};
 use tickloom_protocol::replica::Outcome as Taken;
@@ -44,8 +45,10 @@ impl Honest {
         } else {
             "/ws".to_owned()
         };
+        let key = ClientKey::new(nonce);
+        let key = if rng.u8(0..4) == 0 { key } else { key.with_deflate(offer(rng)) };
         Self {
-            client: Client::connect("sim", &target, nonce),
+            client: Client::connect_with(key, "sim", &target),
             leaving: false,
             asked_to_leave: false,
             upgraded: false,
@@ -201,6 +204,21 @@ impl Honest {
             ClientEvent::Unknown(tag) => panic!("unknown message {tag}"),
         }
         true
+    }
+}
+
+/// What a client may want of compression; most want what browsers want.
+fn offer(rng: &mut fastrand::Rng) -> Offer {
+    if rng.bool() {
+        return Offer::default();
+    }
+    let mut bits = || rng.bool().then(|| rng.u8(9..=15));
+    let (server_max_window_bits, client_max_window_bits) = (bits(), bits());
+    Offer {
+        server_no_context_takeover: rng.u8(0..4) == 0,
+        server_max_window_bits,
+        client_no_context_takeover: rng.bool(),
+        client_max_window_bits,
     }
 }
 

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tickloom_protocol::deflate::{Compressor, Kind};
 use tickloom_protocol::entities::View;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::addresses::AddressLimits;
 use tickloom_server::allowance::Allowance;
 use tickloom_server::board::Board;
-use tickloom_server::config::Config;
+use tickloom_server::config::{CompressionConfig, Config};
 use tickloom_server::directory::{Directory, ShardIndex};
 use tickloom_server::http::HandOver;
 use tickloom_server::mail::Mail;
@@ -39,6 +40,8 @@ pub enum Plant {
     SkippedDelta,
     /// Now and then a member gets a frame of another room instead of its own.
     ForeignFrame,
+    /// Now and then a member is sent a compressed frame that its room's window does not know of.
+    OutOfStep,
 }
 
 /// What happened, to see that a sweep covers what it should.
@@ -57,6 +60,10 @@ pub struct Outcome {
     pub pauses: u64,
     pub turned_away: u64,
     pub compared: u64,
+    /// Frames that members were sent compressed.
+    pub packed: u64,
+    /// Times a room's window began anew.
+    pub window_resets: u64,
     pub described: Counts,
     /// A hash over everything honest clients saw, in order.
     pub trace: u64,
@@ -77,6 +84,8 @@ impl Outcome {
         self.turned_away += other.turned_away;
         self.hostile_ended += other.hostile_ended;
         self.compared += other.compared;
+        self.packed += other.packed;
+        self.window_resets += other.window_resets;
         self.described.add(&other.described);
     }
 }
@@ -159,7 +168,13 @@ impl World {
                 controls: None,
                 ..Config::loopback().allowance
             },
-            outbox: OutboxLimits { soft_bytes_max: 800, hard_bytes_max: 400_000 },
+            outbox: OutboxLimits { soft_bytes_max: 600, hard_bytes_max: 400_000 },
+            compression: CompressionConfig {
+                is_offered: true,
+                bytes_min: 60 + 40 * (seed % 4) as usize,
+                // Not every room gets a window.
+                windows_max: 3,
+            },
             sessions_max: 100,
             rooms_max: 5,
             room_linger: Duration::from_secs(1),
@@ -282,6 +297,9 @@ impl World {
         self.check_addresses();
         assert!(self.connections.is_empty(), "{} connections are left", self.connections.len());
         for shard in &self.shards {
+            let sent = shard.broadcast_counts();
+            self.outcome.packed += sent.packed;
+            self.outcome.window_resets += sent.window_resets;
             assert_eq!(shard.sessions().count(), 0, "no session is left");
             assert_eq!(shard.rooms().count(), 0, "no room is left");
             assert_eq!(shard.is_finished(), by_server);
@@ -596,6 +614,12 @@ impl World {
 
     /// Plants a bug in whole frames on their way to a client.
     fn tamper(&mut self, number: usize, frames: &mut Vec<u8>) {
+        let is_packed = frames.first() == Some(&0xc2);
+        if self.plant == Plant::OutOfStep && is_packed && self.rng.u8(0..50) == 0 {
+            // Clients of rooms pass over texts, but their windows do not.
+            let text: Vec<u8> = (0..300).map(|_| self.rng.u8(b'a'..=b'z')).collect();
+            Compressor::new(15).put_frame(Kind::Text, &[&text], frames);
+        }
         // A frame of state: binary, with a length of 126 to 65,535.
         let is_state = frames.len() > 4
             && frames[..2] == [0x82, 126]
@@ -614,7 +638,7 @@ impl World {
                     *frames = frame;
                 }
             }
-            Plant::SkippedDelta | Plant::StaleToken | Plant::Nothing => {}
+            Plant::SkippedDelta | Plant::StaleToken | Plant::OutOfStep | Plant::Nothing => {}
         }
     }
 

@@ -155,6 +155,23 @@ families! {
     "Snapshots asked for by clients whose replica broke." {
         "": resyncs,
     }
+    Counter One "tickloom_compressed_frames_total"
+    "Frames of rooms' state that were queued compressed." {
+        "": frames_compressed,
+    }
+    Counter One "tickloom_compressed_frames_bytes_total"
+    "Bytes of those frames, without compression and with it." by "kind" {
+        "before": frames_compressed_bytes_before,
+        "after": frames_compressed_bytes_after,
+    }
+    Counter One "tickloom_compressions_total"
+    "Times a frame was compressed, however many members it was for." {
+        "": compressions,
+    }
+    Counter One "tickloom_compression_resets_total"
+    "Times a room began its window anew." {
+        "": compression_resets,
+    }
     Counter One "tickloom_rooms_failed_total"
     "Rooms that could not go on." {
         "": rooms_failed,

@@ -109,6 +109,10 @@ impl Reader<'_> {
             Author::Server => fields.read("describe", problems).unwrap_or(base.described_by),
             Author::Joiner => base.described_by,
         };
+        let compression = match author {
+            Author::Server => fields.read("compression", problems).or(base.compression),
+            Author::Joiner => base.compression,
+        };
         let members_max = fields.read_within("members_max", &(1..=bounds.members), problems);
         let entities_max = fields.read_within("entities_max", &(2..=bounds.entities), problems);
         let events_max = fields.read_within("events_max", &(0..=bounds.events), problems);
@@ -122,6 +126,7 @@ impl Reader<'_> {
             entities: fields.read("entities", problems).unwrap_or(base.entities),
             events_max: events_max.unwrap_or(base.events_max),
             events_bytes_max: events_bytes_max.map_or(base.events_bytes_max, |size| size.0),
+            compression,
             components: read_components(&mut fields, problems)
                 .unwrap_or_else(|| base.components.clone()),
             topics: read_topics(&mut fields, problems).unwrap_or_else(|| base.topics.clone()),

@@ -6,6 +6,7 @@ use tickloom_protocol::schema::{FieldDesc, FieldType, Interpolation};
 use super::*;
 use crate::config::layers::{Asked, Layers};
 use crate::config::problem::{Problems, Source};
+use crate::room::logic::Compression;
 
 fn read(text: &str) -> Asked {
     let file = Some(Source { name: "f.toml".to_owned(), text: text.to_owned() });
@@ -49,6 +50,7 @@ fn a_description_says_everything_once() {
             layer.writable_by(WritePolicy::Members),
         ],
         topics: vec![TopicDesc { history: true, ..TopicDesc::new("chat") }],
+        compression: Some(Compression::On),
         ..Description::default()
     };
     assert_eq!(asked.rooms, Descriptions::from([("board".into(), expected)]));
@@ -57,7 +59,8 @@ fn a_description_says_everything_once() {
 #[test]
 fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
     let text = "[rooms.a]\n[rooms.b]\ntick_rate = 30\ndescribe = 'joiner'\nmembers_max = 3
-        entities_max = 4\nentities = 'host'\nevents_max = 0\nevents_bytes_max = '0B'\n
+        entities_max = 4\nentities = 'host'\nevents_max = 0\nevents_bytes_max = '0B'
+        compression = 'off'\n
         [[rooms.b.components]]\nname = 'c'\nkind = 'packed'\nscope = 'owner'\nwrite = 'server'
         fields = [{ name = 'f', type = 'quant8', min = -1.5, max = 1, mode = 'wrap',
                     interpolation = 'angle' }, { name = 'g', type = 'entity' }]\n
@@ -79,6 +82,7 @@ fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
         entities: WritePolicy::Host,
         events_max: 0,
         events_bytes_max: 0,
+        compression: Some(Compression::Off),
         components: vec![ComponentDesc::packed("c", row).expect("a row").for_owner()],
         topics: vec![TopicDesc { publish: WritePolicy::Host, ..TopicDesc::new("t") }],
     };

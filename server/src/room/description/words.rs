@@ -7,6 +7,7 @@ use tickloom_protocol::schema::{FieldType, Interpolation, Scope, WritePolicy};
 use crate::config::node::Raw;
 use crate::config::value::{Value, Words, misfit};
 use crate::room::description::Describer;
+use crate::room::logic::Compression;
 
 /// What something is looked up by.
 pub struct Name(pub Box<str>);
@@ -69,6 +70,10 @@ impl Words for KindName {
 impl Words for Describer {
     const WORDS: &'static [(&'static str, Self)] =
         &[("server", Self::Server), ("joiner", Self::Joiner)];
+}
+
+impl Words for Compression {
+    const WORDS: &'static [(&'static str, Self)] = &[("on", Self::On), ("off", Self::Off)];
 }
 
 impl Words for WritePolicy {
