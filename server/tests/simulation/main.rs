@@ -72,6 +72,7 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.turned_away > 10, "{total:?}");
         assert!(total.packed > 1_000, "{total:?}");
         assert!(total.window_resets > 100, "{total:?}");
+        assert!(total.handed_over > 10, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");
         assert!(total.described.conflicts > 10, "{total:?}");

@@ -234,6 +234,7 @@ pub fn hostile_bytes(rng: &mut fastrand::Rng) -> Vec<u8> {
             bytes[at] ^= 1 << rng.u8(0..8);
         }
         2 => bytes.truncate(rng.usize(1..bytes.len())),
+        3 => bytes = b"GET /healthz HTTP/1.1\r\nHost: sim\r\n\r\n".to_vec(),
         _ => {}
     }
     for _ in 0..rng.usize(0..8) {

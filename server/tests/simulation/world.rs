@@ -59,6 +59,7 @@ pub struct Outcome {
     pub hostile_ended: u64,
     pub pauses: u64,
     pub turned_away: u64,
+    pub handed_over: u64,
     pub compared: u64,
     /// Frames that members were sent compressed.
     pub packed: u64,
@@ -83,6 +84,7 @@ impl Outcome {
         self.pauses += other.pauses;
         self.turned_away += other.turned_away;
         self.hostile_ended += other.hostile_ended;
+        self.handed_over += other.handed_over;
         self.compared += other.compared;
         self.packed += other.packed;
         self.window_resets += other.window_resets;
@@ -559,10 +561,10 @@ impl World {
         }
     }
 
-    /// What the HTTP thread may do with a connection: answer and close, not take it, or give it
-    /// back for an upgrade.
+    /// The HTTP thread answers and closes, takes it not, or gives it back for an upgrade.
     fn hand_over(&mut self, index: ShardIndex, socket: SessionId, hand_over: HandOver) {
         let number = self.find(index, socket).expect("a session has a connection");
+        self.outcome.handed_over += 1;
         match hand_over.bytes.len() % 3 {
             0 => self.close_socket(index, socket),
             1 => {
