@@ -47,7 +47,8 @@ pub enum TlsError {
 /// The certificate in use and what goes with it.
 #[derive(Clone)]
 pub struct Identity {
-    source: TlsSource,
+    /// Where the certificate can be read again.
+    files: Option<PemFiles>,
     certificate: Arc<Certificate>,
     config: Arc<ServerConfig>,
 }
@@ -68,11 +69,23 @@ impl Identity {
     /// What is wrong with which file, or the system has no randomness.
     pub fn of(source: &TlsSource, listen: SocketAddr) -> Result<Option<Self>, TlsError> {
         let provider = default_provider();
-        let key = match source {
+        let (key, files) = match source {
             TlsSource::Off => return Ok(None),
-            TlsSource::Files(files) => certificate::read(files, &provider)?,
-            TlsSource::Made => certificate::make(listen, &provider)?,
+            TlsSource::Files(files) => (certificate::read(files, &provider)?, Some(files.clone())),
+            TlsSource::Made => (certificate::make(listen, &provider)?, None),
         };
+        Ok(Some(Self { files, ..Self::showing(key)? }))
+    }
+
+    /// One whose certificate comes from elsewhere.
+    ///
+    /// # Errors
+    /// The system has no randomness.
+    ///
+    /// # Panics
+    /// Never: the provider has suites of both versions.
+    pub fn showing(key: CertifiedKey) -> Result<Self, TlsError> {
+        let provider = default_provider();
         let certificate = Arc::new(Certificate(ArcSwap::from_pointee(key)));
         let builder = ServerConfig::builder_with_provider(provider.into())
             .with_protocol_versions(ALL_VERSIONS)
@@ -84,7 +97,7 @@ impl Identity {
         // clients that do not come back, and any shard knows those that do.
         config.ticketer = Ticketer::new().map_err(TlsError::Tickets)?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(Some(Self { source: source.clone(), certificate, config: Arc::new(config) }))
+        Ok(Self { files: None, certificate, config: Arc::new(config) })
     }
 
     /// Reads the files again. Handshakes from now on show what is in them; connections that are
@@ -93,7 +106,7 @@ impl Identity {
     /// # Errors
     /// What is wrong with which file, or there are none.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let TlsSource::Files(files) = &self.source else {
+        let Some(files) = &self.files else {
             return Err(CertificateError::NoFiles.into());
         };
         let key = certificate::read(files, self.config.crypto_provider())?;
@@ -127,6 +140,6 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Identity").field("files", &self.files).finish_non_exhaustive()
     }
 }

@@ -2,14 +2,19 @@
 //! that splits, delays, stalls and drops.
 //!
 //! After every step all invariants hold; nobody's replica ever breaks; at the end every replica
-//! equals its room, byte for byte, and everything drains to nothing. `SIM_SEED` replays one
+//! equals its room, byte for byte, and everything drains to nothing. In every third world all
+//! connections are encrypted. `SIM_SEED` replays one
 //! seed, `SIM_SEEDS` and `SIM_STEPS` widen the sweep.
 
 mod chaos;
 mod described;
+mod encryption;
 mod network;
 mod peer;
 mod world;
+
+#[path = "../tls_client/mod.rs"]
+mod tls_client;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -73,6 +78,9 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.packed > 1_000, "{total:?}");
         assert!(total.window_resets > 100, "{total:?}");
         assert!(total.handed_over > 10, "{total:?}");
+        assert!(total.encrypted > 50, "{total:?}");
+        assert!(total.resumed > 10, "{total:?}");
+        assert!(total.handshakes_failed > 5, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");
         assert!(total.described.conflicts > 10, "{total:?}");
@@ -84,7 +92,7 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
 
 #[test]
 fn one_seed_gives_one_trace() {
-    for seed in [3, 4] {
+    for seed in [3, 4, 5] {
         let traces = [(); 2].map(|()| {
             let outcome = run(seed, Plant::Nothing).unwrap_or_else(|failure| panic!("{failure}"));
             (outcome.trace, outcome)

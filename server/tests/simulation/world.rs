@@ -27,8 +27,10 @@ use tickloom_server::shard::{Effect, Shard, ShardConfig, Surroundings};
 
 use crate::chaos::Chaos;
 use crate::described::{Counts, Marked, Truth};
+use crate::encryption::{Encryption, hostile_hello};
 use crate::network::Direction;
 use crate::peer::{Honest, hostile_bytes};
+use crate::tls_client::TlsClient;
 
 /// A bug of the edge, to see whether it is noticed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +67,11 @@ pub struct Outcome {
     pub packed: u64,
     /// Times a room's window began anew.
     pub window_resets: u64,
+    /// Handshakes with certificate and key exchange.
+    pub encrypted: u64,
+    /// Handshakes by ticket.
+    pub resumed: u64,
+    pub handshakes_failed: u64,
     pub described: Counts,
     /// A hash over everything honest clients saw, in order.
     pub trace: u64,
@@ -88,6 +95,9 @@ impl Outcome {
         self.compared += other.compared;
         self.packed += other.packed;
         self.window_resets += other.window_resets;
+        self.encrypted += other.encrypted;
+        self.resumed += other.resumed;
+        self.handshakes_failed += other.handshakes_failed;
         self.described.add(&other.described);
     }
 }
@@ -100,6 +110,8 @@ enum Peer {
 /// A connection: its client, its network and where its socket is.
 struct Connection {
     peer: Peer,
+    /// The client's end of TLS, in an encrypted world.
+    tls: Option<Box<TlsClient>>,
     up: Direction,
     down: Direction,
     /// The socket at the server; `None` while it travels between shards and after its end.
@@ -129,6 +141,7 @@ pub struct World {
     /// By number; numbers are not used twice.
     connections: BTreeMap<usize, Connection>,
     connections_made: usize,
+    encryption: Option<Encryption>,
     letters: VecDeque<Letter>,
     foreign_frame: Option<(usize, Vec<u8>)>,
     /// Late bytes of connections that are closed, for [`Plant::StaleToken`].
@@ -145,8 +158,11 @@ impl World {
         let directory = Directory::new(shards_count, seed);
         let room_types = RoomTypes::default().with(Arena::new(20)).with(Chaos::new());
         let board = Arc::new(Board::new(shards_count, Timestamp::ZERO, None));
+        // Bugs are planted in frames, which are hidden where connections are encrypted.
+        let encryption = (plant == Plant::Nothing && seed % 3 == 2).then(Encryption::new);
+        let tls = encryption.as_ref().map(Encryption::server);
         let room_types = room_types.with(Marked::board()).with(Marked::feed());
-        let server = Surroundings { board, directory, room_types, tls: None };
+        let server = Surroundings { board, directory, room_types, tls };
         let config = |index| ShardConfig {
             patience: Patience {
                 handshake: Duration::from_secs(5),
@@ -190,6 +206,7 @@ impl World {
             now: Timestamp::ZERO + Duration::from_secs(1),
             connections: BTreeMap::new(),
             connections_made: 0,
+            encryption,
             letters: VecDeque::new(),
             foreign_frame: None,
             ghosts: Vec::new(),
@@ -306,6 +323,9 @@ impl World {
             assert_eq!(shard.rooms().count(), 0, "no room is left");
             assert_eq!(shard.is_finished(), by_server);
             self.outcome.pauses += shard.metrics().pauses;
+            self.outcome.encrypted += shard.metrics().handshakes_full;
+            self.outcome.resumed += shard.metrics().handshakes_resumed;
+            self.outcome.handshakes_failed += shard.metrics().handshakes_failed;
         }
         self.outcome.clone()
     }
@@ -390,14 +410,24 @@ impl World {
         self.outcome.trickled += u64::from(trickles);
         let [mut up, down] =
             [(); 2].map(|()| if trickles { Direction::trickling() } else { Direction::default() });
-        let peer = if self.rng.u8(0..4) == 0 {
-            up.send(self.now, &hostile_bytes(&mut self.rng), &mut self.rng);
+        let rng = &mut self.rng;
+        let mut tls = self.encryption.as_ref().map(|encryption| Box::new(encryption.client(rng)));
+        let peer = if rng.u8(0..4) == 0 {
+            let mut bytes = Some(hostile_bytes(rng));
+            if let Some(tls) = &mut tls {
+                bytes = bytes.and_then(|bytes| hostile_hello(tls, bytes, rng));
+            }
+            if let Some(bytes) = bytes {
+                up.send(self.now, &bytes, rng);
+                tls = None;
+            }
             Peer::Hostile
         } else {
-            Peer::Honest(Box::new(Honest::new(&mut self.rng)))
+            Peer::Honest(Box::new(Honest::new(rng)))
         };
         let connection = Connection {
             peer,
+            tls,
             up,
             down,
             socket: Some((shard, id)),
@@ -417,7 +447,11 @@ impl World {
             0 => connection.down.stall(now + Duration::from_millis(rng.u64(50..2_000))),
             1 => connection.up.stall(now + Duration::from_millis(rng.u64(50..1_000))),
             2 if rng.u8(0..3) == 0 => {
-                // It says no more, and goes on reading.
+                // It says no more, and goes on reading. Some say so inside, too.
+                if let Some(tls) = connection.tls.as_mut().filter(|_| rng.bool()) {
+                    tls.connection.send_close_notify();
+                    connection.up.send(now, &tls.take_output(), rng);
+                }
                 connection.up.ended = true;
                 self.outcome.half_closed += 1;
             }
@@ -482,17 +516,26 @@ impl World {
             if connection.client_gone {
                 continue;
             }
+            let said = match &mut connection.tls {
+                None => piece,
+                Some(tls) => tls.hear(&piece, matches!(connection.peer, Peer::Honest(_))),
+            };
             if let Peer::Honest(honest) = &mut connection.peer
-                && !honest.handle_bytes(&piece, &mut self.truth, &mut self.outcome)
+                && !honest.handle_bytes(&said, &mut self.truth, &mut self.outcome)
             {
                 connection.client_gone = true;
                 connection.up.ended = true;
             }
         }
-        if let Peer::Honest(honest) = &mut connection.peer
-            && !connection.up.ended
-        {
-            let output = honest.client.take_output();
+        if !connection.up.ended {
+            let mut output = match &mut connection.peer {
+                Peer::Honest(honest) => honest.client.take_output(),
+                Peer::Hostile => Vec::new(),
+            };
+            if let Some(tls) = &mut connection.tls {
+                tls.say(&output);
+                output = tls.take_output();
+            }
             if !output.is_empty() {
                 connection.up.send(self.now, &output, &mut self.rng);
             }
@@ -595,6 +638,9 @@ impl World {
     fn flush(&mut self, index: ShardIndex, id: SessionId) {
         let Some(number) = self.find(index, id) else { return };
         let connection = self.connections.get_mut(&number).expect("found");
+        if self.encryption.is_some() {
+            return self.flush_encrypted(index, id, number);
+        }
         let outbox = self.shards[index.0].outbox(id).expect("a session has an outbox");
         let mut buffer = vec![0; connection.down.window().min(outbox.bytes())];
         let copied = outbox.copy_front(&mut buffer);
@@ -612,6 +658,18 @@ impl World {
         if self.shards[index.0].outbox(id).is_some_and(|outbox| !outbox.is_empty()) {
             self.shards[index.0].handle_blocked(id);
         }
+    }
+
+    fn flush_encrypted(&mut self, index: ShardIndex, id: SessionId, number: usize) {
+        let down = &mut self.connections.get_mut(&number).expect("found").down;
+        let (shard, mut buffer) = (&mut self.shards[index.0], [0; 2_000]);
+        let Some(bytes) = shard.outgoing(id, &mut buffer) else { return };
+        let sent = down.window().min(bytes.len());
+        if sent == 0 {
+            return shard.handle_blocked(id);
+        }
+        down.send(self.now, &bytes[..sent], &mut self.rng);
+        shard.handle_sent(self.now, id, sent);
     }
 
     /// Plants a bug in whole frames on their way to a client.
