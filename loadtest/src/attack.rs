@@ -91,7 +91,7 @@ impl Attack {
     /// What every connection of this attack says, whole.
     #[must_use]
     pub fn lines(&self) -> Bytes {
-        let Url { authority, path } = &self.url;
+        let Url { authority, path, .. } = &self.url;
         let upgrade = ClientKey::new([7; 16]).request(authority, path);
         match self.kind {
             AttackKind::Silent => Bytes::new(),
@@ -166,10 +166,11 @@ impl Attacker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Scheme;
 
     fn attack(kind: AttackKind) -> Attack {
         Attack {
-            url: Url { authority: "a:1".to_owned(), path: "/ws".to_owned() },
+            url: Url { scheme: Scheme::Ws, authority: "a:1".to_owned(), path: "/ws".to_owned() },
             kind,
             connections_count: NonZeroU32::MIN,
             connect_rate_hz: NonZeroU32::MIN,

@@ -51,6 +51,7 @@ use crate::scenario::phases::Phases;
 use crate::server_view::ServerSecond;
 use crate::spawn::Server;
 use crate::tally::{Tally, Window};
+use crate::tls::{Encryption, TrustError};
 
 /// Time between two progress lines, and between two looks at processes.
 const SECOND: Duration = Duration::from_secs(1);
@@ -72,6 +73,9 @@ pub enum RunError {
         /// What happened.
         error: io::Error,
     },
+    /// Nobody is trusted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The generator itself cannot work.
     #[error("the generator cannot go on")]
     Generator(#[from] io::Error),
@@ -217,8 +221,9 @@ pub fn run(mut run: Run<'_>) -> Result<Measured, RunError> {
     let (url, plan) = (run.url, run.plan);
     let unreachable = |error| RunError::Unreachable { url: url.clone(), error };
     let address = resolve(url).map_err(unreachable)?;
-    let clock = probe::probe(address, url, &plan.load).map_err(unreachable)?;
-    let view = View::open(address, &url.authority)?;
+    let encryption = Encryption::of(url, &plan.trust)?;
+    let clock = probe::probe(address, url, &plan.load, encryption.as_ref()).map_err(unreachable)?;
+    let view = View::open(address, &url.authority, encryption)?;
 
     let start_after = if plan.processes_count > 1 { START_PROCESSES_AFTER } else { START_AFTER };
     let start = now() + start_after;

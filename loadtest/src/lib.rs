@@ -33,6 +33,7 @@
 pub mod plan;
 pub mod scenario;
 pub mod threshold;
+pub mod tls;
 
 pub mod ceilings;
 pub mod cores;

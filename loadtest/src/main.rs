@@ -152,14 +152,14 @@ fn perform(plan: &Plan, interrupted: &AtomicBool) -> Result<(Report, bool)> {
         Target::Command { url, command } => {
             (Server::start_command(command, &cores.server, &url.authority)?, url.clone())
         }
-        Target::Spawn { tick_rate_hz } => {
+        Target::Spawn { tick_rate_hz, scheme } => {
             let endpoint = match plan.load {
                 Load::Rooms(_) => Endpoint::Rooms { tick_rate_hz: *tick_rate_hz },
                 Load::Echo(_) => Endpoint::Echo,
             };
-            let server = Server::start(&cores.server, endpoint)?;
+            let server = Server::start(&cores.server, endpoint, *scheme)?;
             let authority = server.address().to_owned();
-            (server, Url { authority, path: endpoint.path().to_owned() })
+            (server, Url { scheme: *scheme, authority, path: endpoint.path().to_owned() })
         }
         Target::Url(_) => unreachable!("driven above"),
     };
@@ -222,6 +222,9 @@ struct BadInput;
 struct UnknownScenario(String);
 
 fn exit_of(error: &anyhow::Error) -> Exit {
+    if matches!(error.downcast_ref(), Some(RunError::Trust(_))) {
+        return Exit::Usage;
+    }
     if error.is::<Misfit>() || error.is::<BadInput>() || error.is::<UnknownScenario>() {
         return Exit::Usage;
     }

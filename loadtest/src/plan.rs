@@ -21,6 +21,7 @@ use crate::payload::stamp_bytes;
 use crate::scenario::bots::{BotKind, Cast};
 use crate::scenario::phases::Phases;
 use crate::threshold::Threshold;
+use crate::tls::Trust;
 
 /// Highest rate of inputs or ticks. Rooms tick at 128 Hz at most; players send no faster.
 const RATE_HZ_MAX: u32 = 128;
@@ -49,9 +50,37 @@ const DURATION: Duration = Duration::from_secs(10);
 /// The rate a spawned server ticks at when none is given.
 const TICK_RATE_HZ: u32 = 20;
 
+/// How a server is spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Scheme {
+    /// As it is.
+    Ws,
+    /// Encrypted.
+    Wss,
+}
+
+impl Scheme {
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub fn is_encrypted(self) -> bool {
+        self == Self::Wss
+    }
+
+    /// The port when none is given.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+}
+
 /// Where a server is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Url {
+    /// Whether connections are encrypted.
+    pub scheme: Scheme,
     /// `HOST:PORT`, as it goes into the `Host` header.
     pub authority: String,
     /// The path to upgrade, such as `/ws`.
@@ -60,7 +89,8 @@ pub struct Url {
 
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ws://{}{}", self.authority, self.path)
+        let scheme = if self.scheme.is_encrypted() { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
     }
 }
 
@@ -101,6 +131,8 @@ pub enum Target {
     Spawn {
         /// The rate its rooms tick at.
         tick_rate_hz: u32,
+        /// How it is spoken to.
+        scheme: Scheme,
     },
     /// A server that a command starts.
     Command {
@@ -116,6 +148,8 @@ pub enum Target {
 pub struct Plan {
     /// Which server to drive.
     pub target: Target,
+    /// Whose certificates the clients believe.
+    pub trust: Trust,
     /// Clients to connect; at least one.
     pub clients_count: u32,
     /// What they do.
@@ -229,6 +263,12 @@ pub enum PlanError {
         /// What `--clients` said.
         clients: u32,
     },
+    /// An attack on an encrypted port.
+    #[error("--url of an attack is a ws:// address; it does not encrypt")]
+    AttackEncrypted,
+    /// Whom to trust where nobody shows a certificate.
+    #[error("{0} is for wss:// addresses, where servers show certificates")]
+    NothingToTrust(&'static str),
     /// Cores for a server that is there already.
     #[error("--server-cores is for a server that is started; the one at --url has its cores")]
     NotOurServer,
@@ -265,6 +305,9 @@ impl Attack {
         let AttackArgs { kind, url, connections, connect_rate, duration, lifetime_max } = args;
         if connections.get() > CLIENTS_MAX {
             return Err(PlanError::TooManyClients(connections.get()));
+        }
+        if url.scheme.is_encrypted() {
+            return Err(PlanError::AttackEncrypted);
         }
         let rate = NonZeroU32::new(connect_rate).ok_or(PlanError::ZeroRate("--connect-rate"))?;
         Ok(Self {
@@ -323,7 +366,10 @@ impl Plan {
         let cast = Cast::new(bots, clients, run.rooms.map(NonZeroU32::get), run.slow_readers);
         let load =
             Load::Rooms(RoomLoad { scenario: scenario.name, cast, phases, churn: run.churn });
-        let target = run.url.map_or(Target::Spawn { tick_rate_hz }, Target::Url);
+        let target = run.url.map_or(
+            Target::Spawn { tick_rate_hz, scheme: run.generator.tls.spawned() },
+            Target::Url,
+        );
         Self::new(target, clients, load, course, run.generator, output)
     }
 
@@ -344,7 +390,9 @@ impl Plan {
         let target = match (echo.url, echo.spawn) {
             (Some(url), Some(command)) => Target::Command { url, command },
             (Some(url), None) => Target::Url(url),
-            (None, _) => Target::Spawn { tick_rate_hz: TICK_RATE_HZ },
+            (None, _) => {
+                Target::Spawn { tick_rate_hz: TICK_RATE_HZ, scheme: echo.generator.tls.spawned() }
+            }
         };
         Self::new(target, clients, load, echo.course, echo.generator, echo.output)
     }
@@ -378,8 +426,10 @@ impl Plan {
         if generator.server_cores.is_some() && matches!(target, Target::Url(_)) {
             return Err(PlanError::NotOurServer);
         }
+        let trust = generator.tls.trust(&target)?;
         Ok(Self {
             target,
+            trust,
             clients_count: clients,
             load,
             duration,
@@ -503,7 +553,7 @@ mod tests {
     fn no_arguments_mean_the_main_job() {
         let plan = good("");
         assert_eq!(plan, good("run"));
-        assert_eq!(plan.target, Target::Spawn { tick_rate_hz: 20 });
+        assert_eq!(plan.target, Target::Spawn { tick_rate_hz: 20, scheme: Scheme::Ws });
         assert_eq!(plan.clients_count, 1000);
         let rooms = plan.rooms_load().expect("rooms");
         assert_eq!((rooms.scenario.as_str(), rooms.rate_hz_max()), ("arena", 20));
@@ -537,7 +587,10 @@ mod tests {
             "-r 0",
             "--input-rate 5/m",
             "-u http://a",
-            "-u wss://a",
+            "-u wss:///ws",
+            "--insecure",
+            "-u wss://a --insecure --ca a.pem",
+            "-u wss://a --tls",
             "-u ws:///ws",
             "-u ws://a --tick-rate 30",
             "-r 5 --room-size 5",
@@ -572,6 +625,9 @@ mod tests {
             ("-n 2m", "--clients"),
             ("-n 3 --threads 2 --processes 2", "--threads"),
             ("-u ws://a --server-cores 0", "--server-cores"),
+            ("-u ws://a --insecure", "--insecure"),
+            ("echo -u ws://a --ca a.pem", "--ca"),
+            ("attack silent -u wss://a", "--url"),
             ("echo --payload 15", "--payload"),
             ("echo --payload 31 --text", "--payload"),
             ("echo --payload 70k", "--payload"),

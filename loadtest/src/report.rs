@@ -374,7 +374,7 @@ fn scenario(plan: &Plan, url: &Url) -> Scenario {
         Load::Echo(echo) => (None, Some(echo)),
     };
     let tick_rate_hz = match plan.target {
-        Target::Spawn { tick_rate_hz } => rooms.map(|_| tick_rate_hz),
+        Target::Spawn { tick_rate_hz, .. } => rooms.map(|_| tick_rate_hz),
         Target::Url(_) | Target::Command { .. } => None,
     };
     Scenario {

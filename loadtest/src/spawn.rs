@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use crate::plan::Scheme;
+
 /// The server's binary.
 const BINARY: &str = "tickloom";
 
@@ -114,7 +116,7 @@ impl Server {
     ///
     /// # Errors
     /// [`SpawnError`].
-    pub fn start(cores: &[usize], endpoint: Endpoint) -> Result<Self, SpawnError> {
+    pub fn start(cores: &[usize], endpoint: Endpoint, scheme: Scheme) -> Result<Self, SpawnError> {
         let program = find()?;
         let cores = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         let mut command = Command::new(&program);
@@ -133,6 +135,9 @@ impl Server {
             Endpoint::Echo => {
                 command.arg("--enable-echo");
             }
+        }
+        if scheme.is_encrypted() {
+            command.arg("--dev-cert");
         }
         if !cores.is_empty() {
             command.args(["--cores", &cores]);

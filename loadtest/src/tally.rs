@@ -289,6 +289,10 @@ counters! {
     churn_leaves,
     /// Clients that came in their place and got a seat and a snapshot.
     churn_joins,
+    /// TLS handshakes with certificate and key exchange, over the whole run.
+    tls_full,
+    /// TLS handshakes by the ticket of a connection before, over the whole run.
+    tls_resumed,
     /// Messages sent in the window, or meant to be.
     messages_sent,
     /// Of those, the ones that came back right; of a broadcast, those that came to others.

@@ -50,6 +50,18 @@ fn players_who_leave_are_replaced_and_slow_readers_catch_up() {
 }
 
 #[test]
+fn over_encrypted_connections_those_who_come_back_resume() {
+    let flags = format!("{SHORT} -n 20 --room-size 10 --churn 30/s --tls --processes 2");
+    let (text, report) = good("tls", &flags);
+    assert!(text.contains("wss://127.0.0.1:"), "{text}");
+    let leaves = metric(&report, "churn.leaves");
+    assert!(leaves >= 20, "{text}");
+    assert_eq!(metric(&report, "tls.full"), 20, "each comes for the first time once: {text}");
+    assert_eq!(metric(&report, "tls.resumed"), leaves, "{text}");
+    assert!(report["agreement"]["replicas_compared"].as_u64() > Some(15), "{text}");
+}
+
+#[test]
 fn a_file_says_how_many_clients_there_are_when() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("evening.toml");
     let scenario = r#"

@@ -90,13 +90,13 @@ mod tests {
 
     use super::*;
     use crate::attack::AttackKind;
-    use crate::plan::Url;
+    use crate::plan::{Scheme, Url};
 
     #[test]
     fn one_that_lives_too_long_fails_the_server_whether_it_ended_or_not() {
         let seconds = Duration::from_secs;
         let attack = Attack {
-            url: Url { authority: "a:1".to_owned(), path: "/ws".to_owned() },
+            url: Url { scheme: Scheme::Ws, authority: "a:1".to_owned(), path: "/ws".to_owned() },
             kind: AttackKind::Silent,
             connections_count: NonZeroU32::MIN,
             connect_rate_hz: NonZeroU32::MIN,

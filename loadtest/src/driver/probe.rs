@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustls::StreamOwned;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent};
@@ -15,6 +16,7 @@ use tickloom_protocol::time::Timestamp;
 
 use super::now;
 use crate::plan::{EchoLoad, Load, Url};
+use crate::tls::Encryption;
 
 /// How long the server may take for each step.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -36,11 +38,17 @@ pub struct Clock {
 /// Upgrades one connection and, unless the server is on this machine, compares clocks.
 ///
 /// An echo's times are all of our own clock, so its probe only looks whether somebody answers.
-pub(super) fn probe(address: SocketAddr, url: &Url, load: &Load) -> io::Result<Clock> {
+pub(super) fn probe(
+    address: SocketAddr,
+    url: &Url,
+    load: &Load,
+    encryption: Option<&Encryption>,
+) -> io::Result<Clock> {
     let stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     stream.set_write_timeout(Some(ANSWER_WITHIN))?;
     stream.set_nodelay(true)?;
+    let stream = encrypt(stream, encryption);
     let nonce = now().0.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
     let nonce = [nonce, nonce].concat().try_into().expect("two halves of 8 bytes");
     if let Load::Echo(echo) = load {
@@ -58,14 +66,28 @@ pub(super) fn probe(address: SocketAddr, url: &Url, load: &Load) -> io::Result<C
     Ok(clock)
 }
 
+/// A blocking stream.
+pub(super) trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// The stream itself, or one that encrypts what goes over it.
+pub(super) fn encrypt(stream: TcpStream, encryption: Option<&Encryption>) -> Box<dyn Stream> {
+    match encryption {
+        None => Box::new(stream),
+        Some(encryption) => Box::new(StreamOwned::new(encryption.connect(), stream)),
+    }
+}
+
 fn probe_echo(
-    mut stream: TcpStream,
+    mut stream: Box<dyn Stream>,
     url: &Url,
     load: &EchoLoad,
     nonce: [u8; 16],
 ) -> io::Result<Clock> {
     let key = ClientKey::offering(nonce, load.subprotocol.as_deref());
     stream.write_all(&key.request(&url.authority, &url.path))?;
+    stream.flush()?;
     let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
     while key.parse_response(&head).map_err(io::Error::other)?.is_none() {
         let read = stream.read(&mut buffer).map_err(late)?;
@@ -76,6 +98,7 @@ fn probe_echo(
     }
     // A close frame of ours: masked with zeros, without a code.
     stream.write_all(&[0x88, 0x80, 0, 0, 0, 0])?;
+    stream.flush()?;
     Ok(Clock { shared: true, ..Clock::default() })
 }
 
@@ -88,7 +111,7 @@ fn late(error: io::Error) -> io::Error {
 }
 
 struct Probe {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     client: ProtocolClient,
 }
 
@@ -136,7 +159,8 @@ impl Probe {
 
     fn flush(&mut self) -> io::Result<()> {
         let output = self.client.take_output();
-        self.stream.write_all(&output)
+        self.stream.write_all(&output)?;
+        self.stream.flush()
     }
 }
 

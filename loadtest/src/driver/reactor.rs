@@ -23,6 +23,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
+use rustls::HandshakeKind;
 use tickloom_protocol::time::Timestamp;
 
 use super::mail::{Beat, Books, Command, Mail, Task};
@@ -30,7 +31,8 @@ use super::{borders, next_second, now, thread_cpu_us};
 use crate::client::{Client, Ledger, Stage, Turn};
 use crate::health::ThreadHealth;
 use crate::scenario::phases::Change;
-use crate::tally::{Tally, Window};
+use crate::tally::{Counters, Tally, Window};
+use crate::tls::{Encryption, Tls};
 use comings::Churning;
 use slot::{Slot, widen};
 
@@ -111,6 +113,9 @@ pub(super) struct Reactor<C> {
     /// Slots with bytes left unread.
     ready: Vec<usize>,
     read_buffer: Box<[u8]>,
+    encryption: Option<Encryption>,
+    /// What one read said, when it was encrypted. Empty between reads.
+    plaintext: Vec<u8>,
     window: Window,
     ending: Ending,
     tally: Tally,
@@ -132,6 +137,7 @@ impl<C: Client> Reactor<C> {
         let poll = Poll::new()?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        let encryption = Encryption::of(&task.url, &task.plan.trust).map_err(io::Error::other)?;
         Ok(Self {
             commands,
             mail,
@@ -144,6 +150,8 @@ impl<C: Client> Reactor<C> {
             ledgers: Vec::new(),
             ready: Vec::new(),
             read_buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            encryption,
+            plaintext: Vec::new(),
             window: Window::UNDECIDED,
             ending: Ending::NotYet,
             tally: Tally::default(),
@@ -320,7 +328,19 @@ impl<C: Client> Reactor<C> {
             match result {
                 Ok(0) => return self.disconnect(key, "ended without a close frame"),
                 Ok(read) => {
-                    client.handle_bytes(&self.read_buffer[..read], turn);
+                    let bytes = &self.read_buffer[..read];
+                    match &mut slot.tls {
+                        None => client.handle_bytes(bytes, turn),
+                        Some(tls) => {
+                            let result = tls.read(bytes, &mut self.plaintext);
+                            count_handshake(tls, &mut turn.tally.counters);
+                            client.handle_bytes(&self.plaintext, turn);
+                            self.plaintext.clear();
+                            if let Err(error) = result {
+                                return self.disconnect(key, &format!("tls: {error}"));
+                            }
+                        }
+                    }
                     if let Some(pace) = &mut slot.pace {
                         pace.handle_read(read);
                     }
@@ -347,23 +367,29 @@ impl<C: Client> Reactor<C> {
         let slot = &mut self.slots[key];
         let Some(stream) = slot.stream.as_mut().filter(|_| slot.connected) else { return };
         let Some(client) = &mut slot.client else { return };
-        let output = client.output_mut();
-        let mut written = 0;
-        let mut error = None;
-        while written < output.len() {
-            match stream.write(&output[written..]) {
-                Ok(0) => break,
-                Ok(n) => written += n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+        let (mut written, mut error) = (0, None);
+        let is_flushed = loop {
+            let output = match &mut slot.tls {
+                None => client.output_mut(),
+                Some(tls) => tls.output(client.output_mut()),
+            };
+            if output.is_empty() {
+                break true;
+            }
+            match stream.write(output) {
+                Ok(0) => break false,
+                Ok(n) => {
+                    written += n;
+                    output.drain(..n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
                     error = Some(e);
-                    break;
+                    break false;
                 }
             }
-        }
-        output.drain(..written);
-        let is_flushed = output.is_empty();
+        };
         if written > 0 && self.window.contains(now()) {
             self.tally.counters.bytes_up += written as u64;
         }
@@ -530,6 +556,16 @@ impl<C: Client> Reactor<C> {
         if busy {
             self.health.busy_us += us;
         }
+    }
+}
+
+fn count_handshake(tls: &mut Tls, counters: &mut Counters) {
+    match tls.take_agreed() {
+        Some(HandshakeKind::Resumed) => counters.tls_resumed += 1,
+        Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) => {
+            counters.tls_full += 1;
+        }
+        None => {}
     }
 }
 

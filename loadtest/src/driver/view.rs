@@ -11,7 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::now;
+use super::probe::encrypt;
 use crate::server_view::{ServerLook, ServerSecond};
+use crate::tls::Encryption;
 
 /// How long the server may take to answer. A busy one answers late, a stuck one not at all.
 const ANSWER_WITHIN: Duration = Duration::from_millis(900);
@@ -40,12 +42,17 @@ pub(super) struct Sighting {
 
 impl View {
     /// Begins to ask. When there is nothing to be seen, nothing will be.
-    pub(super) fn open(address: SocketAddr, host: &str) -> io::Result<Self> {
+    pub(super) fn open(
+        address: SocketAddr,
+        host: &str,
+        encryption: Option<Encryption>,
+    ) -> io::Result<Self> {
         let (sender, sightings) = mpsc::channel();
         let stop = Arc::new(AtomicBool::new(false));
         let view = Self { sightings, stop: Arc::clone(&stop) };
         let host = host.to_owned();
-        let watch = move || watch(address, &host, &sender, &stop);
+        let server = Server { address, host, encryption };
+        let watch = move || watch(&server, &sender, &stop);
         thread::Builder::new().name("server-view".to_owned()).spawn(watch)?;
         Ok(view)
     }
@@ -62,8 +69,15 @@ impl Drop for View {
     }
 }
 
-fn watch(address: SocketAddr, host: &str, sightings: &mpsc::Sender<Sighting>, stop: &AtomicBool) {
-    let look = || ask(address, host).ok().and_then(|body| ServerLook::parse(&body));
+/// Whom to ask.
+struct Server {
+    address: SocketAddr,
+    host: String,
+    encryption: Option<Encryption>,
+}
+
+fn watch(server: &Server, sightings: &mpsc::Sender<Sighting>, stop: &AtomicBool) {
+    let look = || ask(server).ok().and_then(|body| ServerLook::parse(&body));
     let mut next_at = now() + PERIOD;
     // A server without a view is asked once, and left alone.
     let Some(mut before) = look() else { return };
@@ -88,16 +102,19 @@ fn watch(address: SocketAddr, host: &str, sightings: &mpsc::Sender<Sighting>, st
 }
 
 /// The body of `/stats.json`.
-fn ask(address: SocketAddr, host: &str) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN)?;
+fn ask(server: &Server) -> io::Result<Vec<u8>> {
+    let stream = TcpStream::connect_timeout(&server.address, ANSWER_WITHIN)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     stream.set_write_timeout(Some(ANSWER_WITHIN))?;
+    let mut stream = encrypt(stream, server.encryption.as_ref());
+    let host = &server.host;
     let request = format!(
         "GET /stats.json HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\
          Connection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
+    stream.flush()?;
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     body_of(&answer).map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

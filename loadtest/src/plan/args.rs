@@ -12,11 +12,12 @@ use super::units::{
     List, parse_addresses, parse_churn, parse_cores, parse_count, parse_duration, parse_rate,
     parse_share, parse_slow_readers, parse_url,
 };
-use super::{Churn, Url};
+use super::{Churn, PlanError, Scheme, Target, Url};
 use crate::attack::AttackKind;
 use crate::scenario::bots::SlowReaders;
 use crate::scenario::{self, Scenario, hint};
 use crate::threshold::Threshold;
+use crate::tls::Trust;
 
 /// Drives a Tickloom server with many clients and says how old their state is.
 ///
@@ -60,7 +61,7 @@ pub(super) enum Command {
 
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct RunArgs {
-    /// Server to drive, as ws://HOST:PORT/ws; without it a server is started for the run.
+    /// Server to drive, as ws://HOST:PORT/ws or wss://HOST:PORT/ws; without it a server is started for the run.
     #[arg(short, long, value_name = "URL", value_parser = parse_url)]
     pub(super) url: Option<Url>,
     /// What the clients do: arena, state, chat, danmaku, quotes, idle, or a file that says it
@@ -183,6 +184,46 @@ pub(super) struct GeneratorArgs {
     /// ports.
     #[arg(long, value_name = "LIST", value_parser = parse_addresses)]
     pub(super) local_addr: Option<List<IpAddr>>,
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
+}
+
+/// How connections are encrypted.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct TlsArgs {
+    /// Start the server with a certificate that it makes, and connect to it by wss.
+    #[arg(long, conflicts_with_all = ["url", "ca"])]
+    pub(super) tls: bool,
+    /// Believe any certificate, such as that of `tickloom --dev-cert`.
+    #[arg(long, requires = "url", conflicts_with = "ca")]
+    pub(super) insecure: bool,
+    /// Believe the certificates that those in this PEM file vouch for, instead of those that this
+    /// machine trusts.
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub(super) ca: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// How a server that is started is spoken to.
+    pub(super) fn spawned(&self) -> Scheme {
+        if self.tls { Scheme::Wss } else { Scheme::Ws }
+    }
+
+    /// Whose certificates are believed.
+    pub(super) fn trust(self, target: &Target) -> Result<Trust, PlanError> {
+        let scheme = match target {
+            Target::Url(url) | Target::Command { url, .. } => url.scheme,
+            // It is ours, and its certificate is as old as it is.
+            Target::Spawn { .. } => return Ok(Trust::Anybody),
+        };
+        match (scheme, self.insecure, self.ca) {
+            (Scheme::Ws, true, _) => Err(PlanError::NothingToTrust("--insecure")),
+            (Scheme::Ws, false, Some(_)) => Err(PlanError::NothingToTrust("--ca")),
+            (_, true, _) => Ok(Trust::Anybody),
+            (_, false, Some(file)) => Ok(Trust::File(file)),
+            (_, false, None) => Ok(Trust::Machine),
+        }
+    }
 }
 
 /// What becomes of the numbers.

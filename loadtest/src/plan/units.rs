@@ -4,19 +4,19 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::{Churn, Url};
+use super::{Churn, Scheme, Url};
 use crate::scenario::bots::SlowReaders;
 
 /// Most cores or addresses in one list: far more than any machine has of either.
 const LIST_MAX: usize = 4096;
 
-/// `ws://HOST:PORT/PATH`.
+/// `ws://HOST:PORT/PATH`, or the same with `wss`.
 pub(super) fn parse_url(text: &str) -> Result<Url, String> {
-    if text.starts_with("wss://") || text.starts_with("https://") {
-        return Err("TLS is not spoken here; use the server's ws:// address".to_owned());
-    }
-    let Some(rest) = text.strip_prefix("ws://") else {
-        return Err("expected ws://HOST:PORT/ws".to_owned());
+    let schemes = [("ws://", Scheme::Ws), ("wss://", Scheme::Wss)];
+    let found =
+        schemes.into_iter().find_map(|(prefix, scheme)| Some((text.strip_prefix(prefix)?, scheme)));
+    let Some((rest, scheme)) = found else {
+        return Err("expected ws://HOST:PORT/ws, or wss:// when it is encrypted".to_owned());
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     if authority.is_empty() || authority.contains('@') {
@@ -24,9 +24,10 @@ pub(super) fn parse_url(text: &str) -> Result<Url, String> {
     }
     // The port follows the last colon; colons inside brackets belong to an IPv6 address.
     let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-    let authority = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+    let authority =
+        if has_port { authority.to_owned() } else { format!("{authority}:{}", scheme.port()) };
     let path = if path.is_empty() { "/ws" } else { path };
-    Ok(Url { authority, path: path.to_owned() })
+    Ok(Url { scheme, authority, path: path.to_owned() })
 }
 
 /// A count with an optional `k` or `m`: `250`, `5k`, `1.5k`.
@@ -186,13 +187,15 @@ mod tests {
 
     #[test]
     fn urls_name_a_host_a_port_and_a_path() {
-        for (text, authority, path) in [
-            ("ws://127.0.0.1:7420/ws", "127.0.0.1:7420", "/ws"),
-            ("ws://example.org", "example.org:80", "/ws"),
-            ("ws://[::1]:7420", "[::1]:7420", "/ws"),
-            ("ws://[::1]/ws/arena", "[::1]:80", "/ws/arena"),
+        for (text, scheme, authority, path) in [
+            ("ws://127.0.0.1:7420/ws", Scheme::Ws, "127.0.0.1:7420", "/ws"),
+            ("wss://example.org", Scheme::Wss, "example.org:443", "/ws"),
+            ("ws://example.org", Scheme::Ws, "example.org:80", "/ws"),
+            ("ws://[::1]:7420", Scheme::Ws, "[::1]:7420", "/ws"),
+            ("ws://[::1]/ws/arena", Scheme::Ws, "[::1]:80", "/ws/arena"),
         ] {
-            let expected = Url { authority: authority.to_owned(), path: path.to_owned() };
+            let (authority, path) = (authority.to_owned(), path.to_owned());
+            let expected = Url { scheme, authority, path };
             assert_eq!(parse_url(text), Ok(expected), "{text}");
         }
     }

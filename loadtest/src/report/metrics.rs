@@ -232,7 +232,7 @@ impl Figures<'_> {
 }
 
 /// Counters whose figures are grouped by what they are about, under the name of the group.
-fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 18] {
+fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 20] {
     macro_rules! families {
         ($($field:ident $name:literal,)*) => {
             [$((stringify!($field), $name, counters.$field),)*]
@@ -257,6 +257,8 @@ fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 18] {
         slow_closed "slow.closed",
         churn_leaves "churn.leaves",
         churn_joins "churn.joins",
+        tls_full "tls.full",
+        tls_resumed "tls.resumed",
     ]
 }
 

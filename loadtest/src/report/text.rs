@@ -69,6 +69,10 @@ impl Report {
             ms(connect.p50),
             ms(connect.p99),
         )?;
+        if counters.tls_full + counters.tls_resumed > 0 {
+            let counts = [counters.tls_full, counters.tls_resumed].map(thousands);
+            write!(out, "   tls {} full, {} resumed", counts[0], counts[1])?;
+        }
         if self.scenario.kind != Kind::Rooms {
             return writeln!(out);
         }

@@ -4,7 +4,7 @@ use clap::Parser;
 use tickloom_protocol::handshake::Head;
 
 use super::*;
-use crate::plan::{Args, Job, Plan, Url};
+use crate::plan::{Args, Job, Plan, Scheme, Url};
 use crate::tally::{Counters, Tally};
 
 const WINDOW: Window = Window { from: Timestamp(0), until: Timestamp(1_000_000) };
@@ -44,7 +44,7 @@ impl Table {
     fn new(flags: &str) -> Self {
         let words = ["loadtest", "echo"].into_iter().chain(flags.split_whitespace());
         let Ok(Job::Load(plan)) = Job::new(Args::parse_from(words)) else { panic!("{flags}") };
-        let url = Url { authority: "x".to_owned(), path: "/echo".to_owned() };
+        let url = Url { scheme: Scheme::Ws, authority: "x".to_owned(), path: "/echo".to_owned() };
         let (mut clients, mut tally) = (Vec::new(), Tally::default());
         let (now, start) = (Timestamp(10), Timestamp(10));
         for index in 0..plan.clients_count {

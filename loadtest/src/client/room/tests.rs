@@ -7,7 +7,7 @@ use clap::Parser;
 use super::*;
 use crate::agreement::Agreement;
 use crate::double::{Double, Fault};
-use crate::plan::{Args, Job, Url};
+use crate::plan::{Args, Job, Scheme, Url};
 use crate::report::Kind;
 use crate::tally::{Counters, Tally};
 use crate::verdict::{Evidence, Exit, Judgement, Reach, Verdict};
@@ -36,7 +36,7 @@ impl Table {
         let now = Timestamp(clock.due(double.tick).0 + DELAY_US);
         let words = ["loadtest", "run", "-n", "3", "--rooms", "1", "--seed", "1"];
         let Ok(Job::Load(plan)) = Job::new(Args::parse_from(words)) else { panic!("a plan") };
-        let url = Url { authority: "x".to_owned(), path: "/ws".to_owned() };
+        let url = Url { scheme: Scheme::Ws, authority: "x".to_owned(), path: "/ws".to_owned() };
         let clients = (0..CLIENTS as u32).map(|index| {
             double.connect();
             // Off the ticks' grid, so that no input is meant for a border of the window.

@@ -14,6 +14,7 @@ use super::slot::{Slot, begin_connect};
 use super::{Ending, Reactor, Wake, now};
 use crate::client::{Client, Setup, Stage, Turn};
 use crate::scenario::phases::Change;
+use crate::tls::{Encryption, Tls};
 
 /// Slots looked at for one that plays, before this turn of the churn is left out.
 const TRIES_MAX: usize = 32;
@@ -133,9 +134,13 @@ impl<C: Client> Reactor<C> {
         });
         let slot = &mut self.slots[key];
         let life = slot.life + 1;
+        let encryption = slot.encryption.take();
+        let encryption = encryption.or_else(|| self.encryption.as_ref().map(Encryption::of_client));
+        let tls = encryption.as_ref().map(|encryption| Box::new(Tls::new(encryption)));
         // What is in the heap of the client before stays there, and finds this one.
         let (timed, paused) = (slot.timed, slot.paused);
-        *slot = Slot { client: Some(client), life, timed, paused, ..Slot::empty() };
+        *slot =
+            Slot { client: Some(client), tls, encryption, life, timed, paused, ..Slot::empty() };
         slot.pace = pace.filter(|_| is_slow);
         self.tally.counters.clients_begun += 1;
         match stream {

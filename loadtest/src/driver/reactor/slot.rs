@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::pace::Pace;
 use crate::client::{Client, Stage};
 use crate::tally::Window;
+use crate::tls::{Encryption, Tls};
 
 /// The receive buffer of a slow reader: what waits in it is as good as read, to the server.
 const SLOW_BUFFER_BYTES: usize = 8 * 1024;
@@ -27,6 +28,10 @@ pub(super) struct Slot<C> {
     /// `None` while there is no connection. A slot may be used again: an event of the connection
     /// before finds either nothing to do or a connection that is still being made.
     pub(super) stream: Option<TcpStream>,
+    /// The client's end of TLS, when its connection is encrypted.
+    pub(super) tls: Option<Box<Tls>>,
+    /// What this place's clients encrypt with: whoever comes back here resumes.
+    pub(super) encryption: Option<Encryption>,
     /// Whether the TCP connection is there.
     pub(super) connected: bool,
     /// Whether the client's next act is in the heap.
@@ -46,6 +51,8 @@ impl<C: Client> Slot<C> {
         Self {
             client: None,
             stream: None,
+            tls: None,
+            encryption: None,
             connected: false,
             timed: false,
             life: 0,
