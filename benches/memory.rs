@@ -14,6 +14,9 @@
 //! out what a server has anyway. The rooms have a thousand seats, tick once per second and hold
 //! nothing but their members, so a room's own cost does not show: the seats' does.
 //!
+//! With `--tls`, each round also measures clients whose connections are encrypted, and what counts
+//! is what they take more.
+//!
 //! It does not tell what a client costs that plays: its inputs, and what waits in its outbox. The
 //! exit codes are those of `against_floor`.
 
@@ -35,9 +38,13 @@ use tickloom_server::room::logic::{
     Context as RoomContext, Denial, Joiner, RoomLogic, RoomSpec, RoomType,
 };
 use tickloom_server::rooms::RoomTypes;
+use tickloom_server::tls::identity::TlsSource;
 
 /// KiB that an idle client may cost.
 const TARGET: Target = Target::AtMost(2.0);
+
+/// KiB that it may cost more when its connection is encrypted.
+const TLS_TARGET: Target = Target::AtMost(14.0);
 
 /// How long clients are idle before memory is read: each gets some empty deltas.
 const IDLE: Duration = Duration::from_millis(2_500);
@@ -56,6 +63,9 @@ struct Args {
     /// Servers to take the median of
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Also measure clients whose connections are encrypted, right after the others
+    #[arg(long)]
+    tls: bool,
     /// One server with 200 and 1,000 clients: shows that it runs, measures little
     #[arg(long)]
     quick: bool,
@@ -75,21 +85,25 @@ fn main() -> anyhow::Result<ExitCode> {
     ensure!(args.from < args.to, "--to {}: must be more than --from {}", args.to, args.from);
     raise_files_limit("--to", args.to as u64 + 200)?;
     if args.serve {
-        return serve().map(|()| ExitCode::SUCCESS);
+        return serve(&args).map(|()| ExitCode::SUCCESS);
     }
     println!("{:>5}{:>12}{:>12}{:>14}   clients", "round", "KiB before", "KiB after", "KiB/client");
-    let mut figures = Figures::new(TARGET);
+    let (mut figures, mut over) = (Figures::new(TARGET), Figures::new(TLS_TARGET));
     for round in 1..=args.rounds {
-        let Slope { before, after } = measure(&args)?;
-        let per_client = (after as f64 - before as f64) / (args.to - args.from) as f64;
-        println!(
-            "{round:>5}{before:>12}{after:>12}{per_client:>14.2}   {} to {}",
-            args.from, args.to
-        );
-        figures.push(per_client, &[]);
+        let plain = measure(&args, Wire::Plain)?.print(round, &args, Wire::Plain);
+        figures.push(plain, &[]);
+        if args.tls {
+            let encrypted = measure(&args, Wire::Encrypted)?.print(round, &args, Wire::Encrypted);
+            over.push(encrypted - plain, &[]);
+        }
     }
     println!("KiB per idle client: {figures}");
-    Ok(ExitCode::from(if args.quick { 0 } else { exit_code(&[figures.verdict()]) }))
+    let mut verdicts = vec![figures.verdict()];
+    if args.tls {
+        println!("KiB more when encrypted: {over}");
+        verdicts.push(over.verdict());
+    }
+    Ok(ExitCode::from(if args.quick { 0 } else { exit_code(&verdicts) }))
 }
 
 /// KiB at either end of the slope.
@@ -98,9 +112,30 @@ struct Slope {
     after: u64,
 }
 
-fn measure(args: &Args) -> anyhow::Result<Slope> {
-    let server = ServerProcess::start(args)?;
-    let mut peers = Peers::connect(server.address, "/ws", args.from)?;
+impl Slope {
+    /// Shows it, and says how many KiB a client takes.
+    fn print(&self, round: u32, args: &Args, wire: Wire) -> f64 {
+        let Self { before, after } = self;
+        let per_client = (*after as f64 - *before as f64) / (args.to - args.from) as f64;
+        let (from, to) = (args.from, args.to);
+        println!("{round:>5}{before:>12}{after:>12}{per_client:>14.2}   {from} to {to}, {wire:?}");
+        per_client
+    }
+}
+
+/// What connections are made of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wire {
+    Plain,
+    Encrypted,
+}
+
+fn measure(args: &Args, wire: Wire) -> anyhow::Result<Slope> {
+    let server = ServerProcess::start(args, wire)?;
+    let mut peers = match wire {
+        Wire::Plain => Peers::connect(server.address, "/ws", args.from)?,
+        Wire::Encrypted => Peers::connect_encrypted(server.address, "/ws", args.from)?,
+    };
     settle(&mut peers, 0)?;
     let before = server.memory_kib()?;
     peers.add(server.address, "/ws", args.to - args.from)?;
@@ -131,10 +166,11 @@ struct ServerProcess {
 }
 
 impl ServerProcess {
-    fn start(args: &Args) -> anyhow::Result<Self> {
+    fn start(args: &Args, wire: Wire) -> anyhow::Result<Self> {
         let program = env::current_exe().context("this program's own path")?;
         let mut child = Command::new(program)
             .args(["--serve", "--from", &args.from.to_string(), "--to", &args.to.to_string()])
+            .args((wire == Wire::Encrypted).then_some("--tls"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -171,8 +207,9 @@ impl Drop for ServerProcess {
     }
 }
 
-fn serve() -> anyhow::Result<()> {
-    let server = RoomServer::start(&[], &RoomTypes::default().with(Lobby))?;
+fn serve(args: &Args) -> anyhow::Result<()> {
+    let tls = if args.tls { TlsSource::Made } else { TlsSource::Off };
+    let server = RoomServer::start_with(tls, &[], &RoomTypes::default().with(Lobby))?;
     println!("{}", server.server().address());
     // Until the parent is gone, on purpose or not.
     io::stdin().read_to_end(&mut Vec::new())?;

@@ -20,6 +20,8 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use tickloom_loadtest::plan::{Scheme, Url};
+use tickloom_loadtest::tls::{Encryption, Tls, Trust};
 use tickloom_protocol::client_message::{
     ClientEncoder, ClientMessage, Input, Join, Publish, Recipients,
 };
@@ -54,6 +56,8 @@ pub struct Peers {
     frame: Vec<u8>,
     received: Received,
     ended_count: usize,
+    /// What connections are encrypted with, if they are.
+    encryption: Option<Encryption>,
 }
 
 /// What all clients got since they connected.
@@ -61,7 +65,7 @@ pub struct Peers {
 pub struct Received {
     /// Frames of data; what a server says when it stops is not among them.
     pub frames: u64,
-    /// All bytes behind the upgrades' answers.
+    /// All bytes behind the upgrades' answers, as they were before they were encrypted.
     pub bytes: u64,
 }
 
@@ -85,6 +89,7 @@ pub enum Pacing {
 
 struct Peer {
     stream: TcpStream,
+    tls: Option<Box<Tls>>,
     counter: FrameCounter,
     /// The newest tick it was shown.
     applied_tick: Tick,
@@ -100,6 +105,30 @@ impl Peers {
     /// # Errors
     /// The server does not let one of them in.
     pub fn connect(address: SocketAddr, target: &str, peers_count: usize) -> anyhow::Result<Self> {
+        Self::connect_with(None, address, target, peers_count)
+    }
+
+    /// The same over encrypted connections, whatever certificate is shown.
+    ///
+    /// # Errors
+    /// The server does not let one of them in.
+    pub fn connect_encrypted(
+        address: SocketAddr,
+        target: &str,
+        peers_count: usize,
+    ) -> anyhow::Result<Self> {
+        let (authority, path) = (address.to_string(), target.to_owned());
+        let url = Url { scheme: Scheme::Wss, authority, path };
+        let encryption = Encryption::of(&url, &Trust::Anybody)?;
+        Self::connect_with(encryption, address, target, peers_count)
+    }
+
+    fn connect_with(
+        encryption: Option<Encryption>,
+        address: SocketAddr,
+        target: &str,
+        peers_count: usize,
+    ) -> anyhow::Result<Self> {
         let mut peers = Self {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS_MAX),
@@ -111,6 +140,7 @@ impl Peers {
             frame: Vec::new(),
             received: Received::default(),
             ended_count: 0,
+            encryption,
         };
         peers.add(address, target, peers_count)?;
         Ok(peers)
@@ -127,12 +157,16 @@ impl Peers {
         peers_count: usize,
     ) -> anyhow::Result<()> {
         for index in self.peers.len()..self.peers.len() + peers_count {
-            let stream = upgrade(address, target, index)
+            // Nobody resumes what somebody else began.
+            let tls = self.encryption.as_ref().map(Encryption::of_client);
+            let mut tls = tls.map(|encryption| Box::new(Tls::new(&encryption)));
+            let stream = upgrade(address, target, index, tls.as_deref_mut())
                 .with_context(|| format!("connection {index} to {address}{target}"))?;
             let mut stream = TcpStream::from_std(stream);
             self.poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
             self.peers.push(Peer {
                 stream,
+                tls,
                 counter: FrameCounter::default(),
                 applied_tick: Tick::ZERO,
                 seq: InputSeq(0),
@@ -189,7 +223,11 @@ impl Peers {
     /// # Errors
     /// The socket does not take it.
     pub fn send_frame(&mut self, peer: usize, frame: &[u8]) -> anyhow::Result<()> {
-        let written = self.peers[peer].stream.write(frame).context("the server does not read")?;
+        let Peer { stream, tls, .. } = &mut self.peers[peer];
+        if let Some(tls) = tls {
+            return write_encrypted(stream, tls, frame);
+        }
+        let written = stream.write(frame).context("the server does not read")?;
         ensure!(written == frame.len(), "a socket took {written} bytes only");
         Ok(())
     }
@@ -357,7 +395,16 @@ impl Peer {
                 Ok(0) => self.ended = true,
                 Ok(length) => {
                     let mut partings = 0;
-                    let count = self.counter.feed(&buffer[..length], |payload| {
+                    let plaintext = &mut Vec::new();
+                    let bytes = match &mut self.tls {
+                        None => &buffer[..length],
+                        Some(tls) => {
+                            tls.read(&buffer[..length], plaintext)?;
+                            plaintext
+                        }
+                    };
+                    received.bytes += bytes.len() as u64;
+                    let count = self.counter.feed(bytes, |payload| {
                         match ServerMessage::decode(payload) {
                             Ok(ServerMessage::Delta(delta)) => self.applied_tick = delta.head.tick,
                             Ok(ServerMessage::GoAway { .. }) => partings += 1,
@@ -368,7 +415,6 @@ impl Peer {
                     let frames = count.data - partings;
                     self.frames += frames;
                     received.frames += frames;
-                    received.bytes += length as u64;
                     self.ended = count.closed;
                     if length < buffer.len() && !read_closed {
                         return Ok(());
@@ -385,18 +431,33 @@ impl Peer {
 
 /// A connection whose other end speaks WebSocket. It blocks: nothing is measured yet, and one at
 /// a time there is no backlog to overflow.
-fn upgrade(address: SocketAddr, target: &str, index: usize) -> anyhow::Result<std::net::TcpStream> {
+fn upgrade(
+    address: SocketAddr,
+    target: &str,
+    index: usize,
+    mut tls: Option<&mut Tls>,
+) -> anyhow::Result<std::net::TcpStream> {
     let mut stream = std::net::TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let key = ClientKey::new((index as u128).to_le_bytes());
-    stream.write_all(&key.request("localhost", target))?;
+    let mut request = key.request("localhost", target);
     let (mut head, mut buffer) = (Vec::new(), [0; 1024]);
+    if tls.is_none() {
+        stream.write_all(&request)?;
+    }
     loop {
+        if let Some(tls) = &mut tls {
+            write_encrypted_all(&mut stream, tls, &mut request)?;
+        }
         let length = stream.read(&mut buffer)?;
         ensure!(length > 0, "the server hung up");
-        head.extend_from_slice(&buffer[..length]);
+        match &mut tls {
+            None => head.extend_from_slice(&buffer[..length]),
+            Some(tls) => tls.read(&buffer[..length], &mut head)?,
+        }
         match key.parse_response(&head) {
+            // A handshake that goes on has said nothing yet.
             Ok(None) => {}
             Ok(Some(upgraded)) if upgraded.head_bytes == head.len() => break,
             Ok(Some(_)) => bail!("frames came before anything was asked"),
@@ -405,4 +466,24 @@ fn upgrade(address: SocketAddr, target: &str, index: usize) -> anyhow::Result<st
     }
     stream.set_nonblocking(true)?;
     Ok(stream)
+}
+
+fn write_encrypted(stream: &mut impl Write, tls: &mut Tls, frame: &[u8]) -> anyhow::Result<()> {
+    write_encrypted_all(stream, tls, &mut frame.to_vec())
+}
+
+/// Writes what the two ends still have to agree on, and then the plaintext.
+fn write_encrypted_all(
+    stream: &mut impl Write,
+    tls: &mut Tls,
+    plaintext: &mut Vec<u8>,
+) -> anyhow::Result<()> {
+    loop {
+        let output = tls.output(plaintext);
+        if output.is_empty() {
+            return Ok(());
+        }
+        stream.write_all(output).context("the server does not read")?;
+        output.clear();
+    }
 }

@@ -8,6 +8,7 @@ use tickloom_server::config::Config;
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::runtime::{self, Server};
 use tickloom_server::session::Patience;
+use tickloom_server::tls::identity::TlsSource;
 
 use crate::machine::Cores;
 use crate::peers::Peers;
@@ -160,11 +161,24 @@ impl RoomServer {
     /// # Errors
     /// It cannot serve on loopback.
     pub fn start(cores: &[usize], room_types: &RoomTypes) -> anyhow::Result<Self> {
+        Self::start_with(TlsSource::Off, cores, room_types)
+    }
+
+    /// One whose connections are encrypted, or not.
+    ///
+    /// # Errors
+    /// It cannot serve on loopback.
+    pub fn start_with(
+        tls: TlsSource,
+        cores: &[usize],
+        room_types: &RoomTypes,
+    ) -> anyhow::Result<Self> {
         const LONG: Duration = Duration::from_secs(600);
         let defaults = Config::loopback();
         let config = Config {
             cores: cores.to_vec(),
             connections_max: 19_000,
+            tls,
             patience: Patience { join: LONG, ping: LONG, ..defaults.patience },
             ..defaults
         };

@@ -198,7 +198,7 @@ impl ServerCertVerifier for Believer {
 }
 
 /// One client's end of TLS.
-pub(crate) struct Tls {
+pub struct Tls {
     connection: ClientConnection,
     /// Ciphertext that the socket did not take yet.
     unsent: Vec<u8>,
@@ -206,17 +206,18 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) fn new(encryption: &Encryption) -> Self {
+    /// One on which nothing has arrived. Its hello is in its output.
+    #[must_use]
+    pub fn new(encryption: &Encryption) -> Self {
         let connection = encryption.connect();
         Self { connection, unsent: Vec::new(), was_handshaking: true }
     }
 
     /// Takes ciphertext in, and appends what it says to `plaintext`.
-    pub(crate) fn read(
-        &mut self,
-        mut bytes: &[u8],
-        plaintext: &mut Vec<u8>,
-    ) -> Result<(), rustls::Error> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(&mut self, mut bytes: &[u8], plaintext: &mut Vec<u8>) -> Result<(), rustls::Error> {
         while !bytes.is_empty() {
             let taken = self.connection.read_tls(&mut bytes).unwrap_or(0);
             let state = self.connection.process_new_packets()?;
@@ -240,7 +241,7 @@ impl Tls {
 
     /// What is to be written: what the socket did not take, or else the next record made from the
     /// front of `plaintext`. What was written is to be dropped from it.
-    pub(crate) fn output(&mut self, plaintext: &mut Vec<u8>) -> &mut Vec<u8> {
+    pub fn output(&mut self, plaintext: &mut Vec<u8>) -> &mut Vec<u8> {
         if self.unsent.is_empty() {
             if !self.connection.is_handshaking() && !plaintext.is_empty() {
                 let length = plaintext.len().min(RECORD_PLAINTEXT_BYTES_MAX);
@@ -256,7 +257,7 @@ impl Tls {
     }
 
     /// How the handshake went; says so once, when it is over.
-    pub(crate) fn take_agreed(&mut self) -> Option<HandshakeKind> {
+    pub fn take_agreed(&mut self) -> Option<HandshakeKind> {
         if !self.was_handshaking || self.connection.is_handshaking() {
             return None;
         }
