@@ -10,6 +10,7 @@ mod room;
 
 use serde::{Deserialize, Serialize};
 use tickloom_protocol::ids::Tick;
+use tickloom_protocol::link::InflatedCounts;
 use tickloom_protocol::time::Timestamp;
 
 pub use echo::EchoClient;
@@ -49,6 +50,18 @@ pub struct Turn<'a> {
     pub window: Window,
     /// Where it is counted.
     pub tally: &'a mut Tally,
+}
+
+impl Turn<'_> {
+    /// Counts what was inflated between two moments of a link.
+    fn count_inflated(&mut self, before: InflatedCounts, after: InflatedCounts) {
+        if self.window.contains(self.now) && after.messages > before.messages {
+            let counters = &mut self.tally.counters;
+            counters.messages_inflated += after.messages - before.messages;
+            counters.inflated_bytes_before += after.bytes_before - before.bytes_before;
+            counters.inflated_bytes_after += after.bytes_after - before.bytes_after;
+        }
+    }
 }
 
 /// How far a client is.

@@ -160,6 +160,8 @@ pub struct Plan {
     pub warmup: Duration,
     /// Connections to open per second; at least one.
     pub connect_rate_hz: u32,
+    /// Whether clients offer to inflate what the server sends.
+    pub deflate: bool,
     /// Seed of everything random.
     pub seed: u64,
     /// Threads of each generator process; at least one.
@@ -435,6 +437,7 @@ impl Plan {
             duration,
             warmup: course.warmup,
             connect_rate_hz: course.connect_rate,
+            deflate: course.deflate,
             seed: course.seed,
             threads_count: threads,
             processes_count: processes,
@@ -561,6 +564,7 @@ mod tests {
         assert_eq!((plan.duration, plan.warmup), (Duration::from_secs(10), Duration::from_secs(2)));
         assert_eq!((plan.connect_rate_hz, plan.seed), (2000, 42));
         assert_eq!((plan.threads_count, plan.processes_count), (1, 1));
+        assert!(!plan.deflate && good("run --deflate").deflate && good("echo --deflate").deflate);
     }
 
     #[test]

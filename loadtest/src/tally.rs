@@ -311,6 +311,12 @@ counters! {
     messages_skipped,
     /// Messages left out because the server was too far behind with earlier ones.
     messages_blocked,
+    /// Messages that came compressed in the window.
+    messages_inflated,
+    /// Bytes of their payloads as they came.
+    inflated_bytes_before,
+    /// Bytes of what they stand for.
+    inflated_bytes_after,
     /// Bytes read from sockets in the window.
     bytes_down,
     /// Bytes written to sockets in the window.

@@ -62,6 +62,20 @@ fn over_encrypted_connections_those_who_come_back_resume() {
 }
 
 #[test]
+fn rooms_of_text_come_compressed_to_those_who_offer_it() {
+    for (flags, is_compressed) in [("--deflate", true), ("", false)] {
+        let flags = format!("{SHORT} -n 10 --rooms 1 --scenario chat {flags}");
+        let (text, report) = good("deflate", &flags);
+        let inflated = metric(&report, "messages_inflated");
+        assert_eq!(inflated > 0, is_compressed, "{text}");
+        assert_eq!(text.contains("  deflate "), is_compressed, "{text}");
+        let [before, after] =
+            ["inflated_bytes_before", "inflated_bytes_after"].map(|name| metric(&report, name));
+        assert!(!is_compressed || 2 * before < after, "{text}");
+    }
+}
+
+#[test]
 fn a_file_says_how_many_clients_there_are_when() {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("evening.toml");
     let scenario = r#"

@@ -21,7 +21,7 @@ use crate::close::CloseReason;
 use crate::events::OwnedEvent;
 use crate::handshake::{ClientKey, UpgradeError};
 use crate::ids::{EntityId, InputSeq, MemberId, OpId, Tick, TopicId};
-use crate::link::{End, Link, LinkLimits, Received};
+use crate::link::{End, InflatedCounts, Link, LinkLimits, Received};
 use crate::replica::{Applied, ApplyError, Replica};
 use crate::server_message::{
     Accepted, Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerMessage, TimeSync,
@@ -259,6 +259,15 @@ impl Client {
     #[must_use]
     pub fn seat(&self) -> Option<&Seat> {
         self.seat.as_ref()
+    }
+
+    /// Compressed messages that came so far; none any more once the connection is over.
+    #[must_use]
+    pub fn inflated(&self) -> InflatedCounts {
+        match &self.phase {
+            Phase::Open(link) => link.inflated(),
+            Phase::Upgrading { .. } | Phase::Closed => InflatedCounts::default(),
+        }
     }
 
     fn handle_frame(&mut self, input: &mut &[u8]) -> bool {

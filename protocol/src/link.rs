@@ -59,6 +59,17 @@ impl LinkLimits {
     }
 }
 
+/// Compressed messages that came so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct InflatedCounts {
+    /// How many.
+    pub messages: u64,
+    /// Bytes of their payloads as they came.
+    pub bytes_before: u64,
+    /// Bytes of what they stand for.
+    pub bytes_after: u64,
+}
+
 /// Something the other end sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Received {
@@ -212,6 +223,12 @@ impl Link {
     #[must_use]
     pub fn deflate(&self) -> Option<Agreement> {
         self.deflate
+    }
+
+    /// Compressed messages that came so far.
+    #[must_use]
+    pub fn inflated(&self) -> InflatedCounts {
+        self.gate.inflated()
     }
 
     /// Appends an empty ping to `output`.

@@ -13,8 +13,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use fastrand::Rng;
 use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::handshake::ClientKey;
-use tickloom_protocol::link::{End, Link, Received};
+use tickloom_protocol::link::{End, Link, LinkLimits, Received};
 use tickloom_protocol::time::Timestamp;
 
 use super::{Client, LATE_US_MAX, Ledger, OUTPUT_BYTES_MAX, Setup, Stage, Turn};
@@ -70,7 +71,10 @@ impl Client for EchoClient {
             unreachable!("the driver makes these clients for echo loads only")
         };
         let nonce = Rng::with_seed(plan.seed ^ u64::from(index) << 32 ^ now.0).u128(..);
-        let key = ClientKey::offering(nonce.to_le_bytes(), load.subprotocol.as_deref());
+        let mut key = ClientKey::offering(nonce.to_le_bytes(), load.subprotocol.as_deref());
+        if plan.deflate {
+            key = key.with_deflate(Offer::default());
+        }
         let (schedule, senders_count) = match load.pattern {
             Pattern::Closed { .. } => (None, 0),
             Pattern::Open { rate_hz } => (Some((rate_hz, plan.clients_count)), 0),
@@ -111,7 +115,9 @@ impl Client for EchoClient {
             Ok(None) => {}
             Ok(Some(upgraded)) => {
                 let rest = head.split_off(upgraded.head_bytes);
-                self.wire = Wire::Open(Box::new(Link::new(End::Client)));
+                let limits = LinkLimits::of(End::Client);
+                let link = Link::with(End::Client, limits, upgraded.deflate);
+                self.wire = Wire::Open(Box::new(link));
                 self.upgraded(turn);
                 self.handle_frames(&rest, turn);
             }
@@ -228,7 +234,10 @@ impl EchoClient {
     fn handle_frames(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
         let mut input = bytes;
         while let Wire::Open(link) = &mut self.wire {
-            match link.poll(&mut input, &mut self.output) {
+            let inflated_before = link.inflated();
+            let polled = link.poll(&mut input, &mut self.output);
+            turn.count_inflated(inflated_before, link.inflated());
+            match polled {
                 Ok(None) => return,
                 Ok(Some(Received::Binary(message))) => {
                     self.handle_message(&message, MessageKind::Binary, turn);

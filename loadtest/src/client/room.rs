@@ -12,7 +12,9 @@ use fastrand::Rng;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::CloseReason;
+use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::entities::View;
+use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::ids::{OpId, Tick};
 use tickloom_protocol::replica::{Applied, ApplyError, Outcome};
 use tickloom_protocol::server_message::{DeltaHead, RefusalCode, RoomClock};
@@ -83,9 +85,12 @@ impl Client for RoomClient {
         let sender = index.wrapping_add(setup.life.wrapping_mul(plan.clients_count));
         let seed = plan.seed ^ (u64::from(sender) + 1).wrapping_mul(SPREAD);
         let identity = Identity { index, sender, seed };
-        let nonce = Rng::with_seed(!seed).u128(..).to_le_bytes();
+        let mut key = ClientKey::new(Rng::with_seed(!seed).u128(..).to_le_bytes());
+        if plan.deflate {
+            key = key.with_deflate(Offer::default());
+        }
         Self {
-            protocol: ProtocolClient::connect(&setup.url.authority, &setup.url.path, nonce),
+            protocol: ProtocolClient::connect_with(key, &setup.url.authority, &setup.url.path),
             stage: Stage::Upgrading,
             bot: place.bot.clone(),
             workload: workload(&place, identity),
@@ -108,6 +113,7 @@ impl Client for RoomClient {
         if turn.window.contains(turn.now) {
             turn.tally.counters.bytes_down += bytes.len() as u64;
         }
+        let inflated_before = self.protocol.inflated();
         let mut input = bytes;
         let mut has_more = true;
         while has_more {
@@ -117,6 +123,7 @@ impl Client for RoomClient {
                 self.handle_event(event, turn);
             }
         }
+        turn.count_inflated(inflated_before, self.protocol.inflated());
         self.check_invariants();
     }
 

@@ -156,6 +156,10 @@ pub(super) struct CourseArgs {
     /// Connections to open per second.
     #[arg(long, value_name = "RATE", default_value = "2k/s", value_parser = parse_rate)]
     pub(super) connect_rate: u32,
+    /// Offer to inflate what the server sends (permessage-deflate), as browsers do. What clients
+    /// send stays plain. Each client keeps a window of 47 KiB then.
+    #[arg(long)]
+    pub(super) deflate: bool,
     /// Seed of everything the clients do.
     #[arg(long, value_name = "NUMBER", default_value_t = 42)]
     pub(super) seed: u64,

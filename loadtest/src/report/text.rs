@@ -214,6 +214,18 @@ impl Report {
             self.counters.bytes_down / 1_000_000,
             self.counters.bytes_up / 1_000_000,
         )?;
+        let counters = &self.counters;
+        if counters.messages_inflated > 0 {
+            let (before, after) = (counters.inflated_bytes_before, counters.inflated_bytes_after);
+            writeln!(
+                out,
+                "  deflate       {} messages inflated from {} kB to {} kB ({:.1} %)",
+                thousands(counters.messages_inflated),
+                thousands(before / 1_000),
+                thousands(after / 1_000),
+                before as f64 / after.max(1) as f64 * 100.0,
+            )?;
+        }
         if let Some(server) = &self.server {
             let (unit, cpu_ns) = match self.scenario.kind {
                 Kind::Rooms => ("client/tick", server.cpu_ns_per_client_tick),

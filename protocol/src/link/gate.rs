@@ -13,7 +13,7 @@
 
 use tungstenite::protocol::frame::FrameHeader;
 
-use super::{End, LinkLimits};
+use super::{End, InflatedCounts, LinkLimits};
 use crate::close::CloseReason;
 use crate::deflate::{InflateError, Inflater, Kind};
 
@@ -53,6 +53,7 @@ pub(super) struct Gate {
     refusal: Option<CloseReason>,
     /// What inflates the messages of a sender that keeps its context.
     inflater: Option<Box<Inflater>>,
+    inflated: InflatedCounts,
 }
 
 /// A header that came in pieces: `0 <= passed <= filled <= 14`.
@@ -133,7 +134,12 @@ impl Gate {
             ready_from: 0,
             refusal: None,
             inflater,
+            inflated: InflatedCounts::default(),
         }
+    }
+
+    pub(super) fn inflated(&self) -> InflatedCounts {
+        self.inflated
     }
 
     /// Takes bytes off the front of `input` and puts what goes through into `buffer`; says how much
@@ -363,6 +369,9 @@ impl Gate {
             Err(InflateError::Broken) => return Err(CloseReason::INFLATE),
         }
         let payload_bytes = (frame.len() - HEADER_BYTES_MAX) as u64;
+        self.inflated.messages += 1;
+        self.inflated.bytes_before += held.len() as u64;
+        self.inflated.bytes_after += payload_bytes;
         // A key of zeros leaves the payload as it is.
         let mask = (self.end == End::Server).then_some([0; 4]);
         let header = FrameHeader { opcode: kind.opcode(), mask, ..FrameHeader::default() };
