@@ -151,6 +151,36 @@ fn out_of_descriptors_newcomers_are_refused_and_later_ones_are_welcome() {
     assert!(sheds.len() as u64 <= began.elapsed().as_secs() + 1, "once a second: {sheds:?}");
 }
 
+#[test]
+fn what_strangers_send_is_in_the_log_escaped_and_once_a_second() {
+    let mut process = Process::serve("", &format!("--cores {}", allowed_cores()[0]));
+    let address = process.address;
+    let request = ClientKey::new([1; 16]).request("a", "/ws");
+    let request = String::from_utf8(request).expect("ASCII");
+    // Letters that turn lines around, quotes that end strings, and more of it than fits a line.
+    let origin = format!("https://evil\u{202e}\"\\, {{}} {}", "x".repeat(4_000));
+    let request = request.replacen("Host", &format!("Origin: {origin}\r\nHost"), 1);
+    let began = Instant::now();
+    for _ in 0..100 {
+        let response = ask(address, request.as_bytes());
+        assert!(response.starts_with("HTTP/1.1 403 "), "{response}");
+    }
+    let seconds = began.elapsed().as_secs();
+    get_until(address, "/stats.json", |response| total(response, "origins_refused") == 100);
+    process.signal(Signal::TERM);
+    let (status, log) = process.wait();
+    assert!(status.success(), "{status}");
+    let is_plain = |line: &str| line.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    assert!(log.lines().all(is_plain), "{log}");
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let refused: Vec<_> = log.lines().filter(|line| line.contains("origin.refused")).collect();
+    assert!((1..=seconds + 1).contains(&(refused.len() as u64)), "{} lines", refused.len());
+    assert!(refused.iter().all(|line| line.len() < 1_000), "{refused:?}");
+    assert!(refused[0].contains(r"https://evil\\xe2\\x80\\xae"), "{}", refused[0]);
+    assert!(lines.len() > refused.len());
+}
+
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("/proc is there");
     let pages: u64 = statm.split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a number");
