@@ -282,7 +282,7 @@ settings! {
     /// Encryption. With it the port speaks https and wss, and nothing else.
     tls: TlsSection {
         /// Certificate chain in PEM, the server's own first; needs `key`. SIGHUP has both files
-        /// read again, for new connections. A connection costs about 10 KiB more, and 0.1 ms of a
+        /// read again, for new connections. A connection costs about 8 KiB more, and 0.1 ms of a
         /// core to begin with.
         @flag "tls-cert" "FILE";
         cert: NamedFile = NamedFile(None);
