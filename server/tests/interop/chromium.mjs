@@ -17,6 +17,18 @@ const browser = await chromium.launchPersistentContext(profile, {
     '--ignore-certificate-errors',
   ],
 });
+// Whatever a page shows, a WebSocket from it is its origin's.
+async function connectFromElsewhere() {
+  const page = await browser.newPage();
+  await page.goto('data:text/html,elsewhere');
+  const outcome = await page.evaluate((url) => new Promise((resolve) => {
+    const socket = new WebSocket(url);
+    socket.onopen = () => resolve('opened');
+    socket.onerror = () => resolve('refused');
+  }), `${base}/ws`);
+  if (outcome !== 'refused') throw new Error(`the server ${outcome} a WebSocket`);
+}
+
 try {
   const page = await browser.newPage();
   await page.goto(`${base.replace(/^ws/, 'http')}/healthz`, { timeout: 15_000 });
@@ -27,6 +39,10 @@ try {
     const open = (path, protocols = []) => new WebSocket(base + path, protocols);
     await play(open, plan, window.report);
   }, { source, base, plan });
+  await connectFromElsewhere().then(
+    () => report('page from elsewhere', null),
+    (error) => report('page from elsewhere', error.message),
+  );
 } finally {
   await browser.close();
 }
