@@ -1,13 +1,16 @@
 """Plain requests and upgrades in turn through one proxy: a proxy keeps its connections to the
 server and may upgrade one on which it asked for something before.
 
-    alternate.py HOST:PORT TIMES
+    alternate.py PROXY SERVER TIMES
 
-Prints why it failed, or nothing.
+Both are HOST:PORT. Prints how many connections the server saw for it, or why it failed.
 """
 
 import http.client
+import json
+import socket
 import sys
+import time
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -27,23 +30,39 @@ def ask(address, path, headers=None):
     return connection, connection.getresponse()
 
 
+def accepted(server):
+    """Connections accepted by the server so far; shards say so once a second."""
+    asked = None
+    while True:
+        server.request("GET", "/stats.json")
+        stats = json.loads(server.getresponse().read())
+        asked = asked or stats["at_us"]
+        if all(shard["published_us"] > asked for shard in stats["shards"]):
+            return stats["total"]["accepted"]
+        time.sleep(0.1)
+
+
 def main():
-    address, times = sys.argv[1], int(sys.argv[2])
+    proxy, times = sys.argv[1], int(sys.argv[3])
+    # One connection, which is not counted: it is there before and after.
+    server = http.client.HTTPConnection(sys.argv[2], timeout=5)
+    before = accepted(server)
     for turn in range(times):
-        connection, response = ask(address, "/healthz")
+        connection, response = ask(proxy, "/healthz")
         body = response.read()
         connection.close()
         if (response.status, body) != (200, b"ok\n"):
             sys.exit(f"turn {turn}: /healthz answers {response.status} {body!r}")
-        connection, response = ask(address, "/echo", UPGRADE)
+        connection, response = ask(proxy, "/echo", UPGRADE)
         accept = response.getheader("Sec-WebSocket-Accept")
         if (response.status, accept) != (101, ACCEPT):
             sys.exit(f"turn {turn}: the upgrade answers {response.status}, accept {accept}")
         connection.sock.sendall(FRAME)
-        echo = connection.sock.recv(len(ECHO), 0x100)  # MSG_WAITALL
+        echo = connection.sock.recv(len(ECHO), socket.MSG_WAITALL)
         connection.close()
         if echo != ECHO:
             sys.exit(f"turn {turn}: {FRAME!r} comes back as {echo!r}")
+    print(accepted(server) - before)
 
 
 main()
