@@ -147,7 +147,6 @@ impl Gate {
     ///
     /// # Errors
     /// What is wrong with the bytes behind those that went through before.
-    #[inline]
     pub(super) fn read(
         &mut self,
         input: &mut &[u8],
