@@ -32,6 +32,11 @@ fn heads_are_whole_waited_for_or_refused() {
 }
 
 #[test]
+fn what_a_proxy_appends_comes_before_what_anybody_claims() {
+    check_damaged("forwarded", 20);
+}
+
+#[test]
 fn client_messages_that_decode_are_within_limits_and_encode_to_the_same() {
     check_damaged("client_message", 20);
 }

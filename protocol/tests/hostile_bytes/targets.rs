@@ -2,17 +2,20 @@
 //! bytes, with valid bytes to start from. The tests here damage those under a seed; the fuzzers of
 //! `fuzz/` let coverage guide them.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
 
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage};
 use tickloom_protocol::deflate::{Agreement, Compressor, Inflater, Sender};
 use tickloom_protocol::entities::Entities;
 use tickloom_protocol::events::Heard;
+use tickloom_protocol::handshake::forwarded::{forwarded_for, x_forwarded_for};
 use tickloom_protocol::handshake::{ClientKey, Head, Refusal};
 use tickloom_protocol::ids::{ComponentId, EntityId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::{End, Link, LinkLimits, Received};
 use tickloom_protocol::replica::{Outcome, Replica};
+use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{Delta, DeltaHead, ServerEncoder, ServerMessage};
 
 use crate::corpus::{self, MEMBER, OPAQUE_BYTES_MAX, PROPS};
@@ -30,8 +33,9 @@ pub struct Target {
 }
 
 /// Every check.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "head", check: head, seeds: heads },
+    Target { name: "forwarded", check: forwarded, seeds: forwardings },
     Target { name: "link", check: link, seeds: links },
     Target { name: "gate", check: gate, seeds: gates },
     Target { name: "client_message", check: client_message, seeds: client_messages },
@@ -116,6 +120,32 @@ fn heads() -> Vec<Vec<u8>> {
     heads.extend(plain.map(String::into_bytes));
     heads.extend(vectors("upgrade-"));
     heads
+}
+
+/// What somebody claims in front of what a trusted proxy appends: the proxy's word comes first.
+fn forwarded(claim: &[u8]) {
+    let address = IpAddr::from([192, 0, 2, 7]);
+    let appended = [claim, b", 192.0.2.7"].concat();
+    let mut addresses = x_forwarded_for(&appended);
+    assert_eq!(addresses.next(), Some(Some(address)), "X-Forwarded-For");
+    assert!(addresses.count() <= claim.len() + 1);
+    let appended = [claim, b", for=192.0.2.7;proto=https"].concat();
+    let mut addresses = forwarded_for(&appended);
+    assert_eq!(addresses.next(), Some(Some(address)), "Forwarded");
+    assert!(addresses.count() <= claim.len() + 1);
+}
+
+fn forwardings() -> Vec<Vec<u8>> {
+    let claims = [
+        "",
+        "192.0.2.1, 2001:db8::1",
+        "[2001:db8::1]:4711, 192.0.2.1:80",
+        "for=192.0.2.60;proto=http;by=203.0.113.43, for=\"[2001:db8::1]:47\"",
+        "for=unknown, For=\"_gazonk\"; host=\"a, b\"",
+        "for=\"192.0.2.1",
+        "for=\"a\\\"b\", \\\"",
+    ];
+    claims.map(|claim| claim.as_bytes().to_vec()).into()
 }
 
 /// The most a link answers to so many bytes. A pong is at most four bytes longer than its ping,
@@ -317,13 +347,19 @@ fn changes() -> Vec<Vec<u8>> {
     changes
 }
 
+/// What every run begins with and ends in: the schema of a room, and a snapshot of it.
+static ROOM: LazyLock<(Arc<RoomSchema>, Vec<u8>)> = LazyLock::new(|| {
+    let room = corpus::room();
+    (Arc::new(corpus::schema()), corpus::snapshot_chunks(&room))
+});
+
 /// Ticks in one run of chunks; what follows them is not looked at.
 const RUN_TICKS_MAX: u32 = 40;
 
 /// Chunks as they arrive at a replica, tick by tick, put there by [`put_chunks`].
 fn chunks(mut bytes: &[u8]) {
-    let schema = Arc::new(corpus::schema());
-    let mut replica = Replica::new(MEMBER, Arc::clone(&schema));
+    let (schema, snapshot) = &*ROOM;
+    let mut replica = Replica::new(MEMBER, Arc::clone(schema));
     let (mut last, mut lost, mut tick) = ([0; 2], 0, 0);
     while let [behind, low, high, rest @ ..] = bytes
         && tick < RUN_TICKS_MAX
@@ -345,8 +381,7 @@ fn chunks(mut bytes: &[u8]) {
         lost = heard.lost();
     }
     let head = DeltaHead { tick: Tick(tick + 1), ..DeltaHead::default() };
-    let snapshot = corpus::snapshot_chunks(&corpus::room());
-    let applied = replica.apply(&Delta { head, chunks: &snapshot }).expect("a snapshot");
+    let applied = replica.apply(&Delta { head, chunks: snapshot }).expect("a snapshot");
     assert_eq!((applied.outcome, applied.hashes_checked), (Outcome::Snapshot, 2));
     assert_eq!(replica.tick(), Tick(tick + 1));
 }
