@@ -44,6 +44,8 @@ pub(super) struct Gate {
     message: Message,
     /// Frames of that message so far.
     fragments: u32,
+    /// Payload of those frames, as their headers announce it.
+    message_bytes: u64,
     /// The compressed message as far as it came, unmasked.
     held: Vec<u8>,
     /// An inflated message as a frame, of which this much was handed on.
@@ -129,6 +131,7 @@ impl Gate {
             course: Course::Pass,
             message: Message::Over,
             fragments: 0,
+            message_bytes: 0,
             held: Vec::new(),
             ready: Vec::new(),
             ready_from: 0,
@@ -294,6 +297,13 @@ impl Gate {
             {
                 Err(CloseReason::FRAGMENTS)
             }
+            // Before tungstenite makes room for what it will refuse.
+            (0, Message::Plain)
+                if self.message_bytes.saturating_add(header.payload_bytes)
+                    > self.limits.message_bytes_max as u64 =>
+            {
+                Err(CloseReason::TOO_BIG)
+            }
             (0, Message::Compressed(_)) if reserved == 0 => self.hold_if_masked(header),
             (1 | 2, Message::Over) if reserved == RSV1 && self.inflates => {
                 self.hold_if_masked(header)
@@ -331,7 +341,10 @@ impl Gate {
         }
         let kind = if header.first & 0x0f == 1 { Kind::Text } else { Kind::Binary };
         let is_first = header.first & 0x0f != 0;
-        self.fragments = if is_first { 1 } else { self.fragments.saturating_add(1) };
+        let (fragments, bytes) =
+            if is_first { (0, 0) } else { (self.fragments, self.message_bytes) };
+        self.fragments = fragments.saturating_add(1);
+        self.message_bytes = bytes.saturating_add(header.payload_bytes);
         self.message = match (course, self.message) {
             (Course::Hold { .. }, Message::Compressed(kind)) => Message::Compressed(kind),
             // It is over when it is inflated.
