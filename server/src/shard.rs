@@ -6,6 +6,7 @@
 //! the simulation.
 
 mod arrivals;
+mod config;
 mod encrypted;
 mod entrance;
 mod hand_over;
@@ -17,157 +18,35 @@ mod timeouts;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::ServerConfig;
+pub use config::{Echo, ShardConfig, Surroundings};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::deflate::Inflater;
-use tickloom_protocol::link::LinkLimits;
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
-use crate::addresses::AddressLimits;
-use crate::allowance::Allowance;
-use crate::board::Board;
-use crate::config::{CompressionConfig, Config};
-use crate::directory::{Directory, ShardIndex};
+use crate::config::CompressionConfig;
+use crate::directory::ShardIndex;
 use crate::http::HandOver;
 use crate::mail::Mail;
 use crate::metrics::{Metrics, Shed};
-use crate::origins::OriginPolicy;
-use crate::outbox::{Backpressure, Outbox, OutboxLimits};
-use crate::overload::{Overload, WhenBusy};
-use crate::proxies::Proxies;
+use crate::outbox::{Backpressure, Outbox};
+use crate::overload::Overload;
 use crate::quarantine::Quarantine;
-use crate::rate::{Bucket, Rate};
+use crate::rate::Bucket;
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
 use crate::room::failure::FailureRecord;
 use crate::room::member::Member;
-use crate::rooms::{RoomTable, RoomTypes};
-use crate::session::{Patience, Phase, Reads, Session, SessionId};
+use crate::rooms::RoomTable;
+use crate::session::{Phase, Reads, Session, SessionId};
 use crate::session_table::SessionTable;
 use crate::shard::encrypted::Encrypted;
 use crate::shard::stopping::Stopping;
 
-/// What a shard must know before it starts.
-#[derive(Clone, Debug)]
-pub struct ShardConfig {
-    /// Which shard this is.
-    pub index: ShardIndex,
-    /// What all shards know of each other; this one has a place on it.
-    pub board: Arc<Board>,
-    /// Which shard owns which room.
-    pub directory: Directory,
-    /// The room types it offers.
-    pub room_types: RoomTypes,
-    /// What connections are encrypted with, if they are.
-    pub tls: Option<Arc<ServerConfig>>,
-    /// Whether `/echo` answers.
-    pub echo: Echo,
-    /// The proxies in front of the server.
-    pub proxies: Proxies,
-    /// Whose pages may connect.
-    pub origins: OriginPolicy,
-    /// How long sessions may take for what.
-    pub patience: Patience,
-    /// What one connection may send.
-    pub allowance: Allowance,
-    /// What one message may be.
-    pub link: LinkLimits,
-    /// What one address may do.
-    pub addresses: AddressLimits,
-    /// This shard's part of the new connections that there may be of all addresses together.
-    pub handshakes: Option<Rate>,
-    /// Whether an overloaded shard lets nobody in.
-    pub busy: WhenBusy,
-    /// Bounds of each session's queue.
-    pub outbox: OutboxLimits,
-    /// Whether messages are compressed, and which.
-    pub compression: CompressionConfig,
-    /// Sessions at the same time; further connections get 503.
-    pub sessions_max: usize,
-    /// Rooms at the same time; a join that needs another one is refused.
-    pub rooms_max: usize,
-    /// How long a room without members is kept.
-    pub room_linger: Duration,
-    /// How long a congested session may take nothing before it closes.
-    pub stall_max: Duration,
-    /// The time over which clients are told to come back when the server stops.
-    pub retry_spread: Duration,
-    /// Seeds the rooms' randomness.
-    pub seed: u64,
-}
-
-impl ShardConfig {
-    /// One of several shards: its share of what the server may take.
-    #[must_use]
-    pub fn of(config: &Config, server: &Surroundings, index: ShardIndex) -> Self {
-        let shards_count = server.board.shards().len();
-        Self {
-            index,
-            board: Arc::clone(&server.board),
-            directory: server.directory,
-            room_types: server.room_types.clone(),
-            tls: server.tls.clone(),
-            echo: config.echo,
-            proxies: config.proxies.clone(),
-            origins: config.origins.clone(),
-            patience: config.patience,
-            allowance: config.allowance,
-            link: config.link,
-            addresses: config.addresses.clone(),
-            handshakes: config.handshakes.map(|rate| rate.part(shards_count)),
-            busy: config.busy,
-            outbox: config.outbox,
-            compression: CompressionConfig {
-                windows_max: config.compression.windows_max.div_ceil(shards_count),
-                ..config.compression
-            },
-            sessions_max: config.connections_max.div_ceil(shards_count),
-            rooms_max: config.rooms_max.div_ceil(shards_count),
-            room_linger: config.room_linger,
-            stall_max: config.stall_max,
-            retry_spread: config.stop.retry_spread,
-            seed: config.seed.wrapping_add(index.0 as u64),
-        }
-    }
-
-    /// The only shard of a server that nobody watches: for tests.
-    #[must_use]
-    pub fn alone(config: &Config, room_types: RoomTypes) -> Self {
-        let board = Arc::new(Board::new(1, Timestamp::ZERO, None));
-        let server = Surroundings { board, directory: Directory::new(1, 0), room_types, tls: None };
-        Self::of(config, &server, ShardIndex(0))
-    }
-}
-
-/// What all shards of a server have in common.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    /// What they know of each other.
-    pub board: Arc<Board>,
-    /// Which of them owns which room.
-    pub directory: Directory,
-    /// The room types they offer.
-    pub room_types: RoomTypes,
-    /// What connections are encrypted with, if they are.
-    pub tls: Option<Arc<ServerConfig>>,
-}
-
 /// Connections beyond the most there may be whose request is read all the same: whoever asks how
 /// the server is must get an answer most of all when it is full.
 const PROBES_MAX: usize = 16;
-
-/// Whether `/echo` answers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Echo {
-    /// It sends back what it receives.
-    Enabled,
-    /// It is not there.
-    Disabled,
-}
 
 /// What the edge has to do.
 #[derive(Debug)]
