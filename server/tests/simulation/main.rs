@@ -10,6 +10,7 @@ mod chaos;
 mod described;
 mod encryption;
 mod network;
+mod outcome;
 mod peer;
 mod world;
 
@@ -18,7 +19,8 @@ mod tls_client;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use world::{Outcome, Plant, World};
+use outcome::{Outcome, Plant};
+use world::World;
 
 const STEPS: u64 = 400;
 

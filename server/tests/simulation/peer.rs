@@ -12,7 +12,7 @@ use tickloom_protocol::ids::{InputSeq, OpId};
 use tickloom_protocol::replica::Outcome as Taken;
 
 use crate::described::{Truth, Witness};
-use crate::world::Outcome;
+use crate::outcome::Outcome;
 
 /// An honest client and what it has seen.
 pub struct Honest {

@@ -1,0 +1,73 @@
+//! What a simulation may be told to get wrong, and what it counts.
+
+use crate::described::Counts;
+
+/// A bug of the edge, to see whether it is noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plant {
+    Nothing,
+    /// Bytes go to whoever has the session's index now.
+    StaleToken,
+    /// Now and then a frame of state is left out.
+    SkippedDelta,
+    /// Now and then a member gets a frame of another room instead of its own.
+    ForeignFrame,
+    /// Now and then a member is sent a compressed frame that its room's window does not know of.
+    OutOfStep,
+}
+
+/// What happened, to see that a sweep covers what it should.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Outcome {
+    pub joins: u64,
+    pub deltas: u64,
+    pub catch_ups: u64,
+    pub snapshots: u64,
+    pub hashes_checked: u64,
+    pub moves_between_shards: u64,
+    pub dropped: u64,
+    pub half_closed: u64,
+    pub trickled: u64,
+    pub hostile_ended: u64,
+    pub pauses: u64,
+    pub turned_away: u64,
+    pub handed_over: u64,
+    pub compared: u64,
+    /// Frames that members were sent compressed.
+    pub packed: u64,
+    /// Times a room's window began anew.
+    pub window_resets: u64,
+    /// Handshakes with certificate and key exchange.
+    pub encrypted: u64,
+    /// Handshakes by ticket.
+    pub resumed: u64,
+    pub handshakes_failed: u64,
+    pub described: Counts,
+    /// A hash over everything honest clients saw, in order.
+    pub trace: u64,
+}
+
+impl Outcome {
+    pub fn add(&mut self, other: &Self) {
+        self.joins += other.joins;
+        self.deltas += other.deltas;
+        self.catch_ups += other.catch_ups;
+        self.snapshots += other.snapshots;
+        self.hashes_checked += other.hashes_checked;
+        self.moves_between_shards += other.moves_between_shards;
+        self.dropped += other.dropped;
+        self.half_closed += other.half_closed;
+        self.trickled += other.trickled;
+        self.pauses += other.pauses;
+        self.turned_away += other.turned_away;
+        self.hostile_ended += other.hostile_ended;
+        self.handed_over += other.handed_over;
+        self.compared += other.compared;
+        self.packed += other.packed;
+        self.window_resets += other.window_resets;
+        self.encrypted += other.encrypted;
+        self.resumed += other.resumed;
+        self.handshakes_failed += other.handshakes_failed;
+        self.described.add(&other.described);
+    }
+}
