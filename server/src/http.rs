@@ -43,6 +43,7 @@ pub use counters::HttpReport;
 pub use stats::{ShardEntry, StatsReport};
 pub use thread::{Arrival, HttpSender, open};
 
+use crate::addresses::Counted;
 use crate::tls::Tls;
 
 /// What a connection takes along when it goes from a shard to the HTTP thread, or back.
@@ -52,6 +53,8 @@ pub struct HandOver {
     pub peer: SocketAddr,
     /// Whom its limits are counted for.
     pub client: IpAddr,
+    /// Its part of what its address has, as long as it is there.
+    pub counted: Option<Counted>,
     /// Its keys, when it is encrypted.
     pub tls: Option<Box<Tls>>,
     /// What was read from it and not answered, a complete request head first; decrypted.
@@ -62,7 +65,7 @@ impl HandOver {
     /// Bytes of a connection that is not encrypted and speaks for itself.
     #[must_use]
     pub fn plain(peer: SocketAddr, bytes: Vec<u8>) -> Self {
-        Self { peer, client: peer.ip(), tls: None, bytes }
+        Self { peer, client: peer.ip(), counted: None, tls: None, bytes }
     }
 }
 

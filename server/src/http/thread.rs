@@ -179,7 +179,8 @@ fn run(
 }
 
 async fn serve(shared: &Shared, arrival: Arrival, stop: watch::Receiver<bool>) {
-    let Arrival { hand_over: HandOver { peer, client, tls, bytes }, stream, shard } = arrival;
+    let Arrival { hand_over: HandOver { peer, client, counted, tls, bytes }, stream, shard } =
+        arrival;
     let config = &shared.config;
     let deadlines = Deadlines { write: config.body_timeout, drain: config.drain };
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
@@ -189,7 +190,7 @@ async fn serve(shared: &Shared, arrival: Arrival, stop: watch::Receiver<bool>) {
         End::Upgrade { stream, tls, bytes } => {
             let Ok(stream) = stream.into_std() else { return };
             shared.counters.count_upgrade();
-            let mail = Mail::Upgrade(HandOver { peer, client, tls, bytes });
+            let mail = Mail::Upgrade(HandOver { peer, client, counted, tls, bytes });
             let socket = Some(mio::net::TcpStream::from_std(stream));
             if let Err(letter) = shared.mailboxes[shard.0].send(Letter { mail, socket })
                 && let Letter { mail: Mail::Upgrade(hand_over), socket: Some(socket) } = *letter

@@ -14,8 +14,9 @@ impl Shard {
         let Some(session) = self.remove(id) else { return };
         let Phase::Head(bytes) = session.phase else { return };
         self.metrics.handed_over += 1;
-        let (peer, client, tls) = (session.peer, session.client, session.tls);
-        let hand_over = HandOver { peer, client, tls, bytes };
+        let (peer, client) = (session.peer, session.client);
+        let (counted, tls) = (session.counted, session.tls);
+        let hand_over = HandOver { peer, client, counted, tls, bytes };
         self.effects.push_back(Effect::HandOver { socket: id, hand_over });
     }
 
@@ -46,7 +47,9 @@ impl Shard {
 
     /// A session for a connection that had one before, and what it has said.
     fn readmit(&mut self, now: Timestamp, hand_over: HandOver) -> (SessionId, Vec<u8>) {
-        let HandOver { peer, client, tls, bytes } = hand_over;
+        let HandOver { peer, client, counted, tls, bytes } = hand_over;
+        // Behind a proxy the next request may speak for somebody else.
+        drop(counted);
         let id = self.insert_new(now, peer);
         if let Some(session) = self.sessions.get_mut(id) {
             // What a PROXY header said holds for the whole connection, and it does not come again.
@@ -84,8 +87,10 @@ mod tests {
     use tickloom_protocol::client_message::Join;
 
     use super::*;
+    use crate::addresses::AddressLimits;
     use crate::config::Config;
     use crate::mail::Mail;
+    use crate::proxies::Networks;
     use crate::room::arena::Arena;
     use crate::rooms::RoomTypes;
     use crate::session::NO_SOCKET;
@@ -104,8 +109,12 @@ mod tests {
 
     impl World {
         fn new() -> Self {
+            Self::with(&Config::loopback())
+        }
+
+        fn with(config: &Config) -> Self {
             let room_types = RoomTypes::default().with(Arena::new(20));
-            let mut shard = Shard::new(ShardConfig::alone(&Config::loopback(), room_types));
+            let mut shard = Shard::new(ShardConfig::alone(config, room_types));
             let now = Timestamp(1_000_000);
             let id = shard.handle_accept(now, NO_SOCKET);
             let (taken, handed_over) = (Vec::new(), Vec::new());
@@ -167,6 +176,30 @@ mod tests {
         world.send(&bytes);
         assert_eq!(world.taken_over(), [(NO_SOCKET, bytes)]);
         assert_eq!(world.shard.metrics().handed_over, 1);
+    }
+
+    #[test]
+    fn an_address_has_its_connection_for_as_long_as_the_http_thread_does() {
+        let addresses = AddressLimits {
+            exempt: Networks::none(),
+            connections_max: Some(1),
+            handshakes: None,
+            rooms: None,
+        };
+        let mut config = Config { addresses, ..Config::loopback() };
+        config.proxies.trusted = Networks::none();
+        let mut world = World::with(&config);
+        world.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut answer = || {
+            world.taken.clear();
+            world.id = world.shard.handle_accept(world.now, NO_SOCKET);
+            world.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            let refused = world.taken.starts_with(b"HTTP/1.1 429 ");
+            world.handed_over.pop();
+            refused
+        };
+        assert!(answer(), "the first connection is with the HTTP thread");
+        assert!(!answer(), "it has ended");
     }
 
     #[test]

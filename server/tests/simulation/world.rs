@@ -294,7 +294,7 @@ impl World {
         let there: usize = self.shards.iter().map(counted).sum();
         let under_way = |letter: &&Letter| match &letter.mail {
             Mail::Adopt(session) | Mail::Returned(session) => session.is_counted(),
-            Mail::Upgrade(_) => false,
+            Mail::Upgrade(hand_over) => hand_over.counted.is_some(),
         };
         let under_way = self.letters.iter().filter(under_way).count();
         let addresses = self.shards[0].config().board.addresses();
