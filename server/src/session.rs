@@ -130,8 +130,9 @@ pub struct Session {
     /// When a look at the queue found bytes of which none has left since.
     pub(crate) stuck_since: Option<Timestamp>,
     pub(crate) refusals: u32,
-    /// Set while the session travels to the shard that owns the room.
-    pub(crate) pending_join: Option<PendingJoin>,
+    /// Set while the session travels to the shard that owns the room; few do, and all have a place
+    /// for it.
+    pub(crate) pending_join: Option<Box<PendingJoin>>,
     /// Bytes behind the `Join` that made the session travel.
     pub(crate) unread: Vec<u8>,
     /// Already in the list of sessions to flush.

@@ -196,7 +196,7 @@ impl Shard {
         }
         // The session goes where its room lives, with everything it has.
         if let Some(mut session) = self.remove(id) {
-            session.pending_join = Some(pending);
+            session.pending_join = Some(Box::new(pending));
             session.unread = unread.to_vec();
             let mail = Mail::Adopt(Box::new(session));
             self.effects.push_back(Effect::Deliver { socket: id, to: owner, mail });
