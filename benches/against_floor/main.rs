@@ -100,7 +100,7 @@ impl Case {
             Self::Arena | Self::ArenaRooms => Target::AtMost(1.3),
             Self::ArenaPaced => Target::Nowhere,
             Self::Fanout => Target::AtMost(1.1),
-            Self::Echo => Target::AtMost(1.15),
+            Self::Echo => Target::AtMost(1.1),
         }
     }
 }
