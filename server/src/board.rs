@@ -307,6 +307,18 @@ impl Board {
         &self.shards
     }
 
+    /// What `/readyz` answers, whoever does: that the server may get new clients, or why not, a
+    /// line each.
+    ///
+    /// # Errors
+    /// The reasons why not.
+    pub fn readiness(&self) -> Result<&'static str, String> {
+        match &self.unready_reasons()[..] {
+            [] => Ok("ready"),
+            reasons => Err(reasons.join("\n")),
+        }
+    }
+
     /// Why the server should get no new clients now; empty when it may.
     #[must_use]
     pub fn unready_reasons(&self) -> Vec<String> {

@@ -62,15 +62,14 @@ pub(super) fn router(site: &Arc<Site>) -> Router {
 }
 
 async fn healthz() -> Response {
-    live("text/plain; charset=utf-8", "ok\n".to_owned())
+    plain(StatusCode::OK, "ok")
 }
 
 async fn readyz(State(site): State<Arc<Site>>) -> Response {
-    let reasons = site.board.unready_reasons();
-    if reasons.is_empty() {
-        return live("text/plain; charset=utf-8", "ready\n".to_owned());
+    match site.board.readiness() {
+        Ok(ready) => plain(StatusCode::OK, ready),
+        Err(reasons) => plain(StatusCode::SERVICE_UNAVAILABLE, &reasons),
     }
-    plain(StatusCode::SERVICE_UNAVAILABLE, &reasons.join("\n"))
 }
 
 async fn stats(State(site): State<Arc<Site>>) -> Response {

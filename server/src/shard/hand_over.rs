@@ -65,9 +65,9 @@ fn probe(request: &HttpRequest, board: &Board) -> Option<Vec<u8>> {
     const NO_STORE: &str = "Cache-Control: no-store\r\n";
     let mut response = match (&*request.method, request.path()) {
         ("GET" | "HEAD", "/healthz") => http_response(200, NO_STORE, "ok\n"),
-        ("GET" | "HEAD", "/readyz") => match &board.unready_reasons()[..] {
-            [] => http_response(200, NO_STORE, "ready\n"),
-            reasons => http_response(503, NO_STORE, &format!("{}\n", reasons.join("\n"))),
+        ("GET" | "HEAD", "/readyz") => match board.readiness() {
+            Ok(ready) => http_response(200, NO_STORE, &format!("{ready}\n")),
+            Err(reasons) => http_response(503, NO_STORE, &format!("{reasons}\n")),
         },
         _ => return None,
     };
