@@ -147,7 +147,7 @@ impl World {
         self.send(last);
         self.exchange()?;
         let room_type = if self.stream == Stream::Shapes { "state" } else { "relay" };
-        let join = Join { room_type, room: "a", name: "somebody", options: &[] };
+        let join = Join { room_type, room: "a", name: "somebody", ..Join::default() };
         self.members[last].client.join(join);
         self.send(last);
         self.exchange()

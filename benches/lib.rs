@@ -219,19 +219,15 @@ pub fn input() -> ClientMessage<'static> {
 /// What a player is told about the room of [`body_schema`].
 #[must_use]
 pub fn joined() -> Joined {
-    Joined {
-        member: MEMBER,
-        entity: EntityId(1),
-        clock: RoomClock { epoch: Timestamp(1 << 40), tick_us: 50_000, send_every: 1 },
-        tick: Tick(1200),
-        schema: body_schema(),
-    }
+    let clock = RoomClock { epoch: Timestamp(1 << 40), tick_us: 50_000, send_every: 1 };
+    Joined::new(MEMBER, EntityId(1), clock, Tick(1200), body_schema())
 }
 
 /// What a delta says to one member.
 #[must_use]
 pub fn delta_head() -> DeltaHead {
-    DeltaHead { tick: Tick(1201), base: Tick(1200), ack: InputSeq(77), margin: 1 }
+    let (tick, base, ack) = (Tick(1201), Tick(1200), InputSeq(77));
+    DeltaHead { tick, base, ack, margin: 1, ..DeltaHead::default() }
 }
 
 /// A final, masked binary frame around 64 bytes (RFC 6455 section 5.2).

@@ -184,7 +184,7 @@ impl Peers {
     /// # Errors
     /// The socket does not take it.
     pub fn join(&mut self, peer: usize, room_type: &str, room: &str) -> anyhow::Result<()> {
-        let join = Join { room_type, room, name: "bench", options: &[] };
+        let join = Join { room_type, room, name: "bench", ..Join::default() };
         self.send(peer, ClientMessage::Join(join))
     }
 

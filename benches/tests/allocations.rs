@@ -64,7 +64,7 @@ impl World {
         world.exchange();
         for peer in &mut world.members {
             peer.read();
-            peer.client.join(Join { room_type, room: "a", name: "x", options: &[] });
+            peer.client.join(Join { room_type, room: "a", name: "x", ..Join::default() });
             peer.outbound = peer.client.take_output();
         }
         world.exchange();

@@ -76,7 +76,7 @@ impl Player {
     }
 
     pub(crate) fn join(&mut self, room: &str) -> anyhow::Result<()> {
-        self.client.join(Join { room_type: "arena", room, name: "bench", options: &[] });
+        self.client.join(Join { room_type: "arena", room, name: "bench", ..Join::default() });
         self.flush()
     }
 
@@ -116,7 +116,7 @@ impl Player {
                 | ClientEvent::Refused { .. }
                 | ClientEvent::Accepted(_)
                 | ClientEvent::GoAway { .. }
-                | ClientEvent::Left
+                | ClientEvent::Left(_)
                 | ClientEvent::Unknown(_)
                 | ClientEvent::UpgradeFailed(_)
                 | ClientEvent::Closed(_) => bail!("port {}: {event:?}", self.trace.port),

@@ -24,7 +24,8 @@ use crate::ids::{EntityId, InputSeq, MemberId, OpId, Tick, TopicId};
 use crate::link::{End, InflatedCounts, Link, LinkLimits, Received};
 use crate::replica::{Applied, ApplyError, Replica};
 use crate::server_message::{
-    Accepted, Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerMessage, TimeSync,
+    Accepted, Delta, DeltaHead, Joined, LeaveReason, RefusalCode, Refused, RoomClock,
+    ServerMessage, TimeSync,
 };
 
 /// A client of one server.
@@ -104,8 +105,8 @@ pub enum ClientEvent {
         /// Milliseconds from now.
         retry_ms: u32,
     },
-    /// The seat was given back.
-    Left,
+    /// The seat is gone; the connection goes on.
+    Left(LeaveReason),
     /// A message of a kind this version does not know was passed over.
     Unknown(u8),
     /// The server answered the upgrade with something else. Nothing follows.
@@ -316,9 +317,9 @@ impl Client {
             }
             ServerMessage::Accepted(accepted) => ClientEvent::Accepted(accepted),
             ServerMessage::GoAway { retry_ms } => ClientEvent::GoAway { retry_ms },
-            ServerMessage::Left => {
+            ServerMessage::Left(left) => {
                 self.seat = None;
-                ClientEvent::Left
+                ClientEvent::Left(left.reason)
             }
             ServerMessage::Unknown(tag) => ClientEvent::Unknown(tag),
         };
@@ -368,7 +369,7 @@ mod tests {
     use crate::ids::StreamId;
     use crate::link::put_binary_header;
     use crate::schema::{RoomSchema, TopicDesc};
-    use crate::server_message::ServerEncoder;
+    use crate::server_message::{Left, ServerEncoder};
     use crate::time::Timestamp;
 
     fn frame(message: &ServerMessage<'_>) -> Vec<u8> {
@@ -380,18 +381,19 @@ mod tests {
 
     #[test]
     fn the_seat_stays_readable_after_the_end_but_not_after_left() {
-        let joined = ServerMessage::Joined(Joined {
-            member: MemberId(7),
-            entity: EntityId(1),
-            clock: RoomClock { epoch: Timestamp(1), tick_us: 50_000, send_every: 1 },
-            tick: Tick(3),
-            schema: RoomSchema::new(vec![], vec![]).expect("schema"),
-        });
+        let joined = ServerMessage::Joined(Joined::new(
+            MemberId(7),
+            EntityId(1),
+            RoomClock { epoch: Timestamp(1), tick_us: 50_000, send_every: 1 },
+            Tick(3),
+            RoomSchema::new(vec![], vec![]).expect("schema"),
+        ));
         let mut close = Vec::new();
         Link::new(End::Server).close(&CloseReason::RESTART, &mut close);
-        for (name, last, seated) in
-            [("a close", close, true), ("Left", frame(&ServerMessage::Left), false)]
-        {
+        for (name, last, seated) in [
+            ("a close", close, true),
+            ("Left", frame(&ServerMessage::Left(Left::default())), false),
+        ] {
             let mut client = Client::connect("a", "/ws", [7; 16]);
             let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&client.take_output()) else {
                 panic!("an upgrade")
@@ -406,13 +408,13 @@ mod tests {
         let clock = RoomClock { epoch: Timestamp(1), tick_us: 0, send_every: 1 };
         let schema = RoomSchema::new(vec![], vec![])
             .and_then(|schema| schema.with_topics(vec![TopicDesc::new("chat")]));
-        let joined = ServerMessage::Joined(Joined {
-            member: MemberId(7),
-            entity: EntityId(1),
+        let joined = ServerMessage::Joined(Joined::new(
+            MemberId(7),
+            EntityId(1),
             clock,
-            tick: Tick(3),
-            schema: schema.expect("schema"),
-        });
+            Tick(3),
+            schema.expect("schema"),
+        ));
         let delta = |base, tick, text: &str| {
             let (mut body, mut chunks) = (Vec::new(), Vec::new());
             put_varint64(&mut body, u64::from(tick));

@@ -4,6 +4,8 @@
 //! checks every length. What comes out borrows from the message and needs no further checks but
 //! those that depend on the room.
 
+mod seating;
+
 use flatbuffers::{FlatBufferBuilder, Verifiable, VerifierOptions};
 
 use crate::close::CloseReason;
@@ -11,8 +13,10 @@ use crate::generated::wire;
 use crate::ids::{InputSeq, MemberId, OpId, Tick, TopicId};
 use crate::limits;
 
+pub use seating::{Configure, Join, JoinMode, Kick, Resume};
+
 /// One message of a client.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub enum ClientMessage<'a> {
     /// Asks for a seat in a room.
     Join(Join<'a>),
@@ -36,21 +40,16 @@ pub enum ClientMessage<'a> {
     Write(Write<'a>),
     /// Says something to the room's members.
     Publish(Publish<'a>),
+    /// Changes what a room is to newcomers, as its host.
+    Configure(Configure<'a>),
+    /// Sends a member away, as the room's host.
+    Kick(Kick<'a>),
+    /// Says where the member looks, in a room that does not send everybody everything.
+    Interest(Interest),
+    /// Says how the client keeps up.
+    Report(Report),
     /// A kind of message this version does not know: ignored and counted.
     Unknown(u8),
-}
-
-/// Which room a client asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Join<'a> {
-    /// The registered room type.
-    pub room_type: &'a str,
-    /// The room's name; the room is created when it does not exist.
-    pub room: &'a str,
-    /// What the member wants to be called.
-    pub name: &'a str,
-    /// Bytes for the room's logic.
-    pub options: &'a [u8],
 }
 
 /// What a player does in one tick.
@@ -116,6 +115,29 @@ impl<'a> Recipients<'a> {
     }
 }
 
+/// Where a member looks.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Interest {
+    /// At its own entity, wherever that goes.
+    Own,
+    /// At a place, in the units of the room's positions; both are finite.
+    At {
+        /// Across.
+        x: f32,
+        /// Along.
+        y: f32,
+    },
+}
+
+/// How a client keeps up, once a second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// The last tick its picture shows.
+    pub applied_tick: Tick,
+    /// Whether nobody sees it: a page in the background.
+    pub hidden: bool,
+}
+
 /// Why a replica broke.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ResyncReason {
@@ -173,7 +195,9 @@ impl<'a> ClientMessage<'a> {
         let envelope = verified::<wire::ClientEnvelope<'_>>(bytes, &VERIFIER)?;
         let tag = envelope.body_type();
         let message = match tag {
-            wire::ClientBody::Join => envelope.body_as_join().map(decode_join).transpose()?,
+            wire::ClientBody::Join => {
+                envelope.body_as_join().map(seating::decode_join).transpose()?
+            }
             wire::ClientBody::Leave => Some(Self::Leave),
             wire::ClientBody::Input => envelope.body_as_input().map(decode_input).transpose()?,
             wire::ClientBody::Ping => {
@@ -190,6 +214,19 @@ impl<'a> ClientMessage<'a> {
             wire::ClientBody::Publish => {
                 envelope.body_as_publish().map(decode_publish).transpose()?
             }
+            wire::ClientBody::Configure => {
+                envelope.body_as_configure().map(seating::decode_configure).transpose()?
+            }
+            wire::ClientBody::Kick => {
+                envelope.body_as_kick().map(seating::decode_kick).transpose()?
+            }
+            wire::ClientBody::Interest => {
+                envelope.body_as_interest().map(decode_interest).transpose()?
+            }
+            wire::ClientBody::Report => envelope.body_as_report().map(|report| {
+                let applied_tick = Tick(report.applied_tick());
+                Self::Report(Report { applied_tick, hidden: report.hidden() })
+            }),
             // "No union": a kind that no version has, whatever the bytes behind it.
             wire::ClientBody::NONE => None,
             // A newer client's message; its bytes were not looked into.
@@ -197,26 +234,6 @@ impl<'a> ClientMessage<'a> {
         };
         message.ok_or(DecodeError::Malformed)
     }
-}
-
-fn decode_join(join: wire::Join<'_>) -> Result<ClientMessage<'_>, DecodeError> {
-    let join = Join {
-        room_type: join.room_type(),
-        room: join.room(),
-        name: join.name().unwrap_or_default(),
-        options: join.options().map(|options| options.bytes()).unwrap_or_default(),
-    };
-    for (field, length, length_max) in [
-        ("room_type", join.room_type.len(), limits::NAME_BYTES_MAX),
-        ("room", join.room.len(), limits::NAME_BYTES_MAX),
-        ("name", join.name.len(), limits::NAME_BYTES_MAX),
-        ("options", join.options.len(), limits::JOIN_OPTIONS_BYTES_MAX),
-    ] {
-        if length > length_max {
-            return Err(DecodeError::TooLong(field));
-        }
-    }
-    Ok(ClientMessage::Join(join))
 }
 
 fn decode_input(input: wire::Input<'_>) -> Result<ClientMessage<'_>, DecodeError> {
@@ -251,6 +268,24 @@ fn decode_publish(publish: wire::Publish<'_>) -> Result<ClientMessage<'_>, Decod
     Ok(ClientMessage::Publish(Publish { op, topic, to: Recipients { bytes: to }, body }))
 }
 
+fn decode_interest(interest: wire::Interest<'_>) -> Result<ClientMessage<'_>, DecodeError> {
+    let (x, y) = (interest.x(), interest.y());
+    if interest.own() {
+        return Ok(ClientMessage::Interest(Interest::Own));
+    }
+    for (field, value) in [("x", x), ("y", y)] {
+        if !value.is_finite() {
+            return Err(DecodeError::OutOfRange(field));
+        }
+    }
+    Ok(ClientMessage::Interest(Interest::At { x, y }))
+}
+
+/// The wire's word for a value; the table lists every variant.
+pub(crate) fn to_wire<A: Copy + PartialEq, B: Copy>(table: &[(A, B)], value: A) -> B {
+    table.iter().find(|(ours, _)| *ours == value).expect("the table lists every variant").1
+}
+
 /// Verifies `bytes` as a buffer whose root is a `T`, within the bounds of `options`.
 pub(crate) fn verified<'a, T>(
     bytes: &'a [u8],
@@ -276,13 +311,7 @@ impl ClientEncoder {
         b.reset();
         let (body_type, body) = match message {
             ClientMessage::Join(join) => {
-                let args = wire::JoinArgs {
-                    room_type: Some(b.create_string(join.room_type)),
-                    room: Some(b.create_string(join.room)),
-                    name: Some(b.create_string(join.name)),
-                    options: Some(b.create_vector(join.options)),
-                };
-                (wire::ClientBody::Join, wire::Join::create(b, &args).as_union_value())
+                (wire::ClientBody::Join, seating::put_join(b, &join).as_union_value())
             }
             ClientMessage::Leave => {
                 let leave = wire::Leave::create(b, &wire::LeaveArgs {});
@@ -328,6 +357,24 @@ impl ClientEncoder {
                 };
                 (wire::ClientBody::Publish, wire::Publish::create(b, &args).as_union_value())
             }
+            ClientMessage::Configure(configure) => {
+                let configure = seating::put_configure(b, &configure);
+                (wire::ClientBody::Configure, configure.as_union_value())
+            }
+            ClientMessage::Kick(kick) => {
+                (wire::ClientBody::Kick, seating::put_kick(b, &kick).as_union_value())
+            }
+            ClientMessage::Interest(interest) => {
+                let args = match interest {
+                    Interest::Own => wire::InterestArgs { own: true, ..Default::default() },
+                    Interest::At { x, y } => wire::InterestArgs { x, y, own: false },
+                };
+                (wire::ClientBody::Interest, wire::Interest::create(b, &args).as_union_value())
+            }
+            ClientMessage::Report(Report { applied_tick, hidden }) => {
+                let args = wire::ReportArgs { applied_tick: applied_tick.0, hidden };
+                (wire::ClientBody::Report, wire::Report::create(b, &args).as_union_value())
+            }
             ClientMessage::Unknown(tag) => {
                 let empty = wire::Leave::create(b, &wire::LeaveArgs {});
                 (wire::ClientBody(tag), empty.as_union_value())
@@ -350,7 +397,42 @@ mod tests {
         let to = Recipients::put(&[MemberId(1), MemberId(u16::MAX)], &mut to);
         let body = b"hi";
         let messages = [
-            ClientMessage::Join(Join { room_type: "arena", room: "a", name: "né", options: &[1] }),
+            ClientMessage::Join(Join {
+                room_type: "arena",
+                room: "a",
+                name: "né",
+                options: &[1],
+                ..Join::default()
+            }),
+            ClientMessage::Join(Join {
+                room_type: "arena",
+                mode: JoinMode::Create,
+                spectate: true,
+                password: "open sesame",
+                seat: &[1; 32],
+                metadata: &[1, b'k', 2, 0],
+                filter: &[1, b'k', 1, 0],
+                resume: Some(Resume {
+                    member: MemberId(7),
+                    token: &[9; 32],
+                    tick: Tick(3),
+                    events_from: 4,
+                    private_from: 5,
+                }),
+                ..Join::default()
+            }),
+            ClientMessage::Configure(Configure::default()),
+            ClientMessage::Configure(Configure {
+                op: OpId(1),
+                locked: Some(true),
+                listed: Some(false),
+                password: Some(""),
+                metadata: Some(&[0]),
+            }),
+            ClientMessage::Kick(Kick { op: OpId(2), member: MemberId(9), message: "bye" }),
+            ClientMessage::Interest(Interest::Own),
+            ClientMessage::Interest(Interest::At { x: -1.5, y: 2.0 }),
+            ClientMessage::Report(Report { applied_tick: Tick(8), hidden: true }),
             ClientMessage::Leave,
             ClientMessage::Input(Input {
                 seq: InputSeq(9),
@@ -388,7 +470,7 @@ mod tests {
     fn a_message_of_exactly_the_limit_is_looked_into() {
         let mut encoder = ClientEncoder::default();
         let mut encode = |options: &[u8]| {
-            let join = Join { room_type: "t", room: "r", name: "n", options };
+            let join = Join { room_type: "t", room: "r", name: "n", options, ..Join::default() };
             encoder.encode(ClientMessage::Join(join)).to_vec()
         };
         let rest = encode(&[0; 4]).len() - 4;
@@ -398,10 +480,24 @@ mod tests {
     }
 
     #[test]
+    fn a_camera_without_a_place_is_out_of_range() {
+        for (x, y, field) in [(f32::NAN, 0.0, "x"), (0.0, f32::INFINITY, "y")] {
+            let message = ClientMessage::Interest(Interest::At { x, y });
+            let bytes = ClientEncoder::default().encode(message).to_vec();
+            assert_eq!(ClientMessage::decode(&bytes), Err(DecodeError::OutOfRange(field)));
+        }
+    }
+
+    #[test]
     fn fields_over_their_limits_name_the_field() {
         let long = "x".repeat(limits::NAME_BYTES_MAX + 1);
         let options = vec![0; limits::JOIN_OPTIONS_BYTES_MAX + 1];
-        let join = Join { room_type: "t", room: "r", name: "n", options: &[] };
+        let join = Join { room_type: "t", room: "r", name: "n", ..Join::default() };
+        let token = [0; limits::TOKEN_BYTES_MAX + 1];
+        let metadata = [0; limits::METADATA_BYTES_MAX + 1];
+        let password = "x".repeat(limits::PASSWORD_BYTES_MAX + 1);
+        let resume = Some(Resume { token: &token, ..Resume::default() });
+        let configure = Configure::default();
         let row = [0; limits::INPUT_ROW_BYTES_MAX + 1];
         let input = Input { seq: InputSeq(1), applied_tick: Tick(1), row: &row };
         let (op, topic, mut buffer) = (OpId::NONE, TopicId(0), Vec::new());
@@ -412,6 +508,20 @@ mod tests {
             (ClientMessage::Join(Join { room: &long, ..join }), "room"),
             (ClientMessage::Join(Join { name: &long, ..join }), "name"),
             (ClientMessage::Join(Join { options: &options, ..join }), "options"),
+            (ClientMessage::Join(Join { password: &password, ..join }), "password"),
+            (ClientMessage::Join(Join { seat: &token, ..join }), "seat"),
+            (ClientMessage::Join(Join { metadata: &metadata, ..join }), "metadata"),
+            (ClientMessage::Join(Join { filter: &metadata, ..join }), "filter"),
+            (ClientMessage::Join(Join { resume, ..join }), "token"),
+            (
+                ClientMessage::Configure(Configure { password: Some(&password), ..configure }),
+                "password",
+            ),
+            (
+                ClientMessage::Configure(Configure { metadata: Some(&metadata), ..configure }),
+                "metadata",
+            ),
+            (ClientMessage::Kick(Kick { op, member: MemberId(1), message: &password }), "message"),
             (ClientMessage::Input(input), "row"),
             (ClientMessage::Publish(Publish { op, topic, to, body: &[] }), "to"),
             (

@@ -1,11 +1,11 @@
 //! The start of every `Delta` as bytes: what differs between members, and nothing else.
 //!
 //! Nearly all of a delta is the same for every member of a room. A [`DeltaPrefix`] writes the
-//! part that is not, about sixty bytes, and promises a last vector whose bytes follow it in the
+//! part that is not, about seventy bytes, and promises a last vector whose bytes follow it in the
 //! frame. The FlatBuffers format allows this because readers follow offsets forward and alignment
 //! counts from the start of the buffer.
 
-use crate::ids::{InputSeq, Tick};
+use crate::ids::{InputSeq, OpId, Tick};
 use crate::server_message::{Delta, DeltaHead, ServerEncoder, ServerMessage};
 
 /// The start of every `Delta`, up to and including the length of its last vector.
@@ -16,6 +16,8 @@ pub struct DeltaPrefix {
     base_at: usize,
     ack_at: usize,
     margin_at: usize,
+    ack_op_at: usize,
+    load_level_at: usize,
 }
 
 impl Default for DeltaPrefix {
@@ -34,6 +36,8 @@ impl DeltaPrefix {
             base: Tick(0xb1b2_b3b4),
             ack: InputSeq(0xc1c2_c3c4),
             margin: 0x5d,
+            ack_op: OpId(0xd1d2_d3d4),
+            load_level: 0x6e,
         };
         let message = ServerMessage::Delta(Delta { head, chunks: &[] });
         let template = ServerEncoder::default().encode(&message).to_vec();
@@ -47,6 +51,8 @@ impl DeltaPrefix {
             base_at: find(&head.base.0.to_le_bytes()),
             ack_at: find(&head.ack.0.to_le_bytes()),
             margin_at: find(&[head.margin as u8]),
+            ack_op_at: find(&head.ack_op.0.to_le_bytes()),
+            load_level_at: find(&[head.load_level]),
             template,
         }
     }
@@ -68,8 +74,10 @@ impl DeltaPrefix {
         patch(self.tick_at, head.tick.0);
         patch(self.base_at, head.base.0);
         patch(self.ack_at, head.ack.0);
+        patch(self.ack_op_at, head.ack_op.0);
         patch(self.template.len() - 4, chunks_bytes as u32);
         prefix[self.margin_at] = head.margin as u8;
+        prefix[self.load_level_at] = head.load_level;
     }
 }
 
@@ -84,8 +92,8 @@ mod tests {
         let prefix = DeltaPrefix::new();
         for length in 0..9 {
             let chunks = &[1, 2, 3, 4, 5, 6, 7, 8, 9][..length];
-            let head =
-                DeltaHead { tick: Tick(u32::MAX), base: Tick::ZERO, ack: InputSeq(77), margin: -1 };
+            let (tick, ack, ack_op) = (Tick(u32::MAX), InputSeq(77), OpId(78));
+            let head = DeltaHead { tick, base: Tick::ZERO, ack, margin: -1, ack_op, load_level: 3 };
             let mut bytes = Vec::new();
             prefix.put(&head, length, &mut bytes);
             assert_eq!(bytes.len(), prefix.bytes());
@@ -106,7 +114,7 @@ mod tests {
     #[test]
     fn a_prefix_is_small() {
         let bytes = DeltaPrefix::new().bytes();
-        assert!(bytes <= 68, "{bytes} bytes");
+        assert!(bytes <= 76, "{bytes} bytes");
     }
 
     #[test]

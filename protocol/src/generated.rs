@@ -399,12 +399,13 @@ impl ::flatbuffers::SimpleToVerifyInSlice for ComponentKind {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_SCOPE: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_SCOPE: u8 = 1;
+pub const ENUM_MAX_SCOPE: u8 = 2;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_SCOPE: [Scope; 2] = [
+pub const ENUM_VALUES_SCOPE: [Scope; 3] = [
   Scope::Room,
   Scope::Owner,
+  Scope::Team,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -414,18 +415,21 @@ pub struct Scope(pub u8);
 impl Scope {
   pub const Room: Self = Self(0);
   pub const Owner: Self = Self(1);
+  pub const Team: Self = Self(2);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 1;
+  pub const ENUM_MAX: u8 = 2;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::Room,
     Self::Owner,
+    Self::Team,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
     match self {
       Self::Room => Some("Room"),
       Self::Owner => Some("Owner"),
+      Self::Team => Some("Team"),
       _ => None,
     }
   }
@@ -573,6 +577,94 @@ impl<'a> ::flatbuffers::Verifiable for WritePolicy {
 
 impl ::flatbuffers::SimpleToVerifyInSlice for WritePolicy {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_JOIN_MODE: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_JOIN_MODE: u8 = 2;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_JOIN_MODE: [JoinMode; 3] = [
+  JoinMode::JoinOrCreate,
+  JoinMode::Create,
+  JoinMode::Join,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct JoinMode(pub u8);
+#[allow(non_upper_case_globals)]
+impl JoinMode {
+  pub const JoinOrCreate: Self = Self(0);
+  pub const Create: Self = Self(1);
+  pub const Join: Self = Self(2);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 2;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::JoinOrCreate,
+    Self::Create,
+    Self::Join,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::JoinOrCreate => Some("JoinOrCreate"),
+      Self::Create => Some("Create"),
+      Self::Join => Some("Join"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for JoinMode {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for JoinMode {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for JoinMode {
+    type Output = JoinMode;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for JoinMode {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for JoinMode {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for JoinMode {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_RESYNC_REASON: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MAX_RESYNC_REASON: u8 = 2;
@@ -661,12 +753,100 @@ impl<'a> ::flatbuffers::Verifiable for ResyncReason {
 
 impl ::flatbuffers::SimpleToVerifyInSlice for ResyncReason {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MIN_CLIENT_BODY: u8 = 0;
+pub const ENUM_MIN_SWITCH: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_CLIENT_BODY: u8 = 7;
+pub const ENUM_MAX_SWITCH: u8 = 2;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_CLIENT_BODY: [ClientBody; 8] = [
+pub const ENUM_VALUES_SWITCH: [Switch; 3] = [
+  Switch::Keep,
+  Switch::Off,
+  Switch::On,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct Switch(pub u8);
+#[allow(non_upper_case_globals)]
+impl Switch {
+  pub const Keep: Self = Self(0);
+  pub const Off: Self = Self(1);
+  pub const On: Self = Self(2);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 2;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Keep,
+    Self::Off,
+    Self::On,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Keep => Some("Keep"),
+      Self::Off => Some("Off"),
+      Self::On => Some("On"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for Switch {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for Switch {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for Switch {
+    type Output = Switch;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for Switch {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for Switch {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for Switch {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_CLIENT_BODY: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_CLIENT_BODY: u8 = 11;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_CLIENT_BODY: [ClientBody; 12] = [
   ClientBody::NONE,
   ClientBody::Join,
   ClientBody::Leave,
@@ -675,6 +855,10 @@ pub const ENUM_VALUES_CLIENT_BODY: [ClientBody; 8] = [
   ClientBody::Resync,
   ClientBody::Write,
   ClientBody::Publish,
+  ClientBody::Configure,
+  ClientBody::Kick,
+  ClientBody::Interest,
+  ClientBody::Report,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -690,9 +874,13 @@ impl ClientBody {
   pub const Resync: Self = Self(5);
   pub const Write: Self = Self(6);
   pub const Publish: Self = Self(7);
+  pub const Configure: Self = Self(8);
+  pub const Kick: Self = Self(9);
+  pub const Interest: Self = Self(10);
+  pub const Report: Self = Self(11);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 7;
+  pub const ENUM_MAX: u8 = 11;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::Join,
@@ -702,6 +890,10 @@ impl ClientBody {
     Self::Resync,
     Self::Write,
     Self::Publish,
+    Self::Configure,
+    Self::Kick,
+    Self::Interest,
+    Self::Report,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -714,6 +906,10 @@ impl ClientBody {
       Self::Resync => Some("Resync"),
       Self::Write => Some("Write"),
       Self::Publish => Some("Publish"),
+      Self::Configure => Some("Configure"),
+      Self::Kick => Some("Kick"),
+      Self::Interest => Some("Interest"),
+      Self::Report => Some("Report"),
       _ => None,
     }
   }
@@ -773,10 +969,10 @@ pub struct ClientBodyUnionTableOffset {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_REFUSAL_CODE: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_REFUSAL_CODE: u8 = 11;
+pub const ENUM_MAX_REFUSAL_CODE: u8 = 16;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 12] = [
+pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 17] = [
   RefusalCode::UnknownRoomType,
   RefusalCode::BadRoomName,
   RefusalCode::BadOptions,
@@ -789,6 +985,11 @@ pub const ENUM_VALUES_REFUSAL_CODE: [RefusalCode; 12] = [
   RefusalCode::Conflict,
   RefusalCode::Invalid,
   RefusalCode::Busy,
+  RefusalCode::UnknownRoom,
+  RefusalCode::RoomExists,
+  RefusalCode::RoomLocked,
+  RefusalCode::WrongPassword,
+  RefusalCode::BadSeat,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -808,9 +1009,14 @@ impl RefusalCode {
   pub const Conflict: Self = Self(9);
   pub const Invalid: Self = Self(10);
   pub const Busy: Self = Self(11);
+  pub const UnknownRoom: Self = Self(12);
+  pub const RoomExists: Self = Self(13);
+  pub const RoomLocked: Self = Self(14);
+  pub const WrongPassword: Self = Self(15);
+  pub const BadSeat: Self = Self(16);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 11;
+  pub const ENUM_MAX: u8 = 16;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::UnknownRoomType,
     Self::BadRoomName,
@@ -824,6 +1030,11 @@ impl RefusalCode {
     Self::Conflict,
     Self::Invalid,
     Self::Busy,
+    Self::UnknownRoom,
+    Self::RoomExists,
+    Self::RoomLocked,
+    Self::WrongPassword,
+    Self::BadSeat,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -840,6 +1051,11 @@ impl RefusalCode {
       Self::Conflict => Some("Conflict"),
       Self::Invalid => Some("Invalid"),
       Self::Busy => Some("Busy"),
+      Self::UnknownRoom => Some("UnknownRoom"),
+      Self::RoomExists => Some("RoomExists"),
+      Self::RoomLocked => Some("RoomLocked"),
+      Self::WrongPassword => Some("WrongPassword"),
+      Self::BadSeat => Some("BadSeat"),
       _ => None,
     }
   }
@@ -894,6 +1110,98 @@ impl<'a> ::flatbuffers::Verifiable for RefusalCode {
 }
 
 impl ::flatbuffers::SimpleToVerifyInSlice for RefusalCode {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_LEAVE_REASON: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_LEAVE_REASON: u8 = 3;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_LEAVE_REASON: [LeaveReason; 4] = [
+  LeaveReason::Asked,
+  LeaveReason::Kicked,
+  LeaveReason::Replaced,
+  LeaveReason::RoomEnded,
+];
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct LeaveReason(pub u8);
+#[allow(non_upper_case_globals)]
+impl LeaveReason {
+  pub const Asked: Self = Self(0);
+  pub const Kicked: Self = Self(1);
+  pub const Replaced: Self = Self(2);
+  pub const RoomEnded: Self = Self(3);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 3;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Asked,
+    Self::Kicked,
+    Self::Replaced,
+    Self::RoomEnded,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Asked => Some("Asked"),
+      Self::Kicked => Some("Kicked"),
+      Self::Replaced => Some("Replaced"),
+      Self::RoomEnded => Some("RoomEnded"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for LeaveReason {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for LeaveReason {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for LeaveReason {
+    type Output = LeaveReason;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for LeaveReason {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for LeaveReason {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for LeaveReason {}
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_SERVER_BODY: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
@@ -1210,6 +1518,7 @@ impl<'a> ComponentDesc<'a> {
   pub const VT_VALUE_BYTES_MAX: ::flatbuffers::VOffsetT = 14;
   pub const VT_WRITE: ::flatbuffers::VOffsetT = 16;
   pub const VT_TREE: ::flatbuffers::VOffsetT = 18;
+  pub const VT_MOTION: ::flatbuffers::VOffsetT = 20;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1225,6 +1534,7 @@ impl<'a> ComponentDesc<'a> {
     if let Some(x) = args.content_type { builder.add_content_type(x); }
     if let Some(x) = args.fields { builder.add_fields(x); }
     if let Some(x) = args.name { builder.add_name(x); }
+    builder.add_motion(args.motion);
     builder.add_tree(args.tree);
     builder.add_write(args.write);
     builder.add_scope(args.scope);
@@ -1289,6 +1599,13 @@ impl<'a> ComponentDesc<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(ComponentDesc::VT_TREE, Some(false)).unwrap()}
   }
+  #[inline]
+  pub fn motion(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(ComponentDesc::VT_MOTION, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for ComponentDesc<'_> {
@@ -1305,6 +1622,7 @@ impl ::flatbuffers::Verifiable for ComponentDesc<'_> {
      .visit_field::<u32>("value_bytes_max", Self::VT_VALUE_BYTES_MAX, false)?
      .visit_field::<WritePolicy>("write", Self::VT_WRITE, false)?
      .visit_field::<bool>("tree", Self::VT_TREE, false)?
+     .visit_field::<bool>("motion", Self::VT_MOTION, false)?
      .finish();
     Ok(())
   }
@@ -1318,6 +1636,7 @@ pub struct ComponentDescArgs<'a> {
     pub value_bytes_max: u32,
     pub write: WritePolicy,
     pub tree: bool,
+    pub motion: bool,
 }
 impl<'a> Default for ComponentDescArgs<'a> {
   #[inline]
@@ -1331,6 +1650,7 @@ impl<'a> Default for ComponentDescArgs<'a> {
       value_bytes_max: 4096,
       write: WritePolicy::Server,
       tree: false,
+      motion: false,
     }
   }
 }
@@ -1373,6 +1693,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ComponentDescBuilder<'a, 'b, 
     self.fbb_.push_slot::<bool>(ComponentDesc::VT_TREE, tree, false);
   }
   #[inline]
+  pub fn add_motion(&mut self, motion: bool) {
+    self.fbb_.push_slot::<bool>(ComponentDesc::VT_MOTION, motion, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ComponentDescBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     ComponentDescBuilder {
@@ -1399,6 +1723,7 @@ impl ::core::fmt::Debug for ComponentDesc<'_> {
       ds.field("value_bytes_max", &self.value_bytes_max());
       ds.field("write", &self.write());
       ds.field("tree", &self.tree());
+      ds.field("motion", &self.motion());
       ds.finish()
   }
 }
@@ -1533,6 +1858,284 @@ impl ::core::fmt::Debug for TopicDesc<'_> {
       ds.finish()
   }
 }
+pub enum RingDescOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct RingDesc<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for RingDesc<'a> {
+  type Inner = RingDesc<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> RingDesc<'a> {
+  pub const VT_DISTANCE: ::flatbuffers::VOffsetT = 4;
+  pub const VT_EVERY: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    RingDesc { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args RingDescArgs
+  ) -> ::flatbuffers::WIPOffset<RingDesc<'bldr>> {
+    let mut builder = RingDescBuilder::new(_fbb);
+    builder.add_every(args.every);
+    builder.add_distance(args.distance);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn distance(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(RingDesc::VT_DISTANCE, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn every(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(RingDesc::VT_EVERY, Some(1)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for RingDesc<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u8>("distance", Self::VT_DISTANCE, false)?
+     .visit_field::<u8>("every", Self::VT_EVERY, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct RingDescArgs {
+    pub distance: u8,
+    pub every: u8,
+}
+impl<'a> Default for RingDescArgs {
+  #[inline]
+  fn default() -> Self {
+    RingDescArgs {
+      distance: 0,
+      every: 1,
+    }
+  }
+}
+
+pub struct RingDescBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RingDescBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_distance(&mut self, distance: u8) {
+    self.fbb_.push_slot::<u8>(RingDesc::VT_DISTANCE, distance, 0);
+  }
+  #[inline]
+  pub fn add_every(&mut self, every: u8) {
+    self.fbb_.push_slot::<u8>(RingDesc::VT_EVERY, every, 1);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RingDescBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    RingDescBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<RingDesc<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for RingDesc<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("RingDesc");
+      ds.field("distance", &self.distance());
+      ds.field("every", &self.every());
+      ds.finish()
+  }
+}
+pub enum InterestDescOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct InterestDesc<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for InterestDesc<'a> {
+  type Inner = InterestDesc<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> InterestDesc<'a> {
+  pub const VT_COMPONENT: ::flatbuffers::VOffsetT = 4;
+  pub const VT_X: ::flatbuffers::VOffsetT = 6;
+  pub const VT_Y: ::flatbuffers::VOffsetT = 8;
+  pub const VT_CELL_SIZE: ::flatbuffers::VOffsetT = 10;
+  pub const VT_RINGS: ::flatbuffers::VOffsetT = 12;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    InterestDesc { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args InterestDescArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<InterestDesc<'bldr>> {
+    let mut builder = InterestDescBuilder::new(_fbb);
+    if let Some(x) = args.rings { builder.add_rings(x); }
+    builder.add_cell_size(args.cell_size);
+    builder.add_y(args.y);
+    builder.add_x(args.x);
+    builder.add_component(args.component);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn component(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(InterestDesc::VT_COMPONENT, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn x(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(InterestDesc::VT_X, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn y(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(InterestDesc::VT_Y, Some(1)).unwrap()}
+  }
+  #[inline]
+  pub fn cell_size(&self) -> f32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<f32>(InterestDesc::VT_CELL_SIZE, Some(1.0)).unwrap()}
+  }
+  #[inline]
+  pub fn rings(&self) -> ::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<RingDesc<'a>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<RingDesc>>>>(InterestDesc::VT_RINGS, None).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for InterestDesc<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u8>("component", Self::VT_COMPONENT, false)?
+     .visit_field::<u8>("x", Self::VT_X, false)?
+     .visit_field::<u8>("y", Self::VT_Y, false)?
+     .visit_field::<f32>("cell_size", Self::VT_CELL_SIZE, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<RingDesc>>>>("rings", Self::VT_RINGS, true)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct InterestDescArgs<'a> {
+    pub component: u8,
+    pub x: u8,
+    pub y: u8,
+    pub cell_size: f32,
+    pub rings: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<RingDesc<'a>>>>>,
+}
+impl<'a> Default for InterestDescArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    InterestDescArgs {
+      component: 0,
+      x: 0,
+      y: 1,
+      cell_size: 1.0,
+      rings: None, // required field
+    }
+  }
+}
+
+pub struct InterestDescBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> InterestDescBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_component(&mut self, component: u8) {
+    self.fbb_.push_slot::<u8>(InterestDesc::VT_COMPONENT, component, 0);
+  }
+  #[inline]
+  pub fn add_x(&mut self, x: u8) {
+    self.fbb_.push_slot::<u8>(InterestDesc::VT_X, x, 0);
+  }
+  #[inline]
+  pub fn add_y(&mut self, y: u8) {
+    self.fbb_.push_slot::<u8>(InterestDesc::VT_Y, y, 1);
+  }
+  #[inline]
+  pub fn add_cell_size(&mut self, cell_size: f32) {
+    self.fbb_.push_slot::<f32>(InterestDesc::VT_CELL_SIZE, cell_size, 1.0);
+  }
+  #[inline]
+  pub fn add_rings(&mut self, rings: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<RingDesc<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(InterestDesc::VT_RINGS, rings);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> InterestDescBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    InterestDescBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<InterestDesc<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, InterestDesc::VT_RINGS,"rings");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for InterestDesc<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("InterestDesc");
+      ds.field("component", &self.component());
+      ds.field("x", &self.x());
+      ds.field("y", &self.y());
+      ds.field("cell_size", &self.cell_size());
+      ds.field("rings", &self.rings());
+      ds.finish()
+  }
+}
 pub enum RoomSchemaOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -1553,6 +2156,7 @@ impl<'a> RoomSchema<'a> {
   pub const VT_INPUT: ::flatbuffers::VOffsetT = 6;
   pub const VT_TOPICS: ::flatbuffers::VOffsetT = 8;
   pub const VT_ENTITIES: ::flatbuffers::VOffsetT = 10;
+  pub const VT_INTEREST: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1564,6 +2168,7 @@ impl<'a> RoomSchema<'a> {
     args: &'args RoomSchemaArgs<'args>
   ) -> ::flatbuffers::WIPOffset<RoomSchema<'bldr>> {
     let mut builder = RoomSchemaBuilder::new(_fbb);
+    if let Some(x) = args.interest { builder.add_interest(x); }
     if let Some(x) = args.topics { builder.add_topics(x); }
     if let Some(x) = args.input { builder.add_input(x); }
     if let Some(x) = args.components { builder.add_components(x); }
@@ -1600,6 +2205,13 @@ impl<'a> RoomSchema<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<WritePolicy>(RoomSchema::VT_ENTITIES, Some(WritePolicy::Server)).unwrap()}
   }
+  #[inline]
+  pub fn interest(&self) -> Option<InterestDesc<'a>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<InterestDesc>>(RoomSchema::VT_INTEREST, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for RoomSchema<'_> {
@@ -1612,6 +2224,7 @@ impl ::flatbuffers::Verifiable for RoomSchema<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<FieldDesc>>>>("input", Self::VT_INPUT, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<TopicDesc>>>>("topics", Self::VT_TOPICS, false)?
      .visit_field::<WritePolicy>("entities", Self::VT_ENTITIES, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<InterestDesc>>("interest", Self::VT_INTEREST, false)?
      .finish();
     Ok(())
   }
@@ -1621,6 +2234,7 @@ pub struct RoomSchemaArgs<'a> {
     pub input: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<FieldDesc<'a>>>>>,
     pub topics: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<TopicDesc<'a>>>>>,
     pub entities: WritePolicy,
+    pub interest: Option<::flatbuffers::WIPOffset<InterestDesc<'a>>>,
 }
 impl<'a> Default for RoomSchemaArgs<'a> {
   #[inline]
@@ -1630,6 +2244,7 @@ impl<'a> Default for RoomSchemaArgs<'a> {
       input: None, // required field
       topics: None,
       entities: WritePolicy::Server,
+      interest: None,
     }
   }
 }
@@ -1656,6 +2271,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RoomSchemaBuilder<'a, 'b, A> 
     self.fbb_.push_slot::<WritePolicy>(RoomSchema::VT_ENTITIES, entities, WritePolicy::Server);
   }
   #[inline]
+  pub fn add_interest(&mut self, interest: ::flatbuffers::WIPOffset<InterestDesc<'b >>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<InterestDesc>>(RoomSchema::VT_INTEREST, interest);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RoomSchemaBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     RoomSchemaBuilder {
@@ -1679,6 +2298,171 @@ impl ::core::fmt::Debug for RoomSchema<'_> {
       ds.field("input", &self.input());
       ds.field("topics", &self.topics());
       ds.field("entities", &self.entities());
+      ds.field("interest", &self.interest());
+      ds.finish()
+  }
+}
+pub enum ResumeOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Resume<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Resume<'a> {
+  type Inner = Resume<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Resume<'a> {
+  pub const VT_MEMBER: ::flatbuffers::VOffsetT = 4;
+  pub const VT_TOKEN: ::flatbuffers::VOffsetT = 6;
+  pub const VT_TICK: ::flatbuffers::VOffsetT = 8;
+  pub const VT_EVENTS_FROM: ::flatbuffers::VOffsetT = 10;
+  pub const VT_PRIVATE_FROM: ::flatbuffers::VOffsetT = 12;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Resume { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ResumeArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Resume<'bldr>> {
+    let mut builder = ResumeBuilder::new(_fbb);
+    builder.add_private_from(args.private_from);
+    builder.add_events_from(args.events_from);
+    builder.add_tick(args.tick);
+    if let Some(x) = args.token { builder.add_token(x); }
+    builder.add_member(args.member);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn member(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(Resume::VT_MEMBER, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn token(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Resume::VT_TOKEN, None)}
+  }
+  #[inline]
+  pub fn tick(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Resume::VT_TICK, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn events_from(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Resume::VT_EVENTS_FROM, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn private_from(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Resume::VT_PRIVATE_FROM, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Resume<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u16>("member", Self::VT_MEMBER, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("token", Self::VT_TOKEN, false)?
+     .visit_field::<u32>("tick", Self::VT_TICK, false)?
+     .visit_field::<u64>("events_from", Self::VT_EVENTS_FROM, false)?
+     .visit_field::<u64>("private_from", Self::VT_PRIVATE_FROM, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ResumeArgs<'a> {
+    pub member: u16,
+    pub token: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub tick: u32,
+    pub events_from: u64,
+    pub private_from: u64,
+}
+impl<'a> Default for ResumeArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ResumeArgs {
+      member: 0,
+      token: None,
+      tick: 0,
+      events_from: 0,
+      private_from: 0,
+    }
+  }
+}
+
+pub struct ResumeBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ResumeBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_member(&mut self, member: u16) {
+    self.fbb_.push_slot::<u16>(Resume::VT_MEMBER, member, 0);
+  }
+  #[inline]
+  pub fn add_token(&mut self, token: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Resume::VT_TOKEN, token);
+  }
+  #[inline]
+  pub fn add_tick(&mut self, tick: u32) {
+    self.fbb_.push_slot::<u32>(Resume::VT_TICK, tick, 0);
+  }
+  #[inline]
+  pub fn add_events_from(&mut self, events_from: u64) {
+    self.fbb_.push_slot::<u64>(Resume::VT_EVENTS_FROM, events_from, 0);
+  }
+  #[inline]
+  pub fn add_private_from(&mut self, private_from: u64) {
+    self.fbb_.push_slot::<u64>(Resume::VT_PRIVATE_FROM, private_from, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ResumeBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ResumeBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Resume<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Resume<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Resume");
+      ds.field("member", &self.member());
+      ds.field("token", &self.token());
+      ds.field("tick", &self.tick());
+      ds.field("events_from", &self.events_from());
+      ds.field("private_from", &self.private_from());
       ds.finish()
   }
 }
@@ -1702,6 +2486,13 @@ impl<'a> Join<'a> {
   pub const VT_ROOM: ::flatbuffers::VOffsetT = 6;
   pub const VT_NAME: ::flatbuffers::VOffsetT = 8;
   pub const VT_OPTIONS: ::flatbuffers::VOffsetT = 10;
+  pub const VT_MODE: ::flatbuffers::VOffsetT = 12;
+  pub const VT_SPECTATE: ::flatbuffers::VOffsetT = 14;
+  pub const VT_PASSWORD: ::flatbuffers::VOffsetT = 16;
+  pub const VT_SEAT: ::flatbuffers::VOffsetT = 18;
+  pub const VT_METADATA: ::flatbuffers::VOffsetT = 20;
+  pub const VT_FILTER: ::flatbuffers::VOffsetT = 22;
+  pub const VT_RESUME: ::flatbuffers::VOffsetT = 24;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -1713,10 +2504,17 @@ impl<'a> Join<'a> {
     args: &'args JoinArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Join<'bldr>> {
     let mut builder = JoinBuilder::new(_fbb);
+    if let Some(x) = args.resume { builder.add_resume(x); }
+    if let Some(x) = args.filter { builder.add_filter(x); }
+    if let Some(x) = args.metadata { builder.add_metadata(x); }
+    if let Some(x) = args.seat { builder.add_seat(x); }
+    if let Some(x) = args.password { builder.add_password(x); }
     if let Some(x) = args.options { builder.add_options(x); }
     if let Some(x) = args.name { builder.add_name(x); }
     if let Some(x) = args.room { builder.add_room(x); }
     if let Some(x) = args.room_type { builder.add_room_type(x); }
+    builder.add_spectate(args.spectate);
+    builder.add_mode(args.mode);
     builder.finish()
   }
 
@@ -1749,6 +2547,55 @@ impl<'a> Join<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Join::VT_OPTIONS, None)}
   }
+  #[inline]
+  pub fn mode(&self) -> JoinMode {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<JoinMode>(Join::VT_MODE, Some(JoinMode::JoinOrCreate)).unwrap()}
+  }
+  #[inline]
+  pub fn spectate(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Join::VT_SPECTATE, Some(false)).unwrap()}
+  }
+  #[inline]
+  pub fn password(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Join::VT_PASSWORD, None)}
+  }
+  #[inline]
+  pub fn seat(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Join::VT_SEAT, None)}
+  }
+  #[inline]
+  pub fn metadata(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Join::VT_METADATA, None)}
+  }
+  #[inline]
+  pub fn filter(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Join::VT_FILTER, None)}
+  }
+  #[inline]
+  pub fn resume(&self) -> Option<Resume<'a>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<Resume>>(Join::VT_RESUME, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Join<'_> {
@@ -1761,6 +2608,13 @@ impl ::flatbuffers::Verifiable for Join<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("room", Self::VT_ROOM, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("name", Self::VT_NAME, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("options", Self::VT_OPTIONS, false)?
+     .visit_field::<JoinMode>("mode", Self::VT_MODE, false)?
+     .visit_field::<bool>("spectate", Self::VT_SPECTATE, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("password", Self::VT_PASSWORD, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("seat", Self::VT_SEAT, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("metadata", Self::VT_METADATA, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("filter", Self::VT_FILTER, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<Resume>>("resume", Self::VT_RESUME, false)?
      .finish();
     Ok(())
   }
@@ -1770,6 +2624,13 @@ pub struct JoinArgs<'a> {
     pub room: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub name: Option<::flatbuffers::WIPOffset<&'a str>>,
     pub options: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub mode: JoinMode,
+    pub spectate: bool,
+    pub password: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub seat: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub metadata: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub filter: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub resume: Option<::flatbuffers::WIPOffset<Resume<'a>>>,
 }
 impl<'a> Default for JoinArgs<'a> {
   #[inline]
@@ -1779,6 +2640,13 @@ impl<'a> Default for JoinArgs<'a> {
       room: None, // required field
       name: None,
       options: None,
+      mode: JoinMode::JoinOrCreate,
+      spectate: false,
+      password: None,
+      seat: None,
+      metadata: None,
+      filter: None,
+      resume: None,
     }
   }
 }
@@ -1805,6 +2673,34 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> JoinBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Join::VT_OPTIONS, options);
   }
   #[inline]
+  pub fn add_mode(&mut self, mode: JoinMode) {
+    self.fbb_.push_slot::<JoinMode>(Join::VT_MODE, mode, JoinMode::JoinOrCreate);
+  }
+  #[inline]
+  pub fn add_spectate(&mut self, spectate: bool) {
+    self.fbb_.push_slot::<bool>(Join::VT_SPECTATE, spectate, false);
+  }
+  #[inline]
+  pub fn add_password(&mut self, password: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Join::VT_PASSWORD, password);
+  }
+  #[inline]
+  pub fn add_seat(&mut self, seat: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Join::VT_SEAT, seat);
+  }
+  #[inline]
+  pub fn add_metadata(&mut self, metadata: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Join::VT_METADATA, metadata);
+  }
+  #[inline]
+  pub fn add_filter(&mut self, filter: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Join::VT_FILTER, filter);
+  }
+  #[inline]
+  pub fn add_resume(&mut self, resume: ::flatbuffers::WIPOffset<Resume<'b >>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<Resume>>(Join::VT_RESUME, resume);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> JoinBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     JoinBuilder {
@@ -1828,6 +2724,13 @@ impl ::core::fmt::Debug for Join<'_> {
       ds.field("room", &self.room());
       ds.field("name", &self.name());
       ds.field("options", &self.options());
+      ds.field("mode", &self.mode());
+      ds.field("spectate", &self.spectate());
+      ds.field("password", &self.password());
+      ds.field("seat", &self.seat());
+      ds.field("metadata", &self.metadata());
+      ds.field("filter", &self.filter());
+      ds.field("resume", &self.resume());
       ds.finish()
   }
 }
@@ -2525,6 +3428,543 @@ impl ::core::fmt::Debug for Publish<'_> {
       ds.finish()
   }
 }
+pub enum ConfigureOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Configure<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Configure<'a> {
+  type Inner = Configure<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Configure<'a> {
+  pub const VT_OP: ::flatbuffers::VOffsetT = 4;
+  pub const VT_LOCKED: ::flatbuffers::VOffsetT = 6;
+  pub const VT_LISTED: ::flatbuffers::VOffsetT = 8;
+  pub const VT_PASSWORD: ::flatbuffers::VOffsetT = 10;
+  pub const VT_METADATA: ::flatbuffers::VOffsetT = 12;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Configure { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ConfigureArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Configure<'bldr>> {
+    let mut builder = ConfigureBuilder::new(_fbb);
+    if let Some(x) = args.metadata { builder.add_metadata(x); }
+    if let Some(x) = args.password { builder.add_password(x); }
+    builder.add_op(args.op);
+    builder.add_listed(args.listed);
+    builder.add_locked(args.locked);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn op(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Configure::VT_OP, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn locked(&self) -> Switch {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Switch>(Configure::VT_LOCKED, Some(Switch::Keep)).unwrap()}
+  }
+  #[inline]
+  pub fn listed(&self) -> Switch {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<Switch>(Configure::VT_LISTED, Some(Switch::Keep)).unwrap()}
+  }
+  #[inline]
+  pub fn password(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Configure::VT_PASSWORD, None)}
+  }
+  #[inline]
+  pub fn metadata(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Configure::VT_METADATA, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Configure<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u32>("op", Self::VT_OP, false)?
+     .visit_field::<Switch>("locked", Self::VT_LOCKED, false)?
+     .visit_field::<Switch>("listed", Self::VT_LISTED, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("password", Self::VT_PASSWORD, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("metadata", Self::VT_METADATA, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ConfigureArgs<'a> {
+    pub op: u32,
+    pub locked: Switch,
+    pub listed: Switch,
+    pub password: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub metadata: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+}
+impl<'a> Default for ConfigureArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    ConfigureArgs {
+      op: 0,
+      locked: Switch::Keep,
+      listed: Switch::Keep,
+      password: None,
+      metadata: None,
+    }
+  }
+}
+
+pub struct ConfigureBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ConfigureBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_op(&mut self, op: u32) {
+    self.fbb_.push_slot::<u32>(Configure::VT_OP, op, 0);
+  }
+  #[inline]
+  pub fn add_locked(&mut self, locked: Switch) {
+    self.fbb_.push_slot::<Switch>(Configure::VT_LOCKED, locked, Switch::Keep);
+  }
+  #[inline]
+  pub fn add_listed(&mut self, listed: Switch) {
+    self.fbb_.push_slot::<Switch>(Configure::VT_LISTED, listed, Switch::Keep);
+  }
+  #[inline]
+  pub fn add_password(&mut self, password: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Configure::VT_PASSWORD, password);
+  }
+  #[inline]
+  pub fn add_metadata(&mut self, metadata: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Configure::VT_METADATA, metadata);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ConfigureBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ConfigureBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Configure<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Configure<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Configure");
+      ds.field("op", &self.op());
+      ds.field("locked", &self.locked());
+      ds.field("listed", &self.listed());
+      ds.field("password", &self.password());
+      ds.field("metadata", &self.metadata());
+      ds.finish()
+  }
+}
+pub enum KickOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Kick<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Kick<'a> {
+  type Inner = Kick<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Kick<'a> {
+  pub const VT_OP: ::flatbuffers::VOffsetT = 4;
+  pub const VT_MEMBER: ::flatbuffers::VOffsetT = 6;
+  pub const VT_MESSAGE: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Kick { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args KickArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<Kick<'bldr>> {
+    let mut builder = KickBuilder::new(_fbb);
+    if let Some(x) = args.message { builder.add_message(x); }
+    builder.add_op(args.op);
+    builder.add_member(args.member);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn op(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Kick::VT_OP, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn member(&self) -> u16 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u16>(Kick::VT_MEMBER, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn message(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Kick::VT_MESSAGE, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Kick<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u32>("op", Self::VT_OP, false)?
+     .visit_field::<u16>("member", Self::VT_MEMBER, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("message", Self::VT_MESSAGE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct KickArgs<'a> {
+    pub op: u32,
+    pub member: u16,
+    pub message: Option<::flatbuffers::WIPOffset<&'a str>>,
+}
+impl<'a> Default for KickArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    KickArgs {
+      op: 0,
+      member: 0,
+      message: None,
+    }
+  }
+}
+
+pub struct KickBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> KickBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_op(&mut self, op: u32) {
+    self.fbb_.push_slot::<u32>(Kick::VT_OP, op, 0);
+  }
+  #[inline]
+  pub fn add_member(&mut self, member: u16) {
+    self.fbb_.push_slot::<u16>(Kick::VT_MEMBER, member, 0);
+  }
+  #[inline]
+  pub fn add_message(&mut self, message: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Kick::VT_MESSAGE, message);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> KickBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    KickBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Kick<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Kick<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Kick");
+      ds.field("op", &self.op());
+      ds.field("member", &self.member());
+      ds.field("message", &self.message());
+      ds.finish()
+  }
+}
+pub enum InterestOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Interest<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Interest<'a> {
+  type Inner = Interest<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Interest<'a> {
+  pub const VT_X: ::flatbuffers::VOffsetT = 4;
+  pub const VT_Y: ::flatbuffers::VOffsetT = 6;
+  pub const VT_OWN: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Interest { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args InterestArgs
+  ) -> ::flatbuffers::WIPOffset<Interest<'bldr>> {
+    let mut builder = InterestBuilder::new(_fbb);
+    builder.add_y(args.y);
+    builder.add_x(args.x);
+    builder.add_own(args.own);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn x(&self) -> f32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<f32>(Interest::VT_X, Some(0.0)).unwrap()}
+  }
+  #[inline]
+  pub fn y(&self) -> f32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<f32>(Interest::VT_Y, Some(0.0)).unwrap()}
+  }
+  #[inline]
+  pub fn own(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Interest::VT_OWN, Some(false)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Interest<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<f32>("x", Self::VT_X, false)?
+     .visit_field::<f32>("y", Self::VT_Y, false)?
+     .visit_field::<bool>("own", Self::VT_OWN, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct InterestArgs {
+    pub x: f32,
+    pub y: f32,
+    pub own: bool,
+}
+impl<'a> Default for InterestArgs {
+  #[inline]
+  fn default() -> Self {
+    InterestArgs {
+      x: 0.0,
+      y: 0.0,
+      own: false,
+    }
+  }
+}
+
+pub struct InterestBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> InterestBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_x(&mut self, x: f32) {
+    self.fbb_.push_slot::<f32>(Interest::VT_X, x, 0.0);
+  }
+  #[inline]
+  pub fn add_y(&mut self, y: f32) {
+    self.fbb_.push_slot::<f32>(Interest::VT_Y, y, 0.0);
+  }
+  #[inline]
+  pub fn add_own(&mut self, own: bool) {
+    self.fbb_.push_slot::<bool>(Interest::VT_OWN, own, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> InterestBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    InterestBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Interest<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Interest<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Interest");
+      ds.field("x", &self.x());
+      ds.field("y", &self.y());
+      ds.field("own", &self.own());
+      ds.finish()
+  }
+}
+pub enum ReportOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+pub struct Report<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for Report<'a> {
+  type Inner = Report<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> Report<'a> {
+  pub const VT_APPLIED_TICK: ::flatbuffers::VOffsetT = 4;
+  pub const VT_HIDDEN: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    Report { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ReportArgs
+  ) -> ::flatbuffers::WIPOffset<Report<'bldr>> {
+    let mut builder = ReportBuilder::new(_fbb);
+    builder.add_applied_tick(args.applied_tick);
+    builder.add_hidden(args.hidden);
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn applied_tick(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Report::VT_APPLIED_TICK, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn hidden(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Report::VT_HIDDEN, Some(false)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for Report<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u32>("applied_tick", Self::VT_APPLIED_TICK, false)?
+     .visit_field::<bool>("hidden", Self::VT_HIDDEN, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ReportArgs {
+    pub applied_tick: u32,
+    pub hidden: bool,
+}
+impl<'a> Default for ReportArgs {
+  #[inline]
+  fn default() -> Self {
+    ReportArgs {
+      applied_tick: 0,
+      hidden: false,
+    }
+  }
+}
+
+pub struct ReportBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ReportBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_applied_tick(&mut self, applied_tick: u32) {
+    self.fbb_.push_slot::<u32>(Report::VT_APPLIED_TICK, applied_tick, 0);
+  }
+  #[inline]
+  pub fn add_hidden(&mut self, hidden: bool) {
+    self.fbb_.push_slot::<bool>(Report::VT_HIDDEN, hidden, false);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ReportBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ReportBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<Report<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for Report<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("Report");
+      ds.field("applied_tick", &self.applied_tick());
+      ds.field("hidden", &self.hidden());
+      ds.finish()
+  }
+}
 pub enum ClientEnvelopeOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -2672,6 +4112,62 @@ impl<'a> ClientEnvelope<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_configure(&self) -> Option<Configure<'a>> {
+    if self.body_type() == ClientBody::Configure {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Configure::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_kick(&self) -> Option<Kick<'a>> {
+    if self.body_type() == ClientBody::Kick {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Kick::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_interest(&self) -> Option<Interest<'a>> {
+    if self.body_type() == ClientBody::Interest {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Interest::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn body_as_report(&self) -> Option<Report<'a>> {
+    if self.body_type() == ClientBody::Report {
+      let u = self.body();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { Report::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for ClientEnvelope<'_> {
@@ -2689,6 +4185,10 @@ impl ::flatbuffers::Verifiable for ClientEnvelope<'_> {
           ClientBody::Resync => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Resync>>("ClientBody::Resync", pos),
           ClientBody::Write => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Write>>("ClientBody::Write", pos),
           ClientBody::Publish => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Publish>>("ClientBody::Publish", pos),
+          ClientBody::Configure => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Configure>>("ClientBody::Configure", pos),
+          ClientBody::Kick => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Kick>>("ClientBody::Kick", pos),
+          ClientBody::Interest => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Interest>>("ClientBody::Interest", pos),
+          ClientBody::Report => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<Report>>("ClientBody::Report", pos),
           _ => Ok(()),
         }
      })?
@@ -2793,6 +4293,34 @@ impl ::core::fmt::Debug for ClientEnvelope<'_> {
             ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
           }
         },
+        ClientBody::Configure => {
+          if let Some(x) = self.body_as_configure() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        ClientBody::Kick => {
+          if let Some(x) = self.body_as_kick() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        ClientBody::Interest => {
+          if let Some(x) = self.body_as_interest() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        ClientBody::Report => {
+          if let Some(x) = self.body_as_report() {
+            ds.field("body", &x)
+          } else {
+            ds.field("body", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
         _ => {
           let x: Option<()> = None;
           ds.field("body", &x)
@@ -2824,6 +4352,11 @@ impl<'a> Joined<'a> {
   pub const VT_SEND_EVERY: ::flatbuffers::VOffsetT = 12;
   pub const VT_EPOCH_US: ::flatbuffers::VOffsetT = 14;
   pub const VT_SCHEMA: ::flatbuffers::VOffsetT = 16;
+  pub const VT_ROOM: ::flatbuffers::VOffsetT = 18;
+  pub const VT_TOKEN: ::flatbuffers::VOffsetT = 20;
+  pub const VT_GRACE_MS: ::flatbuffers::VOffsetT = 22;
+  pub const VT_RECOVERED: ::flatbuffers::VOffsetT = 24;
+  pub const VT_SPECTATOR: ::flatbuffers::VOffsetT = 26;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2836,11 +4369,16 @@ impl<'a> Joined<'a> {
   ) -> ::flatbuffers::WIPOffset<Joined<'bldr>> {
     let mut builder = JoinedBuilder::new(_fbb);
     builder.add_epoch_us(args.epoch_us);
+    builder.add_grace_ms(args.grace_ms);
+    if let Some(x) = args.token { builder.add_token(x); }
+    if let Some(x) = args.room { builder.add_room(x); }
     if let Some(x) = args.schema { builder.add_schema(x); }
     builder.add_tick_us(args.tick_us);
     builder.add_tick(args.tick);
     builder.add_entity(args.entity);
     builder.add_member(args.member);
+    builder.add_spectator(args.spectator);
+    builder.add_recovered(args.recovered);
     builder.add_send_every(args.send_every);
     builder.finish()
   }
@@ -2895,6 +4433,41 @@ impl<'a> Joined<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<RoomSchema>>(Joined::VT_SCHEMA, None).unwrap()}
   }
+  #[inline]
+  pub fn room(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Joined::VT_ROOM, None)}
+  }
+  #[inline]
+  pub fn token(&self) -> Option<::flatbuffers::Vector<'a, u8>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Joined::VT_TOKEN, None)}
+  }
+  #[inline]
+  pub fn grace_ms(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Joined::VT_GRACE_MS, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn recovered(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Joined::VT_RECOVERED, Some(false)).unwrap()}
+  }
+  #[inline]
+  pub fn spectator(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Joined::VT_SPECTATOR, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Joined<'_> {
@@ -2910,6 +4483,11 @@ impl ::flatbuffers::Verifiable for Joined<'_> {
      .visit_field::<u8>("send_every", Self::VT_SEND_EVERY, false)?
      .visit_field::<u64>("epoch_us", Self::VT_EPOCH_US, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<RoomSchema>>("schema", Self::VT_SCHEMA, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("room", Self::VT_ROOM, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("token", Self::VT_TOKEN, false)?
+     .visit_field::<u32>("grace_ms", Self::VT_GRACE_MS, false)?
+     .visit_field::<bool>("recovered", Self::VT_RECOVERED, false)?
+     .visit_field::<bool>("spectator", Self::VT_SPECTATOR, false)?
      .finish();
     Ok(())
   }
@@ -2922,6 +4500,11 @@ pub struct JoinedArgs<'a> {
     pub send_every: u8,
     pub epoch_us: u64,
     pub schema: Option<::flatbuffers::WIPOffset<RoomSchema<'a>>>,
+    pub room: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub token: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub grace_ms: u32,
+    pub recovered: bool,
+    pub spectator: bool,
 }
 impl<'a> Default for JoinedArgs<'a> {
   #[inline]
@@ -2934,6 +4517,11 @@ impl<'a> Default for JoinedArgs<'a> {
       send_every: 1,
       epoch_us: 0,
       schema: None, // required field
+      room: None,
+      token: None,
+      grace_ms: 0,
+      recovered: false,
+      spectator: false,
     }
   }
 }
@@ -2972,6 +4560,26 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> JoinedBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<RoomSchema>>(Joined::VT_SCHEMA, schema);
   }
   #[inline]
+  pub fn add_room(&mut self, room: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Joined::VT_ROOM, room);
+  }
+  #[inline]
+  pub fn add_token(&mut self, token: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u8>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Joined::VT_TOKEN, token);
+  }
+  #[inline]
+  pub fn add_grace_ms(&mut self, grace_ms: u32) {
+    self.fbb_.push_slot::<u32>(Joined::VT_GRACE_MS, grace_ms, 0);
+  }
+  #[inline]
+  pub fn add_recovered(&mut self, recovered: bool) {
+    self.fbb_.push_slot::<bool>(Joined::VT_RECOVERED, recovered, false);
+  }
+  #[inline]
+  pub fn add_spectator(&mut self, spectator: bool) {
+    self.fbb_.push_slot::<bool>(Joined::VT_SPECTATOR, spectator, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> JoinedBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     JoinedBuilder {
@@ -2997,6 +4605,11 @@ impl ::core::fmt::Debug for Joined<'_> {
       ds.field("send_every", &self.send_every());
       ds.field("epoch_us", &self.epoch_us());
       ds.field("schema", &self.schema());
+      ds.field("room", &self.room());
+      ds.field("token", &self.token());
+      ds.field("grace_ms", &self.grace_ms());
+      ds.field("recovered", &self.recovered());
+      ds.field("spectator", &self.spectator());
       ds.finish()
   }
 }
@@ -3021,6 +4634,8 @@ impl<'a> Delta<'a> {
   pub const VT_ACK_SEQ: ::flatbuffers::VOffsetT = 8;
   pub const VT_MARGIN: ::flatbuffers::VOffsetT = 10;
   pub const VT_CHUNKS: ::flatbuffers::VOffsetT = 12;
+  pub const VT_ACK_OP: ::flatbuffers::VOffsetT = 14;
+  pub const VT_LOAD_LEVEL: ::flatbuffers::VOffsetT = 16;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3032,10 +4647,12 @@ impl<'a> Delta<'a> {
     args: &'args DeltaArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Delta<'bldr>> {
     let mut builder = DeltaBuilder::new(_fbb);
+    builder.add_ack_op(args.ack_op);
     if let Some(x) = args.chunks { builder.add_chunks(x); }
     builder.add_ack_seq(args.ack_seq);
     builder.add_base(args.base);
     builder.add_tick(args.tick);
+    builder.add_load_level(args.load_level);
     builder.add_margin(args.margin);
     builder.finish()
   }
@@ -3076,6 +4693,20 @@ impl<'a> Delta<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Delta::VT_CHUNKS, None)}
   }
+  #[inline]
+  pub fn ack_op(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(Delta::VT_ACK_OP, Some(0)).unwrap()}
+  }
+  #[inline]
+  pub fn load_level(&self) -> u8 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u8>(Delta::VT_LOAD_LEVEL, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Delta<'_> {
@@ -3089,6 +4720,8 @@ impl ::flatbuffers::Verifiable for Delta<'_> {
      .visit_field::<u32>("ack_seq", Self::VT_ACK_SEQ, false)?
      .visit_field::<i8>("margin", Self::VT_MARGIN, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("chunks", Self::VT_CHUNKS, false)?
+     .visit_field::<u32>("ack_op", Self::VT_ACK_OP, false)?
+     .visit_field::<u8>("load_level", Self::VT_LOAD_LEVEL, false)?
      .finish();
     Ok(())
   }
@@ -3099,6 +4732,8 @@ pub struct DeltaArgs<'a> {
     pub ack_seq: u32,
     pub margin: i8,
     pub chunks: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub ack_op: u32,
+    pub load_level: u8,
 }
 impl<'a> Default for DeltaArgs<'a> {
   #[inline]
@@ -3109,6 +4744,8 @@ impl<'a> Default for DeltaArgs<'a> {
       ack_seq: 0,
       margin: 0,
       chunks: None,
+      ack_op: 0,
+      load_level: 0,
     }
   }
 }
@@ -3139,6 +4776,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> DeltaBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Delta::VT_CHUNKS, chunks);
   }
   #[inline]
+  pub fn add_ack_op(&mut self, ack_op: u32) {
+    self.fbb_.push_slot::<u32>(Delta::VT_ACK_OP, ack_op, 0);
+  }
+  #[inline]
+  pub fn add_load_level(&mut self, load_level: u8) {
+    self.fbb_.push_slot::<u8>(Delta::VT_LOAD_LEVEL, load_level, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> DeltaBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     DeltaBuilder {
@@ -3161,6 +4806,8 @@ impl ::core::fmt::Debug for Delta<'_> {
       ds.field("ack_seq", &self.ack_seq());
       ds.field("margin", &self.margin());
       ds.field("chunks", &self.chunks());
+      ds.field("ack_op", &self.ack_op());
+      ds.field("load_level", &self.load_level());
       ds.finish()
   }
 }
@@ -3184,6 +4831,7 @@ impl<'a> TimeSync<'a> {
   pub const VT_SERVER_US: ::flatbuffers::VOffsetT = 6;
   pub const VT_TICK: ::flatbuffers::VOffsetT = 8;
   pub const VT_EPOCH_US: ::flatbuffers::VOffsetT = 10;
+  pub const VT_SCALE_Q16: ::flatbuffers::VOffsetT = 12;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3198,6 +4846,7 @@ impl<'a> TimeSync<'a> {
     builder.add_epoch_us(args.epoch_us);
     builder.add_server_us(args.server_us);
     builder.add_client_us(args.client_us);
+    builder.add_scale_q16(args.scale_q16);
     builder.add_tick(args.tick);
     builder.finish()
   }
@@ -3231,6 +4880,13 @@ impl<'a> TimeSync<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u64>(TimeSync::VT_EPOCH_US, Some(0)).unwrap()}
   }
+  #[inline]
+  pub fn scale_q16(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(TimeSync::VT_SCALE_Q16, Some(65536)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for TimeSync<'_> {
@@ -3243,6 +4899,7 @@ impl ::flatbuffers::Verifiable for TimeSync<'_> {
      .visit_field::<u64>("server_us", Self::VT_SERVER_US, false)?
      .visit_field::<u32>("tick", Self::VT_TICK, false)?
      .visit_field::<u64>("epoch_us", Self::VT_EPOCH_US, false)?
+     .visit_field::<u32>("scale_q16", Self::VT_SCALE_Q16, false)?
      .finish();
     Ok(())
   }
@@ -3252,6 +4909,7 @@ pub struct TimeSyncArgs {
     pub server_us: u64,
     pub tick: u32,
     pub epoch_us: u64,
+    pub scale_q16: u32,
 }
 impl<'a> Default for TimeSyncArgs {
   #[inline]
@@ -3261,6 +4919,7 @@ impl<'a> Default for TimeSyncArgs {
       server_us: 0,
       tick: 0,
       epoch_us: 0,
+      scale_q16: 65536,
     }
   }
 }
@@ -3287,6 +4946,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> TimeSyncBuilder<'a, 'b, A> {
     self.fbb_.push_slot::<u64>(TimeSync::VT_EPOCH_US, epoch_us, 0);
   }
   #[inline]
+  pub fn add_scale_q16(&mut self, scale_q16: u32) {
+    self.fbb_.push_slot::<u32>(TimeSync::VT_SCALE_Q16, scale_q16, 65536);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> TimeSyncBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     TimeSyncBuilder {
@@ -3308,6 +4971,7 @@ impl ::core::fmt::Debug for TimeSync<'_> {
       ds.field("server_us", &self.server_us());
       ds.field("tick", &self.tick());
       ds.field("epoch_us", &self.epoch_us());
+      ds.field("scale_q16", &self.scale_q16());
       ds.finish()
   }
 }
@@ -3475,6 +5139,8 @@ impl<'a> ::flatbuffers::Follow<'a> for Left<'a> {
 }
 
 impl<'a> Left<'a> {
+  pub const VT_REASON: ::flatbuffers::VOffsetT = 4;
+  pub const VT_MESSAGE: ::flatbuffers::VOffsetT = 6;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3483,12 +5149,29 @@ impl<'a> Left<'a> {
   #[allow(unused_mut)]
   pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
     _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
-    _args: &'args LeftArgs
+    args: &'args LeftArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Left<'bldr>> {
     let mut builder = LeftBuilder::new(_fbb);
+    if let Some(x) = args.message { builder.add_message(x); }
+    builder.add_reason(args.reason);
     builder.finish()
   }
 
+
+  #[inline]
+  pub fn reason(&self) -> LeaveReason {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<LeaveReason>(Left::VT_REASON, Some(LeaveReason::Asked)).unwrap()}
+  }
+  #[inline]
+  pub fn message(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Left::VT_MESSAGE, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Left<'_> {
@@ -3497,16 +5180,22 @@ impl ::flatbuffers::Verifiable for Left<'_> {
     v: &mut ::flatbuffers::Verifier, pos: usize
   ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
     v.visit_table(pos)?
+     .visit_field::<LeaveReason>("reason", Self::VT_REASON, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("message", Self::VT_MESSAGE, false)?
      .finish();
     Ok(())
   }
 }
-pub struct LeftArgs {
+pub struct LeftArgs<'a> {
+    pub reason: LeaveReason,
+    pub message: Option<::flatbuffers::WIPOffset<&'a str>>,
 }
-impl<'a> Default for LeftArgs {
+impl<'a> Default for LeftArgs<'a> {
   #[inline]
   fn default() -> Self {
     LeftArgs {
+      reason: LeaveReason::Asked,
+      message: None,
     }
   }
 }
@@ -3516,6 +5205,14 @@ pub struct LeftBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
   start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
 }
 impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> LeftBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_reason(&mut self, reason: LeaveReason) {
+    self.fbb_.push_slot::<LeaveReason>(Left::VT_REASON, reason, LeaveReason::Asked);
+  }
+  #[inline]
+  pub fn add_message(&mut self, message: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Left::VT_MESSAGE, message);
+  }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> LeftBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
@@ -3534,6 +5231,8 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> LeftBuilder<'a, 'b, A> {
 impl ::core::fmt::Debug for Left<'_> {
   fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
     let mut ds = f.debug_struct("Left");
+      ds.field("reason", &self.reason());
+      ds.field("message", &self.message());
       ds.finish()
   }
 }

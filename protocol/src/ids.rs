@@ -105,6 +105,37 @@ impl StreamId {
     pub const ROOM: Self = Self(0);
     /// What only the receiving member sees: the values of components with scope `Owner`.
     pub const MEMBER: Self = Self(1);
+    /// What the receiving member and its team see: the values of components with scope `Team`.
+    pub const TEAM: Self = Self(2);
+    /// The first cell of a room with interest; the others follow, row by row.
+    pub const CELLS: Self = Self(16);
+
+    /// The stream of a cell, by its position.
+    #[must_use]
+    pub const fn of_cell(cell: CellId) -> Self {
+        Self(Self::CELLS.0 + cell.0)
+    }
+
+    /// The cell whose stream this is.
+    #[must_use]
+    pub const fn cell(self) -> Option<CellId> {
+        match self.0.checked_sub(Self::CELLS.0) {
+            Some(cell) => Some(CellId(cell)),
+            None => None,
+        }
+    }
+}
+
+/// A cell of a room with interest: its row times the cells of a row, plus its place in the row.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CellId(pub u32);
+
+impl CellId {
+    /// The position in a table of all cells.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// Which room: a registered room type and a name within it.

@@ -73,6 +73,27 @@ pub const NAME_BYTES_MAX: usize = 64;
 /// Bytes of the options in `Join`: the description of a room fits.
 pub const JOIN_OPTIONS_BYTES_MAX: usize = 16 * 1024;
 
+/// Bytes of a password to a room.
+pub const PASSWORD_BYTES_MAX: usize = 128;
+
+/// Bytes of a token for a seat: a random number, and where the seat is.
+pub const TOKEN_BYTES_MAX: usize = 64;
+
+/// Bytes of what a room says of itself: a list of rooms carries it for each.
+pub const METADATA_BYTES_MAX: usize = 1024;
+
+/// Rings of a room with interest.
+pub const RINGS_MAX: usize = 4;
+
+/// Cells from the middle of a view to its edge: 33 x 33 cells at most.
+pub const RING_DISTANCE_MAX: u8 = 16;
+
+/// States between two that carry a cell's motion.
+pub const RING_EVERY_MAX: u8 = 8;
+
+/// Cells of a room with interest: 256 x 256.
+pub const CELLS_MAX: usize = 65_536;
+
 /// Topics in a room's schema.
 pub const TOPICS_MAX: usize = 64;
 

@@ -3,8 +3,10 @@
 //! The description travels in `Joined`. A client reads the server's layout by field name, so a
 //! server that adds, drops or reorders fields does not corrupt anybody.
 
+mod interest;
 mod row;
 
+pub use interest::{Grid, Interest, Ring};
 pub use row::{FieldDesc, FieldId, FieldType, Interpolation, RowLayout};
 
 use crate::ids::{ComponentId, TopicId};
@@ -34,6 +36,8 @@ pub enum Scope {
     Room,
     /// Only the member that owns the entity.
     Owner,
+    /// The team of the member that owns the entity.
+    Team,
 }
 
 /// Which clients may write something. The server's own logic always may.
@@ -64,6 +68,9 @@ pub struct ComponentDesc {
     /// Whether the key `parent` of these props, an entity, makes a tree of the entities. The
     /// server refuses what would close a cycle; the key `order` sorts children.
     pub tree: bool,
+    /// Whether only the newest value counts, and a far-away member may get it late. Packed only;
+    /// it has a meaning in rooms with interest.
+    pub motion: bool,
 }
 
 impl ComponentDesc {
@@ -91,13 +98,25 @@ impl ComponentDesc {
 
     fn new(name: &str, kind: Kind) -> Self {
         let (scope, write) = (Scope::default(), WritePolicy::default());
-        Self { name: name.into(), kind, scope, write, tree: false }
+        Self { name: name.into(), kind, scope, write, tree: false, motion: false }
     }
 
     /// The same component, sent only to the member that owns the entity.
     #[must_use]
     pub fn for_owner(self) -> Self {
         Self { scope: Scope::Owner, ..self }
+    }
+
+    /// The same component, sent only to the team of the member that owns the entity.
+    #[must_use]
+    pub fn for_team(self) -> Self {
+        Self { scope: Scope::Team, ..self }
+    }
+
+    /// The same packed component, whose values far-away members may get late.
+    #[must_use]
+    pub fn as_motion(self) -> Self {
+        Self { motion: true, ..self }
     }
 
     /// The same component, which those clients may write.
@@ -162,6 +181,24 @@ pub enum SchemaError {
     /// A tree that is not made of props everybody sees.
     #[error("a tree is a props component with the scope of the room")]
     BadTree,
+    /// Motion that is not packed or not for everybody in view.
+    #[error("motion is a packed component with the scope of the room")]
+    BadMotion,
+    /// Interest that is not in two quantised fields of a packed component everybody may see.
+    #[error("positions are two quantised fields, clamped, of a packed component of the room")]
+    BadPosition,
+    /// Cells that are none, or too many.
+    #[error("cells have a size above 0, and there are at most {} of them", limits::CELLS_MAX)]
+    BadCells,
+    /// Rings that are none, too many, too large or not ascending.
+    #[error(
+        "there are 1 to {} rings of ascending distances up to {}, with motion in every {}th state \
+         or oftener",
+        limits::RINGS_MAX,
+        limits::RING_DISTANCE_MAX,
+        limits::RING_EVERY_MAX
+    )]
+    BadRings,
 }
 
 /// Everything a client must know to read a room's state and to write its inputs.
@@ -171,6 +208,7 @@ pub struct RoomSchema {
     input: RowLayout,
     topics: Vec<TopicDesc>,
     entities: WritePolicy,
+    interest: Option<Interest>,
 }
 
 impl RoomSchema {
@@ -185,6 +223,10 @@ impl RoomSchema {
         check_names(components.iter().map(|c| &*c.name))?;
         if components.iter().any(|c| c.tree && (c.kind != Kind::Props || c.scope != Scope::Room)) {
             return Err(SchemaError::BadTree);
+        }
+        let moves = components.iter().filter(|c| c.motion);
+        if { moves }.any(|c| !matches!(c.kind, Kind::Packed(_)) || c.scope != Scope::Room) {
+            return Err(SchemaError::BadMotion);
         }
         if components.iter().any(|c| {
             matches!(c.kind, Kind::Opaque { value_bytes_max, .. }
@@ -203,7 +245,17 @@ impl RoomSchema {
         if input.row_bytes() > limits::INPUT_ROW_BYTES_MAX {
             return Err(SchemaError::InputTooLong);
         }
-        Ok(Self { components, input, topics: Vec::new(), entities: WritePolicy::Server })
+        let (topics, entities) = (Vec::new(), WritePolicy::Server);
+        Ok(Self { components, input, topics, entities, interest: None })
+    }
+
+    /// The same room, in which members get what is around them and not everything.
+    ///
+    /// # Errors
+    /// [`SchemaError::BadPosition`], [`SchemaError::BadCells`] or [`SchemaError::BadRings`].
+    pub fn with_interest(self, interest: Interest) -> Result<Self, SchemaError> {
+        interest.grid(&self.components)?;
+        Ok(Self { interest: Some(interest), ..self })
     }
 
     /// The same room, with topics.
@@ -254,6 +306,18 @@ impl RoomSchema {
     #[must_use]
     pub fn entities_by(&self) -> WritePolicy {
         self.entities
+    }
+
+    /// What members of the room get of it; `None` when they get everything.
+    #[must_use]
+    pub fn interest(&self) -> Option<&Interest> {
+        self.interest.as_ref()
+    }
+
+    /// The cells of a room with interest.
+    #[must_use]
+    pub fn grid(&self) -> Option<Grid> {
+        self.interest.as_ref()?.grid(&self.components).ok()
     }
 
     /// Looks a component up by name.

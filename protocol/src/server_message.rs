@@ -7,7 +7,7 @@ mod schema_table;
 
 use flatbuffers::{FlatBufferBuilder, Vector, VerifierOptions, WIPOffset};
 
-use crate::client_message::{DecodeError, verified};
+use crate::client_message::{DecodeError, to_wire, verified};
 use crate::generated::wire;
 use crate::ids::{EntityId, InputSeq, MemberId, OpId, Tick};
 use crate::limits;
@@ -25,8 +25,8 @@ pub enum ServerMessage<'a> {
     TimeSync(TimeSync),
     /// The client asked for something it does not get; the connection stays usable.
     Refused(Refused<'a>),
-    /// The seat was given back as asked.
-    Left,
+    /// The seat is gone.
+    Left(Left<'a>),
     /// What the client wrote or published takes effect.
     Accepted(Accepted),
     /// The server stops: close, and come back later.
@@ -51,6 +51,55 @@ pub struct Joined {
     pub tick: Tick,
     /// What the room is made of.
     pub schema: RoomSchema,
+    /// The room's name, when the server chose it; empty when the client did.
+    pub room: Box<str>,
+    /// What brings the client back to its seat, once; empty when nothing does.
+    pub token: Box<[u8]>,
+    /// How long the seat is kept after the end of the connection, in milliseconds.
+    pub grace_ms: u32,
+    /// Whether a resume got the same seat and misses nothing.
+    pub recovered: bool,
+    /// Whether the client only watches.
+    pub spectator: bool,
+}
+
+impl Joined {
+    /// A seat in a room of a known name, for a member that comes new and cannot resume.
+    #[must_use]
+    pub fn new(
+        member: MemberId,
+        entity: EntityId,
+        clock: RoomClock,
+        tick: Tick,
+        schema: RoomSchema,
+    ) -> Self {
+        let (room, token) = (Box::default(), Box::default());
+        let (grace_ms, recovered, spectator) = (0, false, false);
+        Self { member, entity, clock, tick, schema, room, token, grace_ms, recovered, spectator }
+    }
+}
+
+/// The end of a seat whose connection goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Left<'a> {
+    /// Why, for programs.
+    pub reason: LeaveReason,
+    /// Why, for people.
+    pub message: &'a str,
+}
+
+/// Why a seat is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LeaveReason {
+    /// It was given back.
+    #[default]
+    Asked,
+    /// The host or the room's logic took it away.
+    Kicked,
+    /// The same client came back to it over another connection.
+    Replaced,
+    /// The room has ended.
+    RoomEnded,
 }
 
 /// When a room's ticks are due.
@@ -94,6 +143,10 @@ pub struct DeltaHead {
     /// How many inputs were waiting before this tick took one; below zero, for how many ticks
     /// in a row none was.
     pub margin: i8,
+    /// The last write or publication of this member that was accepted or refused.
+    pub ack_op: OpId,
+    /// How much the server leaves out to keep up, 0 to 4.
+    pub load_level: u8,
 }
 
 /// Two clocks at one moment.
@@ -107,6 +160,13 @@ pub struct TimeSync {
     pub tick: Tick,
     /// When tick 0 would have been due; 0 outside a room.
     pub epoch: Timestamp,
+    /// How fast the room's time runs against real time, in 65536ths.
+    pub scale_q16: u32,
+}
+
+impl TimeSync {
+    /// Time runs as it should.
+    pub const REAL_TIME: u32 = 1 << 16;
 }
 
 /// Something a client does not get.
@@ -160,9 +220,26 @@ pub enum RefusalCode {
     Invalid,
     /// Too much happened in this tick; try again after the next.
     Busy,
+    /// There is no room of this name.
+    UnknownRoom,
+    /// There is a room of this name already.
+    RoomExists,
+    /// The room takes nobody any more.
+    RoomLocked,
+    /// The room is private, and this is not its password.
+    WrongPassword,
+    /// The token for a reserved seat is unknown, used, or too old.
+    BadSeat,
 }
 
-const REFUSAL_CODES: [(RefusalCode, wire::RefusalCode); 12] = [
+const LEAVE_REASONS: [(LeaveReason, wire::LeaveReason); 4] = [
+    (LeaveReason::Asked, wire::LeaveReason::Asked),
+    (LeaveReason::Kicked, wire::LeaveReason::Kicked),
+    (LeaveReason::Replaced, wire::LeaveReason::Replaced),
+    (LeaveReason::RoomEnded, wire::LeaveReason::RoomEnded),
+];
+
+const REFUSAL_CODES: [(RefusalCode, wire::RefusalCode); 17] = [
     (RefusalCode::UnknownRoomType, wire::RefusalCode::UnknownRoomType),
     (RefusalCode::BadRoomName, wire::RefusalCode::BadRoomName),
     (RefusalCode::BadOptions, wire::RefusalCode::BadOptions),
@@ -175,11 +252,12 @@ const REFUSAL_CODES: [(RefusalCode, wire::RefusalCode); 12] = [
     (RefusalCode::Conflict, wire::RefusalCode::Conflict),
     (RefusalCode::Invalid, wire::RefusalCode::Invalid),
     (RefusalCode::Busy, wire::RefusalCode::Busy),
+    (RefusalCode::UnknownRoom, wire::RefusalCode::UnknownRoom),
+    (RefusalCode::RoomExists, wire::RefusalCode::RoomExists),
+    (RefusalCode::RoomLocked, wire::RefusalCode::RoomLocked),
+    (RefusalCode::WrongPassword, wire::RefusalCode::WrongPassword),
+    (RefusalCode::BadSeat, wire::RefusalCode::BadSeat),
 ];
-
-fn to_wire<A: Copy + PartialEq, B: Copy>(table: &[(A, B)], value: A) -> B {
-    table.iter().find(|(ours, _)| *ours == value).expect("the table lists every variant").1
-}
 
 fn from_wire<A: Copy, B: Copy + PartialEq>(
     table: &[(A, B)],
@@ -220,6 +298,7 @@ impl ServerEncoder {
                     server_us: sync.server.0,
                     tick: sync.tick.0,
                     epoch_us: sync.epoch.0,
+                    scale_q16: sync.scale_q16,
                 };
                 (wire::ServerBody::TimeSync, wire::TimeSync::create(b, &args).as_union_value())
             }
@@ -232,8 +311,10 @@ impl ServerEncoder {
                 };
                 (wire::ServerBody::Refused, wire::Refused::create(b, &args).as_union_value())
             }
-            ServerMessage::Left => {
-                let left = wire::Left::create(b, &wire::LeftArgs {});
+            ServerMessage::Left(Left { reason, message }) => {
+                let message = (!message.is_empty()).then(|| b.create_string(message));
+                let args = wire::LeftArgs { reason: to_wire(&LEAVE_REASONS, *reason), message };
+                let left = wire::Left::create(b, &args);
                 (wire::ServerBody::Left, left.as_union_value())
             }
             ServerMessage::Accepted(accepted) => {
@@ -244,7 +325,7 @@ impl ServerEncoder {
                 (wire::ServerBody::GoAway, wire::GoAway::create(b, &args).as_union_value())
             }
             ServerMessage::Unknown(tag) => {
-                let empty = wire::Left::create(b, &wire::LeftArgs {});
+                let empty = wire::Left::create(b, &wire::LeftArgs::default());
                 (wire::ServerBody(*tag), empty.as_union_value())
             }
         };
@@ -268,6 +349,8 @@ fn put_delta<'a>(
         ack_seq: head.ack.0,
         margin: head.margin,
         chunks: Some(chunks),
+        ack_op: head.ack_op.0,
+        load_level: head.load_level,
     };
     wire::Delta::create(b, &args)
 }
@@ -281,6 +364,8 @@ fn put_accepted(b: &mut Builder, accepted: &Accepted) -> WIPOffset<wire::Accepte
 
 fn put_joined(b: &mut Builder, joined: &Joined) -> WIPOffset<wire::Joined<'static>> {
     let schema = schema_table::put_schema(b, &joined.schema);
+    let room = (!joined.room.is_empty()).then(|| b.create_string(&joined.room));
+    let token = (!joined.token.is_empty()).then(|| b.create_vector(&joined.token));
     let args = wire::JoinedArgs {
         member: joined.member.0,
         entity: joined.entity.0,
@@ -289,6 +374,11 @@ fn put_joined(b: &mut Builder, joined: &Joined) -> WIPOffset<wire::Joined<'stati
         send_every: joined.clock.send_every,
         epoch_us: joined.clock.epoch.0,
         schema: Some(schema),
+        room,
+        token,
+        grace_ms: joined.grace_ms,
+        recovered: joined.recovered,
+        spectator: joined.spectator,
     };
     wire::Joined::create(b, &args)
 }
@@ -320,12 +410,13 @@ impl<'a> ServerMessage<'a> {
                     server: Timestamp(sync.server_us()),
                     tick: Tick(sync.tick()),
                     epoch: Timestamp(sync.epoch_us()),
+                    scale_q16: sync.scale_q16(),
                 })
             }),
             wire::ServerBody::Refused => {
                 envelope.body_as_refused().map(decode_refused).transpose()?
             }
-            wire::ServerBody::Left => Some(Self::Left),
+            wire::ServerBody::Left => envelope.body_as_left().map(decode_left).transpose()?,
             wire::ServerBody::Accepted => {
                 envelope.body_as_accepted().map(decode_accepted).transpose()?
             }
@@ -348,6 +439,8 @@ fn decode_delta(delta: wire::Delta<'_>) -> ServerMessage<'_> {
             base: Tick(delta.base()),
             ack: InputSeq(delta.ack_seq()),
             margin: delta.margin(),
+            ack_op: OpId(delta.ack_op()),
+            load_level: delta.load_level(),
         },
         chunks: delta.chunks().map(|chunks| chunks.bytes()).unwrap_or_default(),
     })
@@ -360,6 +453,11 @@ fn decode_refused(refused: wire::Refused<'_>) -> Result<ServerMessage<'_>, Decod
         retry_ms: refused.retry_ms(),
         op: OpId(refused.op()),
     }))
+}
+
+fn decode_left(left: wire::Left<'_>) -> Result<ServerMessage<'_>, DecodeError> {
+    let reason = from_wire(&LEAVE_REASONS, left.reason(), "reason")?;
+    Ok(ServerMessage::Left(Left { reason, message: left.message().unwrap_or_default() }))
 }
 
 fn decode_accepted(accepted: wire::Accepted<'_>) -> Result<ServerMessage<'_>, DecodeError> {
@@ -387,28 +485,47 @@ fn decode_joined(joined: wire::Joined<'_>) -> Result<Joined, DecodeError> {
     if clock.send_every == 0 {
         return Err(DecodeError::OutOfRange("clock"));
     }
+    let token = joined.token().map(|token| token.bytes()).unwrap_or_default();
+    let room = joined.room().unwrap_or_default();
+    for (field, length, length_max) in [
+        ("token", token.len(), limits::TOKEN_BYTES_MAX),
+        ("room", room.len(), limits::NAME_BYTES_MAX),
+    ] {
+        if length > length_max {
+            return Err(DecodeError::TooLong(field));
+        }
+    }
     Ok(Joined {
         member: MemberId(joined.member()),
         entity: EntityId(joined.entity()),
         clock,
         tick: Tick(joined.tick()),
         schema: schema_table::decode_schema(joined.schema())?,
+        room: room.into(),
+        token: token.into(),
+        grace_ms: joined.grace_ms(),
+        recovered: joined.recovered(),
+        spectator: joined.spectator(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{ComponentDesc, FieldDesc, FieldType, TopicDesc, WritePolicy};
+    use crate::ids::ComponentId;
+    use crate::schema::{
+        ComponentDesc, FieldDesc, FieldId, FieldType, Interest, Ring, TopicDesc, WritePolicy,
+    };
 
     fn joined() -> Joined {
         let body = vec![
             FieldDesc::quantised("x", FieldType::Quant16, -512.0, 512.0),
+            FieldDesc::quantised("y", FieldType::Quant16, -512.0, 512.0),
             FieldDesc::angle("yaw", FieldType::Quant8),
         ];
         let components = vec![
-            ComponentDesc::packed("body", body).expect("layout"),
-            ComponentDesc::opaque("map", "application/json", 1000),
+            ComponentDesc::packed("body", body).expect("layout").as_motion(),
+            ComponentDesc::opaque("map", "application/json", 1000).for_team(),
             ComponentDesc::props("profile").for_owner().writable_by(WritePolicy::Owner),
             ComponentDesc::props("layer").as_tree().writable_by(WritePolicy::Host),
         ];
@@ -418,6 +535,13 @@ mod tests {
         ];
         let input = vec![FieldDesc::new("buttons", FieldType::U8)];
         let schema = RoomSchema::new(components, input).expect("schema");
+        let ring = |distance, every| Ring { distance, every };
+        let interest = Interest {
+            component: ComponentId(0),
+            axes: [FieldId(0), FieldId(1)],
+            cell_size: 32.0,
+            rings: vec![ring(1, 1), ring(4, 8)],
+        };
         Joined {
             member: MemberId(7),
             entity: EntityId(12),
@@ -426,13 +550,22 @@ mod tests {
             schema: schema
                 .with_topics(topics)
                 .expect("topics")
-                .with_entities_by(WritePolicy::Members),
+                .with_entities_by(WritePolicy::Members)
+                .with_interest(interest)
+                .expect("interest"),
+            room: "K7Q2ZD".into(),
+            token: [7; 32].into(),
+            grace_ms: 20_000,
+            recovered: true,
+            spectator: true,
         }
     }
 
     #[test]
     fn every_message_survives() {
-        let head = DeltaHead { tick: Tick(9), base: Tick(8), ack: InputSeq(5), margin: -3 };
+        let (ack, ack_op) = (InputSeq(5), OpId(6));
+        let (tick, base, margin, load_level) = (Tick(9), Tick(8), -3, 4);
+        let head = DeltaHead { tick, base, ack, margin, ack_op, load_level };
         let messages = [
             ServerMessage::Joined(joined()),
             ServerMessage::Delta(Delta { head, chunks: &[1, 2, 3] }),
@@ -441,6 +574,7 @@ mod tests {
                 server: Timestamp(2),
                 tick: Tick(3),
                 epoch: Timestamp(4),
+                scale_q16: TimeSync::REAL_TIME / 4,
             }),
             ServerMessage::Refused(Refused {
                 code: RefusalCode::RoomFull,
@@ -448,7 +582,8 @@ mod tests {
                 retry_ms: 1000,
                 op: OpId(4),
             }),
-            ServerMessage::Left,
+            ServerMessage::Left(Left::default()),
+            ServerMessage::Left(Left { reason: LeaveReason::Kicked, message: "no shouting" }),
             ServerMessage::Accepted(Accepted {
                 op: OpId(9),
                 tick: Tick(7),

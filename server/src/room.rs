@@ -193,13 +193,9 @@ impl Room {
             self.set_host(Some(member));
         }
         self.ticker.want();
-        Ok(Joined {
-            member,
-            entity,
-            clock: self.ticker.clock(),
-            tick: self.ticker.tick(),
-            schema: RoomSchema::clone(self.state.schema()),
-        })
+        let (clock, tick) = (self.ticker.clock(), self.ticker.tick());
+        let schema = RoomSchema::clone(self.state.schema());
+        Ok(Joined::new(member, entity, clock, tick, schema))
     }
 
     /// A member inflates what is compressed like this. A room that does not compress forgets it.
@@ -404,7 +400,8 @@ impl Room {
     #[must_use]
     pub fn time_sync(&self, now: Timestamp) -> TimeSync {
         let epoch = self.ticker.clock().epoch;
-        TimeSync { client_us: 0, server: now, tick: self.ticker.tick(), epoch }
+        let (tick, scale_q16) = (self.ticker.tick(), TimeSync::REAL_TIME);
+        TimeSync { client_us: 0, server: now, tick, epoch, scale_q16 }
     }
 
     /// When the room's ticks are due.

@@ -272,7 +272,12 @@ impl Session {
             | RefusalCode::Denied
             | RefusalCode::NotAllowed
             | RefusalCode::Conflict
-            | RefusalCode::Invalid => 0,
+            | RefusalCode::Invalid
+            | RefusalCode::UnknownRoom
+            | RefusalCode::RoomExists
+            | RefusalCode::RoomLocked
+            | RefusalCode::WrongPassword
+            | RefusalCode::BadSeat => 0,
         };
         self.send(encoder, &ServerMessage::Refused(Refused { code, message, retry_ms, op }));
     }

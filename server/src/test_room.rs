@@ -60,7 +60,7 @@ use crate::room::logic::RoomType;
 use crate::room::state::State;
 use crate::rooms::RoomTypes;
 use crate::session::NO_SOCKET;
-use crate::shard::messages::ROOM_SEED_STEP;
+use crate::shard::seating::ROOM_SEED_STEP;
 use crate::shard::{Echo, Effect, Shard, ShardConfig};
 use crate::test_room::client::TestClient;
 

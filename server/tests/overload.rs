@@ -201,7 +201,7 @@ fn short_of_memory_nobody_new_is_let_in_until_there_is_enough() {
     assert!(response.contains(&format!("the cap is {memory_bytes_max}")), "{response}");
     let response = ask(address, &ClientKey::new([1; 16]).request("a", "/ws"));
     assert!(response.starts_with("HTTP/1.1 503"), "{response}");
-    waiting.client.join(Join { room_type: "arena", room: "a", name: "late", options: &[] });
+    waiting.client.join(Join { room_type: "arena", room: "a", name: "late", ..Join::default() });
     let refused = waiting.until(|event| matches!(event, ClientEvent::Refused { .. }));
     let text = format!("{refused:?}");
     assert!(text.contains("ServerFull") && text.contains("retry_ms: 1000"), "{text}");
@@ -212,7 +212,7 @@ fn short_of_memory_nobody_new_is_let_in_until_there_is_enough() {
     get_until(address, "/stats.json", is_counted);
     drop(std::hint::black_box(hoard));
     get_until(address, "/readyz", |response| response.ends_with("ready\n"));
-    waiting.client.join(Join { room_type: "arena", room: "a", name: "late", options: &[] });
+    waiting.client.join(Join { room_type: "arena", room: "a", name: "late", ..Join::default() });
     waiting.until(|event| matches!(event, ClientEvent::Joined));
     seated.until(is_applied);
     stop(server);
@@ -221,7 +221,7 @@ fn short_of_memory_nobody_new_is_let_in_until_there_is_enough() {
 /// A request and a `Join` behind it, in one go.
 fn eager_join(room_type: &str, room: &str) -> Vec<u8> {
     let mut bytes = ClientKey::new([1; 16]).request("a", "/ws");
-    let join = Join { room_type, room, name: "x", options: &[] };
+    let join = Join { room_type, room, name: "x", ..Join::default() };
     let payload = ClientEncoder::default().encode(ClientMessage::Join(join)).to_vec();
     Link::new(End::Client).send_binary(payload.into(), &mut bytes);
     bytes

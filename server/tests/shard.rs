@@ -107,7 +107,7 @@ impl World {
         self.send(&client.take_output());
         client.handle_bytes(&std::mem::take(&mut self.taken));
         assert_eq!(client.poll_event(), Some(ClientEvent::Upgraded));
-        client.join(Join { room_type, room: "a", name: "x", options: &[] });
+        client.join(Join { room_type, room: "a", name: "x", ..Join::default() });
         self.send(&client.take_output());
         client
     }
@@ -360,7 +360,7 @@ fn a_room_that_outgrows_a_message_fails_alone() {
 #[test]
 fn bad_messages_are_closed_with_the_code_of_their_fault_and_unknown_ones_are_counted() {
     let long = "x".repeat(100);
-    let join = Join { room_type: "arena", room: "a", name: &long, options: &[] };
+    let join = Join { room_type: "arena", room: "a", name: &long, ..Join::default() };
     let input = |row: &'static [u8]| {
         ClientMessage::Input(Input { seq: InputSeq(1), applied_tick: Tick(0), row })
     };
@@ -448,7 +448,7 @@ fn a_panic_in_one_room_ends_that_room_and_three_hold_its_type_back() {
     client.handle_bytes(&std::mem::take(&mut world.taken));
     let refused = client.poll_event();
     assert!(matches!(refused, Some(ClientEvent::Refused { .. })), "{refused:?}");
-    client.join(Join { room_type: "arena", room: "a", name: "x", options: &[] });
+    client.join(Join { room_type: "arena", room: "a", name: "x", ..Join::default() });
     world.send(&client.take_output());
     client.handle_bytes(&std::mem::take(&mut world.taken));
     assert_eq!(client.poll_event(), Some(ClientEvent::Joined), "other types are not held back");
@@ -467,7 +467,13 @@ fn a_panic_while_somebody_joins_refuses_them_and_ends_the_room() {
     world.send(&client.take_output());
     client.handle_bytes(&std::mem::take(&mut world.taken));
     assert_eq!(client.poll_event(), Some(ClientEvent::Upgraded));
-    client.join(Join { room_type: "landmine", room: "a", name: "x", options: b"boom" });
+    client.join(Join {
+        room_type: "landmine",
+        room: "a",
+        name: "x",
+        options: b"boom",
+        ..Join::default()
+    });
     world.send(&client.take_output());
     assert_eq!(world.shard.rooms().count(), 0);
     assert_eq!(world.shard.metrics().rooms_failed, 1);

@@ -159,10 +159,10 @@ fn a_full_room_refuses_and_the_connection_joins_another() {
     let players: Vec<Player> =
         (0..seats).map(|_| Player::join(server.address(), "arena", "full")).collect();
     let mut late = Player::connect(server.address());
-    late.client.join(Join { room_type: "arena", room: "full", name: "late", options: &[] });
+    late.client.join(Join { room_type: "arena", room: "full", name: "late", ..Join::default() });
     let refused = late.until(|event| matches!(event, ClientEvent::Refused { .. }));
     assert!(format!("{refused:?}").contains("RoomFull"), "{refused:?}");
-    late.client.join(Join { room_type: "arena", room: "other", name: "late", options: &[] });
+    late.client.join(Join { room_type: "arena", room: "other", name: "late", ..Join::default() });
     late.until(|event| matches!(event, ClientEvent::Joined));
     drop(players);
     stop(server);
@@ -349,7 +349,13 @@ fn how_a_room_failed_is_in_its_directory_when_the_server_has_ended() {
     let server = runtime::serve(&config, &room_types).expect("a loopback port");
     let mut player = Player::connect(server.address());
     let options = &[0xab, 0xcd];
-    player.client.join(Join { room_type: "trapdoor", room: "a", name: "tester", options });
+    player.client.join(Join {
+        room_type: "trapdoor",
+        room: "a",
+        name: "tester",
+        options,
+        ..Join::default()
+    });
     player.until(|event| matches!(event, ClientEvent::Refused { .. }));
     stop(server);
     let files: Vec<_> = std::fs::read_dir(&dir).expect("a directory").collect();

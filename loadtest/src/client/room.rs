@@ -272,8 +272,8 @@ impl RoomClient {
             // The close that follows counts.
             ClientEvent::GoAway { .. } => {}
             // What was asked for.
-            ClientEvent::Left if self.stage == Stage::Closing => {}
-            ClientEvent::Left => {
+            ClientEvent::Left(_) if self.stage == Stage::Closing => {}
+            ClientEvent::Left(_) => {
                 turn.tally.closes.count("left", "the seat was given back unasked");
                 self.end(turn);
             }
@@ -292,7 +292,13 @@ impl RoomClient {
         turn.tally.connect.record_between(self.stage_since, turn.now);
         let (room, name) = (format!("load-{}", self.room), format!("bot-{}", self.index));
         let (room_type, options) = (self.bot.room_type.as_str(), self.bot.options.as_bytes());
-        self.protocol.join(Join { room_type, room: &room, name: &name, options });
+        self.protocol.join(Join {
+            room_type,
+            room: &room,
+            name: &name,
+            options,
+            ..Join::default()
+        });
         self.stage = Stage::Joining;
         self.stage_since = turn.now;
     }

@@ -189,6 +189,7 @@ mod tests {
                 server: Timestamp(server_us),
                 tick: Tick(0),
                 epoch: Timestamp(0),
+                scale_q16: TimeSync::REAL_TIME,
             };
             let clock = estimate(&sync, Timestamp(1_100));
             assert_eq!(clock, Clock { shared: false, offset_us, error_us: 50 });

@@ -162,12 +162,22 @@ impl Double {
             }
             ClientMessage::Ping { client_us } => {
                 let (tick, epoch) = (self.tick, self.clock.epoch);
-                let sync = TimeSync { client_us, server: now, tick, epoch };
+                let sync = TimeSync {
+                    client_us,
+                    server: now,
+                    tick,
+                    epoch,
+                    scale_q16: TimeSync::REAL_TIME,
+                };
                 self.send(member, &ServerMessage::TimeSync(sync));
             }
             ClientMessage::Leave
             | ClientMessage::Write(_)
             | ClientMessage::Publish(_)
+            | ClientMessage::Configure(_)
+            | ClientMessage::Kick(_)
+            | ClientMessage::Interest(_)
+            | ClientMessage::Report(_)
             | ClientMessage::Unknown(_) => {}
         }
     }
@@ -179,13 +189,8 @@ impl Double {
         self.entities.set_row(BODY, entity, &[0]);
         self.entered.push(entity);
         let schema = (**self.entities.schema()).clone();
-        let joined = ServerMessage::Joined(Joined {
-            member: MemberId(id),
-            entity,
-            clock: self.clock,
-            tick: self.tick,
-            schema,
-        });
+        let joined = Joined::new(MemberId(id), entity, self.clock, self.tick, schema);
+        let joined = ServerMessage::Joined(joined);
         self.send(member, &joined);
         // The snapshot comes with the next tick, when everybody else learns of the newcomer.
         let peer = &mut self.members[member];
@@ -212,7 +217,7 @@ impl Double {
             Fault::Gap => return,
             Fault::None | Fault::Duplicate | Fault::Conflate => {}
         }
-        let head = DeltaHead { tick: self.tick, base, ack, margin: 0 };
+        let head = DeltaHead { tick: self.tick, base, ack, ..DeltaHead::default() };
         let delta = ServerMessage::Delta(Delta { head, chunks: &chunks });
         self.send(member, &delta);
         if fault == Fault::Duplicate {

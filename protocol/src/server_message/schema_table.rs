@@ -5,10 +5,12 @@ use flatbuffers::{ForwardsUOffset, Vector, WIPOffset};
 use super::{Builder, from_wire, to_wire};
 use crate::client_message::DecodeError;
 use crate::generated::wire;
+use crate::ids::ComponentId;
+use crate::limits;
 use crate::quantise::Mode;
 use crate::schema::{
-    ComponentDesc, FieldDesc, FieldType, Interpolation, Kind, RoomSchema, RowLayout, SchemaError,
-    Scope, TopicDesc, WritePolicy,
+    ComponentDesc, FieldDesc, FieldId, FieldType, Interest, Interpolation, Kind, Ring, RoomSchema,
+    RowLayout, SchemaError, Scope, TopicDesc, WritePolicy,
 };
 
 const FIELD_TYPES: [(FieldType, wire::FieldType); 13] = [
@@ -36,8 +38,11 @@ const INTERPOLATIONS: [(Interpolation, wire::Interpolation); 3] = [
     (Interpolation::Angle, wire::Interpolation::Angle),
 ];
 
-const SCOPES: [(Scope, wire::Scope); 2] =
-    [(Scope::Room, wire::Scope::Room), (Scope::Owner, wire::Scope::Owner)];
+const SCOPES: [(Scope, wire::Scope); 3] = [
+    (Scope::Room, wire::Scope::Room),
+    (Scope::Owner, wire::Scope::Owner),
+    (Scope::Team, wire::Scope::Team),
+];
 
 const WRITE_POLICIES: [(WritePolicy, wire::WritePolicy); 4] = [
     (WritePolicy::Server, wire::WritePolicy::Server),
@@ -61,8 +66,27 @@ pub(super) fn put_schema(
         input: Some(input),
         topics,
         entities: to_wire(&WRITE_POLICIES, schema.entities_by()),
+        interest: schema.interest().map(|interest| put_interest(b, interest)),
     };
     wire::RoomSchema::create(b, &args)
+}
+
+fn put_interest(b: &mut Builder, interest: &Interest) -> WIPOffset<wire::InterestDesc<'static>> {
+    let rings: Vec<_> = interest
+        .rings
+        .iter()
+        .map(|Ring { distance, every }| {
+            wire::RingDesc::create(b, &wire::RingDescArgs { distance: *distance, every: *every })
+        })
+        .collect();
+    let args = wire::InterestDescArgs {
+        component: interest.component.0,
+        x: interest.axes[0].0,
+        y: interest.axes[1].0,
+        cell_size: interest.cell_size,
+        rings: Some(b.create_vector(&rings)),
+    };
+    wire::InterestDesc::create(b, &args)
 }
 
 fn put_topic(b: &mut Builder, desc: &TopicDesc) -> WIPOffset<wire::TopicDesc<'static>> {
@@ -80,6 +104,7 @@ fn put_component(b: &mut Builder, desc: &ComponentDesc) -> WIPOffset<wire::Compo
         scope: to_wire(&SCOPES, desc.scope),
         write: to_wire(&WRITE_POLICIES, desc.write),
         tree: desc.tree,
+        motion: desc.motion,
         ..wire::ComponentDescArgs::default()
     };
     match &desc.kind {
@@ -117,14 +142,31 @@ fn put_fields(b: &mut Builder, layout: &RowLayout) -> WIPOffset<FieldVector<'sta
     b.create_vector(&fields)
 }
 
-pub(super) fn decode_schema(schema: wire::RoomSchema<'_>) -> Result<RoomSchema, DecodeError> {
+pub(super) fn decode_schema(wire_schema: wire::RoomSchema<'_>) -> Result<RoomSchema, DecodeError> {
+    let schema = wire_schema;
     let components = schema.components().iter().map(decode_component).collect::<Result<_, _>>()?;
     let input = decode_fields(schema.input())?;
     let topics = schema.topics().map(|topics| topics.iter().map(decode_topic).collect());
     let topics: Vec<TopicDesc> = topics.transpose()?.unwrap_or_default();
     let entities = from_wire(&WRITE_POLICIES, schema.entities(), "entities")?;
     let schema = RoomSchema::new(components, input).and_then(|schema| schema.with_topics(topics));
-    Ok(schema.map_err(bad_schema)?.with_entities_by(entities))
+    let schema = schema.map_err(bad_schema)?.with_entities_by(entities);
+    match schema_interest(&wire_schema) {
+        Some(interest) => schema.with_interest(interest).map_err(bad_schema),
+        None => Ok(schema),
+    }
+}
+
+fn schema_interest(schema: &wire::RoomSchema<'_>) -> Option<Interest> {
+    let desc = schema.interest()?;
+    let ring = |ring: wire::RingDesc<'_>| Ring { distance: ring.distance(), every: ring.every() };
+    Some(Interest {
+        component: ComponentId(desc.component()),
+        axes: [FieldId(desc.x()), FieldId(desc.y())],
+        cell_size: desc.cell_size(),
+        // One more than there may be, and the check refuses it.
+        rings: desc.rings().iter().take(limits::RINGS_MAX + 1).map(ring).collect(),
+    })
 }
 
 fn decode_topic(desc: wire::TopicDesc<'_>) -> Result<TopicDesc, DecodeError> {
@@ -151,7 +193,14 @@ fn decode_component(desc: wire::ComponentDesc<'_>) -> Result<ComponentDesc, Deco
     };
     let scope = from_wire(&SCOPES, desc.scope(), "scope")?;
     let write = from_wire(&WRITE_POLICIES, desc.write(), "write")?;
-    Ok(ComponentDesc { name: desc.name().into(), kind, scope, write, tree: desc.tree() })
+    Ok(ComponentDesc {
+        name: desc.name().into(),
+        kind,
+        scope,
+        write,
+        tree: desc.tree(),
+        motion: desc.motion(),
+    })
 }
 
 fn decode_fields(fields: FieldVector<'_>) -> Result<Vec<FieldDesc>, DecodeError> {

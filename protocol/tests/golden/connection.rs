@@ -5,7 +5,7 @@ use tickloom_protocol::client_message::{ClientEncoder, ClientMessage};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::handshake::{ClientKey, Head, Offer, Refusal, UpgradeError, Upgraded};
 use tickloom_protocol::link::{End, Link, Received, put_binary_header};
-use tickloom_protocol::server_message::{ServerEncoder, ServerMessage};
+use tickloom_protocol::server_message::{Left, ServerEncoder, ServerMessage};
 
 use crate::files::golden;
 
@@ -46,7 +46,7 @@ fn frames_are_frozen() {
     let pong = [&[0x8a, 6][..], b"alive?"].concat();
     assert_eq!(receive(End::Server, &committed), (vec![Received::Alive, message], pong));
 
-    let left = ServerEncoder::default().encode(&ServerMessage::Left).to_vec();
+    let left = ServerEncoder::default().encode(&ServerMessage::Left(Left::default())).to_vec();
     let mut frame = Vec::new();
     put_binary_header(left.len(), &mut frame);
     frame.extend_from_slice(&left);

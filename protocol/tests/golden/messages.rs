@@ -2,13 +2,14 @@
 
 use flatbuffers::FlatBufferBuilder;
 use tickloom_protocol::client_message::{
-    ClientEncoder, ClientMessage, Input, Join, Publish, Recipients, ResyncReason, Write,
+    ClientEncoder, ClientMessage, Configure, Input, Interest, Join, JoinMode, Kick, Publish,
+    Recipients, Report, Resume, ResyncReason, Write,
 };
 use tickloom_protocol::delta_prefix::DeltaPrefix;
 use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, OpId, Tick};
 use tickloom_protocol::server_message::{
-    Accepted, Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerEncoder,
-    ServerMessage, TimeSync,
+    Accepted, Delta, DeltaHead, Joined, LeaveReason, Left, RefusalCode, Refused, RoomClock,
+    ServerEncoder, ServerMessage, TimeSync,
 };
 use tickloom_protocol::time::Timestamp;
 
@@ -30,7 +31,56 @@ fn messages_of_a_client_are_frozen() {
                 room: "комната",
                 name: "Zoë",
                 options: &[0, 1, 255],
+                ..Join::default()
             }),
+        ),
+        (
+            "client-join-private.bin",
+            ClientMessage::Join(Join {
+                room_type: "arena",
+                mode: JoinMode::Create,
+                spectate: true,
+                password: "Сезам",
+                seat: &[7; 32],
+                metadata: &[3, b'm', b'a', b'p', 5, 1, b'x', 0],
+                filter: &[0],
+                ..Join::default()
+            }),
+        ),
+        (
+            "client-resume.bin",
+            ClientMessage::Join(Join {
+                room_type: "arena",
+                room: "a",
+                resume: Some(Resume {
+                    member: MemberId(9),
+                    token: &[0x5a; 32],
+                    tick: Tick(1000),
+                    events_from: 12,
+                    private_from: 1,
+                }),
+                ..Join::default()
+            }),
+        ),
+        (
+            "client-configure.bin",
+            ClientMessage::Configure(Configure {
+                op: OpId(8),
+                locked: Some(true),
+                listed: None,
+                password: Some(""),
+                metadata: Some(&[0]),
+            }),
+        ),
+        (
+            "client-kick.bin",
+            ClientMessage::Kick(Kick { op: OpId(9), member: MemberId(3), message: "no shouting" }),
+        ),
+        ("client-interest.bin", ClientMessage::Interest(Interest::At { x: -12.5, y: 300.25 })),
+        ("client-interest-own.bin", ClientMessage::Interest(Interest::Own)),
+        (
+            "client-report.bin",
+            ClientMessage::Report(Report { applied_tick: Tick(42), hidden: true }),
         ),
         ("client-leave.bin", ClientMessage::Leave),
         (
@@ -72,12 +122,15 @@ fn messages_of_a_client_are_frozen() {
 
 #[test]
 fn messages_of_a_server_are_frozen() {
-    let joined = Joined {
-        member: MEMBER,
-        entity: EntityId(1),
-        clock: RoomClock { epoch: Timestamp(1 << 40), tick_us: 50_000, send_every: 2 },
-        tick: Tick(10),
-        schema: schema(),
+    let clock = RoomClock { epoch: Timestamp(1 << 40), tick_us: 50_000, send_every: 2 };
+    let joined = Joined::new(MEMBER, EntityId(1), clock, Tick(10), schema());
+    let resumed = Joined {
+        room: "K7Q2ZD".into(),
+        token: [0x5a; 32].into(),
+        grace_ms: 20_000,
+        recovered: true,
+        spectator: true,
+        ..joined.clone()
     };
     let board = Joined {
         clock: RoomClock { epoch: Timestamp(1 << 40), tick_us: 0, send_every: 1 },
@@ -97,6 +150,7 @@ fn messages_of_a_server_are_frozen() {
         server: Timestamp((1 << 40) + 525_000),
         tick: Tick(10),
         epoch: Timestamp(1 << 40),
+        scale_q16: TimeSync::REAL_TIME,
     };
     let refused = Refused {
         code: RefusalCode::RoomFull,
@@ -104,7 +158,14 @@ fn messages_of_a_server_are_frozen() {
         retry_ms: 2000,
         op: OpId::NONE,
     };
-    let head = DeltaHead { tick: Tick(9), base: Tick(8), ack: InputSeq(1001), margin: -3 };
+    let head = DeltaHead {
+        tick: Tick(9),
+        base: Tick(8),
+        ack: InputSeq(1001),
+        margin: -3,
+        ..DeltaHead::default()
+    };
+    let pressed = DeltaHead { ack_op: OpId(77), load_level: 2, ..head };
     let rows = [
         ("server-joined.bin", ServerMessage::Joined(joined)),
         ("server-joined-board.bin", ServerMessage::Joined(board)),
@@ -116,7 +177,17 @@ fn messages_of_a_server_are_frozen() {
         ("server-time-sync.bin", ServerMessage::TimeSync(sync)),
         ("server-clock-moved.bin", ServerMessage::TimeSync(TimeSync { client_us: 0, ..sync })),
         ("server-refused.bin", ServerMessage::Refused(refused)),
-        ("server-left.bin", ServerMessage::Left),
+        ("server-joined-resumed.bin", ServerMessage::Joined(resumed)),
+        ("server-delta-pressed.bin", ServerMessage::Delta(Delta { head: pressed, chunks: &[] })),
+        (
+            "server-time-dilated.bin",
+            ServerMessage::TimeSync(TimeSync { scale_q16: TimeSync::REAL_TIME / 2, ..sync }),
+        ),
+        ("server-left.bin", ServerMessage::Left(Left::default())),
+        (
+            "server-kicked.bin",
+            ServerMessage::Left(Left { reason: LeaveReason::Kicked, message: "no shouting" }),
+        ),
         ("server-unknown.bin", ServerMessage::Unknown(200)),
     ];
     let mut encoder = ServerEncoder::default();
@@ -155,6 +226,12 @@ fn fields_of_a_newer_version_are_passed_over() {
     assert_eq!(ClientMessage::decode(&committed), Ok(ping));
     let committed = golden("server-newer-time-sync.bin", &newer_message(3));
     let (server, tick, epoch) = (Timestamp::ZERO, Tick::ZERO, Timestamp::ZERO);
-    let sync = ServerMessage::TimeSync(TimeSync { client_us: 77, server, tick, epoch });
+    let sync = ServerMessage::TimeSync(TimeSync {
+        client_us: 77,
+        server,
+        tick,
+        epoch,
+        scale_q16: TimeSync::REAL_TIME,
+    });
     assert_eq!(ServerMessage::decode(&committed), Ok(sync));
 }

@@ -114,7 +114,13 @@ fn a_replica_that_follows_the_conversation_ends_in_its_hashes() {
                 [public, public_hash, private, private_hash].concat()
             }
         };
-        let head = DeltaHead { tick: Tick(tick), base: Tick(base), ack: InputSeq(ack), margin };
+        let head = DeltaHead {
+            tick: Tick(tick),
+            base: Tick(base),
+            ack: InputSeq(ack),
+            margin,
+            ..DeltaHead::default()
+        };
         let mut message = Vec::new();
         DeltaPrefix::new().put(&head, chunks.len(), &mut message);
         message.extend_from_slice(&chunks);

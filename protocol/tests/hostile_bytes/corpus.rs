@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tickloom_protocol::changes::ChangesBuilder;
 use tickloom_protocol::chunks::{ChunkKind, Value, put_chunk, put_event, put_varint64};
 use tickloom_protocol::client_message::{
-    ClientEncoder, ClientMessage, Input, Join, Publish, Recipients, ResyncReason, Write,
+    ClientEncoder, ClientMessage, Configure, Input, Interest, Join, Kick, Publish, Recipients,
+    Report, Resume, ResyncReason, Write,
 };
 use tickloom_protocol::entities::{Entities, View};
 use tickloom_protocol::ids::{
@@ -17,8 +18,8 @@ use tickloom_protocol::schema::{
     ComponentDesc, FieldDesc, FieldType, RoomSchema, TopicDesc, WritePolicy,
 };
 use tickloom_protocol::server_message::{
-    Accepted, Delta, DeltaHead, Joined, RefusalCode, Refused, RoomClock, ServerEncoder,
-    ServerMessage, TimeSync,
+    Accepted, Delta, DeltaHead, Joined, LeaveReason, Left, RefusalCode, Refused, RoomClock,
+    ServerEncoder, ServerMessage, TimeSync,
 };
 use tickloom_protocol::time::Timestamp;
 
@@ -167,9 +168,23 @@ pub fn client_messages() -> Vec<Vec<u8>> {
     let too_many = Recipients::put(&[MEMBER; limits::RECIPIENTS_MAX + 1], many);
     let too_long = vec![b'x'; limits::EVENT_BYTES_MAX + 1];
     [
-        ClientMessage::Join(Join { room_type: "arena", room: "a", name: &long, options: &[] }),
+        ClientMessage::Join(Join { room_type: "arena", room: "a", name: &long, ..Join::default() }),
         ClientMessage::Input(Input { seq: InputSeq(9), applied_tick: Tick(3), row: &row }),
-        ClientMessage::Join(Join { room_type: "arena", room: "a", name: "Zoë", options: &[1, 2] }),
+        ClientMessage::Join(Join {
+            room_type: "arena",
+            room: "a",
+            name: "Zoë",
+            options: &[1, 2],
+            password: "sesame",
+            metadata: &[1, b'k', 2, 0],
+            resume: Some(Resume { member: MEMBER, token: &[7; 32], ..Resume::default() }),
+            ..Join::default()
+        }),
+        ClientMessage::Configure(Configure { op, password: Some(""), ..Configure::default() }),
+        ClientMessage::Kick(Kick { op, member: MEMBER, message: "bye" }),
+        ClientMessage::Interest(Interest::At { x: 1.0, y: f32::MIN }),
+        ClientMessage::Interest(Interest::At { x: f32::NAN, y: 0.0 }),
+        ClientMessage::Report(Report { applied_tick: Tick(3), hidden: true }),
         ClientMessage::Leave,
         ClientMessage::Input(Input { seq: InputSeq(9), applied_tick: Tick(3), row: &[1, 2, 3] }),
         ClientMessage::Ping { client_us: 77 },
@@ -186,13 +201,8 @@ pub fn client_messages() -> Vec<Vec<u8>> {
 }
 
 pub fn joined() -> ServerMessage<'static> {
-    ServerMessage::Joined(Joined {
-        member: MEMBER,
-        entity: EntityId(1),
-        clock: RoomClock { epoch: Timestamp(1 << 40), tick_us: 50_000, send_every: 1 },
-        tick: Tick(3),
-        schema: schema(),
-    })
+    let clock = RoomClock { epoch: Timestamp(1 << 40), tick_us: 50_000, send_every: 1 };
+    ServerMessage::Joined(Joined::new(MEMBER, EntityId(1), clock, Tick(3), schema()))
 }
 
 pub fn server_messages() -> Vec<Vec<u8>> {
@@ -205,7 +215,8 @@ pub fn server_messages() -> Vec<Vec<u8>> {
         let message = ServerMessage::Delta(Delta { head, chunks });
         messages.push(encoder.encode(&message).to_vec());
     }
-    let sync = TimeSync { client_us: 1, server: Timestamp(2), tick: Tick(3), epoch: Timestamp(4) };
+    let (server, tick, epoch) = (Timestamp(2), Tick(3), Timestamp(4));
+    let sync = TimeSync { client_us: 1, server, tick, epoch, scale_q16: TimeSync::REAL_TIME };
     let refused =
         Refused { code: RefusalCode::RoomFull, message: "full", retry_ms: 1, op: OpId(2) };
     let accepted = |entities| Accepted { op: OpId(9), tick: Tick(4), entities };
@@ -217,7 +228,8 @@ pub fn server_messages() -> Vec<Vec<u8>> {
         ServerMessage::GoAway { retry_ms: 1234 },
         ServerMessage::TimeSync(sync),
         ServerMessage::Refused(refused),
-        ServerMessage::Left,
+        ServerMessage::Left(Left::default()),
+        ServerMessage::Left(Left { reason: LeaveReason::Kicked, message: "bye" }),
         ServerMessage::Unknown(99),
     ] {
         messages.push(encoder.encode(&message).to_vec());

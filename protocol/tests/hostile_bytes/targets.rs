@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use tickloom_protocol::client_message::{ClientEncoder, ClientMessage};
+use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Interest};
 use tickloom_protocol::deflate::{Agreement, Compressor, Inflater, Sender};
 use tickloom_protocol::entities::Entities;
 use tickloom_protocol::events::Heard;
@@ -297,7 +297,19 @@ fn client_message(bytes: &[u8]) {
             assert!(publish.to.iter().len() <= limits::RECIPIENTS_MAX);
             assert!(publish.body.len() <= limits::EVENT_BYTES_MAX);
         }
+        ClientMessage::Configure(configure) => {
+            assert!(configure.password.unwrap_or_default().len() <= limits::PASSWORD_BYTES_MAX);
+            assert!(configure.metadata.unwrap_or_default().len() <= limits::METADATA_BYTES_MAX);
+        }
+        ClientMessage::Kick(kick) => {
+            assert!(kick.message.len() <= limits::CLOSE_REASON_BYTES_MAX);
+        }
+        ClientMessage::Interest(Interest::At { x, y }) => {
+            assert!(x.is_finite() && y.is_finite());
+        }
         ClientMessage::Leave
+        | ClientMessage::Interest(Interest::Own)
+        | ClientMessage::Report(_)
         | ClientMessage::Write(_)
         | ClientMessage::Ping { .. }
         | ClientMessage::Resync { .. }

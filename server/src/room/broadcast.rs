@@ -18,7 +18,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use tickloom_protocol::deflate::Compressors;
 use tickloom_protocol::delta_prefix::DeltaPrefix;
-use tickloom_protocol::ids::{MemberId, Tick};
+use tickloom_protocol::ids::{MemberId, OpId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::put_binary_header;
 use tickloom_protocol::server_message::DeltaHead;
@@ -362,6 +362,8 @@ impl Broadcast {
             base: since,
             ack: member.inputs.acked(),
             margin: member.inputs.margin(),
+            ack_op: OpId::NONE,
+            load_level: 0,
         };
         let bytes = self.prefix.bytes() + self.shared[shared].chunks.len() + self.private.len();
         if bytes > limits::SERVER_MESSAGE_BYTES_MAX {

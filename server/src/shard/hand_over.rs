@@ -231,14 +231,14 @@ mod tests {
         let mut world = World::new();
         world.send(b"GET / HTTP/1.1\r\n\r\n");
         let mut client = Client::connect("test", "/ws", [0; 16]);
-        client.join(Join { room_type: "arena", room: "a", name: "x", options: &[] });
+        client.join(Join { room_type: "arena", room: "a", name: "x", ..Join::default() });
         // The upgrade and what is behind it, as it would have come on a fresh connection.
         let hand_over = HandOver::plain(NO_SOCKET, client.take_output());
         world.id = world.shard.handle_mail(world.now, Mail::Upgrade(hand_over)).expect("a session");
         world.obey();
         client.handle_bytes(&std::mem::take(&mut world.taken));
         assert_eq!(client.poll_event(), Some(ClientEvent::Upgraded));
-        client.join(Join { room_type: "arena", room: "a", name: "x", options: &[] });
+        client.join(Join { room_type: "arena", room: "a", name: "x", ..Join::default() });
         world.send(&client.take_output());
         client.handle_bytes(&std::mem::take(&mut world.taken));
         assert_eq!(client.poll_event(), Some(ClientEvent::Joined));

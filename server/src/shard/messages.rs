@@ -1,21 +1,15 @@
 //! What a shard does with each message of a client.
 
-use tickloom_protocol::client_message::{ClientMessage, Input, Join, Publish, Write};
+use tickloom_protocol::client_message::{ClientMessage, Configure, Input, Kick, Publish, Write};
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::{OpId, RoomKey, Tick};
-use tickloom_protocol::server_message::{Accepted, RefusalCode, ServerMessage, TimeSync};
+use tickloom_protocol::ids::{OpId, Tick};
+use tickloom_protocol::server_message::{Accepted, Left, RefusalCode, ServerMessage, TimeSync};
 use tickloom_protocol::time::Timestamp;
 
-use crate::mail::Mail;
-use crate::metrics::Shed;
-use crate::room::logic::Denial;
 use crate::room::write::{Refusal, WriteError};
 use crate::room::{Room, RoomId};
-use crate::session::{PendingJoin, Phase, REFUSALS_MAX, Seat, SessionId};
-use crate::shard::{Effect, Shard};
-
-/// From one room's seed to the next room's of the same shard.
-pub(crate) const ROOM_SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+use crate::session::{Phase, Seat, SessionId};
+use crate::shard::Shard;
 
 impl Shard {
     /// Handles one message. `unread` is what arrived behind it: it travels along when the
@@ -45,12 +39,24 @@ impl Shard {
             }
             Ok(ClientMessage::Write(write)) => self.handle_write(now, id, &write),
             Ok(ClientMessage::Publish(publish)) => self.handle_publish(now, id, &publish),
+            Ok(
+                ClientMessage::Configure(Configure { op, .. })
+                | ClientMessage::Kick(Kick { op, .. }),
+            ) => {
+                if let Some((_, seat)) = self.room_of(id) {
+                    let message = "this room has no host who could";
+                    let refusal = Refusal::new(RefusalCode::NotAllowed, message);
+                    self.refuse_op(now, id, seat, op, &refusal);
+                }
+            }
+            // A room that sends everybody everything has no views.
+            Ok(ClientMessage::Interest(_) | ClientMessage::Report(_)) => {}
             Ok(ClientMessage::Unknown(_)) => self.metrics.messages_unknown += 1,
             Err(error) => self.close(now, id, &CloseReason::from(error)),
         }
     }
 
-    fn room_of(&mut self, id: SessionId) -> Option<(&mut Room, Seat)> {
+    pub(super) fn room_of(&mut self, id: SessionId) -> Option<(&mut Room, Seat)> {
         let seat = self.sessions.get(id)?.seat()?;
         Some((self.rooms.get_mut(seat.room)?, seat))
     }
@@ -128,7 +134,9 @@ impl Shard {
     }
 
     fn handle_ping(&mut self, now: Timestamp, id: SessionId, client_us: u64) {
-        let nobody = TimeSync { client_us, server: now, tick: Tick::ZERO, epoch: Timestamp::ZERO };
+        let (tick, epoch) = (Tick::ZERO, Timestamp::ZERO);
+        let scale_q16 = TimeSync::REAL_TIME;
+        let nobody = TimeSync { client_us, server: now, tick, epoch, scale_q16 };
         let sync = match self.room_of(id) {
             Some((room, _)) => TimeSync { client_us, ..room.time_sync(now) },
             None => nobody,
@@ -147,160 +155,8 @@ impl Shard {
             && let Some(link) = session.take_link()
         {
             session.phase = Phase::Joining(link);
-            session.send(&mut self.encoder, &ServerMessage::Left);
+            session.send(&mut self.encoder, &ServerMessage::Left(Left::default()));
             self.set_deadline(id, now + self.config.patience.join);
-        }
-    }
-
-    fn handle_join(&mut self, now: Timestamp, id: SessionId, join: Join<'_>, unread: &[u8]) {
-        if self.room_of(id).is_some() {
-            let message = "leave the room first, or open another connection";
-            return self.refuse(now, id, RefusalCode::AlreadyJoined, message);
-        }
-        let Some(key) = RoomKey::parse(join.room_type, join.room) else {
-            let message = "a room's name is 1 to 64 bytes without control characters";
-            return self.refuse(now, id, RefusalCode::BadRoomName, message);
-        };
-        let join = PendingJoin { key, name: join.name.into(), options: join.options.into() };
-        self.join(now, id, join, unread);
-    }
-
-    /// Gives a session without a seat one, here or where the room lives. `unread` travels along.
-    pub(super) fn join(
-        &mut self,
-        now: Timestamp,
-        id: SessionId,
-        pending: PendingJoin,
-        unread: &[u8],
-    ) {
-        if self.config.room_types.get(&pending.key.room_type).is_none() {
-            let message = "this server has no such room type";
-            return self.refuse(now, id, RefusalCode::UnknownRoomType, message);
-        }
-        if self.is_stopping() {
-            return self.say_goodbye(now, id);
-        }
-        if self.config.board.is_memory_full() {
-            self.metrics.count_shed(Shed::MemoryJoins, 1);
-            let message = "the server is short of memory, try again later";
-            return self.refuse(now, id, RefusalCode::ServerFull, message);
-        }
-        if self.overload.is_over() {
-            self.metrics.count_shed(Shed::BusyJoins, 1);
-            let message = "the server has more to do than time, try again later";
-            return self.refuse(now, id, RefusalCode::ServerFull, message);
-        }
-        let owner = self.config.directory.shard_of(&pending.key);
-        if owner == self.config.index {
-            return self.seat(now, id, &pending);
-        }
-        // The session goes where its room lives, with everything it has.
-        if let Some(mut session) = self.remove(id) {
-            session.pending_join = Some(Box::new(pending));
-            session.unread = unread.to_vec();
-            let mail = Mail::Adopt(Box::new(session));
-            self.effects.push_back(Effect::Deliver { socket: id, to: owner, mail });
-        }
-    }
-
-    /// Gives a session a seat in a room of this shard, making the room when it is not there.
-    pub(super) fn seat(&mut self, now: Timestamp, id: SessionId, join: &PendingJoin) {
-        let found = match self.rooms.find(&join.key) {
-            Some(room_id) => Ok(room_id),
-            None => self.make_room(now, id, join),
-        };
-        let room_id = match found {
-            Ok(room_id) => room_id,
-            Err(refusal) => return self.refuse(now, id, refusal.code, &refusal.message),
-        };
-        let Some(room) = self.rooms.get_mut(room_id) else { return };
-        match room.join(now, id, join) {
-            Ok(joined) => {
-                let (next_due, reads) = (room.next_due(), room.reads());
-                let Some(session) = self.sessions.get_mut(id) else { return };
-                let Some(link) = session.take_link() else { return };
-                if let Some(agreement) = link.deflate() {
-                    room.compress_for(joined.member, agreement.server);
-                }
-                self.rooms.schedule(room_id, next_due);
-                let seat = Seat { room: room_id, member: joined.member };
-                session.phase = Phase::Active(link, seat);
-                session.refusals = 0;
-                session.send(&mut self.encoder, &ServerMessage::Joined(joined));
-                self.metrics.joins += 1;
-                self.set_deadline(id, now + self.config.patience.ping);
-                self.set_reads(id, reads);
-            }
-            Err(Refusal { code, message }) => {
-                let panicked = room.panicked().cloned();
-                self.refuse(now, id, code, &message);
-                if let Some(panicked) = panicked {
-                    self.fail_room(now, room_id, &panicked.into());
-                }
-            }
-        }
-    }
-
-    /// Makes the room that a session wants to join.
-    fn make_room(
-        &mut self,
-        now: Timestamp,
-        id: SessionId,
-        join: &PendingJoin,
-    ) -> Result<RoomId, Refusal> {
-        let key = &join.key;
-        let full = |message| Err(Refusal::new(RefusalCode::ServerFull, message));
-        if self.rooms.count() >= self.config.rooms_max {
-            self.metrics.count_shed(Shed::Rooms, 1);
-            return full("the server has no place for another room");
-        }
-        if self.quarantine.holds(now, &key.room_type) {
-            return full("rooms of this type fail, so there are no new ones for a while");
-        }
-        self.count_room_of(now, id)?;
-        let Some(room_type) = self.config.room_types.get(&key.room_type) else {
-            return full("this server has no such room type");
-        };
-        self.rooms_made += 1;
-        let seed = self.config.seed.wrapping_add(self.rooms_made.wrapping_mul(ROOM_SEED_STEP));
-        let room = Room::new(key.clone(), &**room_type, &join.options, now, seed);
-        let room =
-            room.map_err(|Denial { message }| Refusal::new(RefusalCode::BadOptions, message))?;
-        Ok(self.rooms.insert(room, now + self.config.room_linger))
-    }
-
-    /// Counts a new room for the connection that wants it and for its address.
-    fn count_room_of(&mut self, now: Timestamp, id: SessionId) -> Result<(), Refusal> {
-        let Some(session) = self.sessions.get_mut(id) else { return Ok(()) };
-        if self.config.allowance.rooms_max.is_some_and(|max| session.usage.rooms >= max) {
-            self.metrics.count_shed(Shed::RoomMakers, 1);
-            let message = "this connection has made as many rooms as it may";
-            return Err(Refusal::new(RefusalCode::Denied, message));
-        }
-        let (limits, table) = (&self.config.addresses, self.config.board.addresses());
-        let address = session.client;
-        if let Some(rate) = limits.rooms
-            && !limits.exempt.contains(address)
-            && !table.take_room(now, address, rate)
-        {
-            self.metrics.count_shed(Shed::AddressRooms, 1);
-            let message = "too many rooms were made from this address, try again later";
-            return Err(Refusal::new(RefusalCode::ServerFull, message));
-        }
-        session.usage.rooms += 1;
-        Ok(())
-    }
-
-    fn refuse(&mut self, now: Timestamp, id: SessionId, code: RefusalCode, message: &str) {
-        self.metrics.refusals += 1;
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        session.refuse(&mut self.encoder, code, message);
-        if session.refusals > REFUSALS_MAX {
-            // Who asked for what may be free later is to come back, and not to stop.
-            let is_full = matches!(code, RefusalCode::RoomFull | RefusalCode::ServerFull);
-            let reason =
-                if is_full { CloseReason::OVERLOADED } else { CloseReason::TOO_MANY_JOINS };
-            self.close(now, id, &reason);
         }
     }
 }

@@ -189,7 +189,7 @@ mod tests {
                 world.clients.insert(id, Client::connect("test", "/ws", [number as u8; 16]));
                 world.exchange();
                 let room = format!("room-{}", number % 4);
-                let join = Join { room_type: "arena", room: &room, name: "x", options: &[] };
+                let join = Join { room_type: "arena", room: &room, name: "x", ..Join::default() };
                 world.clients.get_mut(&id).expect("just made").join(join);
                 world.exchange();
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::handshake::Refusal;
-use tickloom_protocol::server_message::ServerMessage;
+use tickloom_protocol::server_message::{LeaveReason, Left, ServerMessage};
 use tickloom_protocol::time::Timestamp;
 
 use crate::board::Activity;
@@ -100,7 +100,8 @@ impl Shard {
             let Some(session) = self.sessions.get_mut(session_id) else { continue };
             if let Some(link) = session.take_link() {
                 session.phase = Phase::Joining(link);
-                session.send(&mut self.encoder, &ServerMessage::Left);
+                let left = Left { reason: LeaveReason::RoomEnded, message: "" };
+                session.send(&mut self.encoder, &ServerMessage::Left(left));
                 self.set_deadline(session_id, now + self.config.patience.join);
                 self.set_reads(session_id, Reads::OnArrival);
                 self.settle(now, session_id);

@@ -48,7 +48,7 @@ impl TestClient {
 
     pub fn join(&mut self, key: &RoomKey, options: &[u8]) {
         let (room_type, room) = (&*key.room_type, &*key.room);
-        self.client.join(Join { room_type, room, name: &self.name, options });
+        self.client.join(Join { room_type, room, name: &self.name, options, ..Join::default() });
     }
 
     /// Takes in whole frames, one by one: a replica knows only what its last delta said.
@@ -77,7 +77,7 @@ impl TestClient {
             ClientEvent::Joined
             | ClientEvent::TimeSync(_)
             | ClientEvent::GoAway { .. }
-            | ClientEvent::Left => {}
+            | ClientEvent::Left(_) => {}
             ClientEvent::Unknown(tag) => unreachable!("the server sends unknown messages: {tag}"),
             ClientEvent::UpgradeFailed(error) => unreachable!("no upgrade: {error}"),
         }

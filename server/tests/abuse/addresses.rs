@@ -213,7 +213,7 @@ fn an_address_makes_rooms_at_its_pace() {
         let client = tickloom_protocol::client::Client::connect("a", "/ws", [0; 16]);
         let mut peer = Peer { id, client, events: Vec::new() };
         world.turn(&mut peer);
-        peer.client.join(Join { room_type: "state", room, name: "x", options: &[] });
+        peer.client.join(Join { room_type: "state", room, name: "x", ..Join::default() });
         world.turn(&mut peer);
         let event = peer.events.pop();
         world.hang_up(id);
@@ -294,7 +294,7 @@ fn an_overloaded_shard_lets_nobody_in_until_it_has_air() {
         let is_shut = busy == WhenBusy::LetNobodyIn;
         let (_, status) = upgrade(&mut world, "127.0.0.1");
         assert_eq!(status, if is_shut { 503 } else { 101 });
-        let join = Join { room_type: "arena", room: "a", name: "late", options: &[] };
+        let join = Join { room_type: "arena", room: "a", name: "late", ..Join::default() };
         waiting.client.join(join);
         world.turn(&mut waiting);
         let is_refused = matches!(

@@ -120,9 +120,12 @@ fn message(rng: &mut fastrand::Rng) -> Vec<u8> {
     let room = ["a", "b", "", "\u{7}"][rng.usize(0..4)];
     let room_type = ["arena", "state", "relay", "chess"][rng.usize(0..4)];
     let payload = match rng.u8(0..9) {
-        0 | 1 => {
-            encoder.encode(ClientMessage::Join(Join { room_type, room, name: "x", options: &[] }))
-        }
+        0 | 1 => encoder.encode(ClientMessage::Join(Join {
+            room_type,
+            room,
+            name: "x",
+            ..Join::default()
+        })),
         2 => encoder.encode(ClientMessage::Leave),
         3 => encoder.encode(ClientMessage::Ping { client_us: rng.u64(..) }),
         4 => {

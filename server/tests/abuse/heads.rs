@@ -8,7 +8,7 @@ use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Join};
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::link::{End, Link};
-use tickloom_protocol::server_message::RefusalCode;
+use tickloom_protocol::server_message::{LeaveReason, RefusalCode};
 use tickloom_server::config::Config;
 use tickloom_server::config::node::Raw;
 use tickloom_server::config::value::Value;
@@ -148,7 +148,7 @@ fn a_path_gives_a_seat_at_once_and_a_second_join_is_refused() {
     let client = Client::connect("a", "/ws/state/lob%62y?name=Ann+B", [0; 16]);
     let mut peer = Peer { id: world.accept(NO_SOCKET), client, events: Vec::new() };
     // A join behind the request is read after the seat was given.
-    let join = Join { room_type: "state", room: "b", name: "", options: &[] };
+    let join = Join { room_type: "state", room: "b", name: "", ..Join::default() };
     let payload = ClientEncoder::default().encode(ClientMessage::Join(join)).to_vec();
     Link::new(End::Client).send_binary(payload.into(), peer.client.output_mut());
     world.turn(&mut peer);
@@ -164,7 +164,11 @@ fn a_path_gives_a_seat_at_once_and_a_second_join_is_refused() {
     peer.client.leave();
     peer.client.join(join);
     world.turn(&mut peer);
-    assert!(peer.events.ends_with(&[ClientEvent::Left, ClientEvent::Joined]), "{:?}", peer.events);
+    assert!(
+        peer.events.ends_with(&[ClientEvent::Left(LeaveReason::Asked), ClientEvent::Joined]),
+        "{:?}",
+        peer.events
+    );
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn a_connection_makes_so_many_rooms_and_no_more() {
     let mut world = world(|config| config.allowance = ALLOWANCE);
     let mut maker = world.connect();
     let mut other = world.connect();
-    let join = |room| Join { room_type: "state", room, name: "x", options: &[] };
+    let join = |room| Join { room_type: "state", room, name: "x", ..Join::default() };
     let mut outcomes = Vec::new();
     for room in ["a", "b", "c"] {
         maker.client.join(join(room));

@@ -142,7 +142,7 @@ impl World {
     }
 
     fn seat(&mut self, mut peer: Peer, room_type: &str, name: &str, options: &[u8]) -> Peer {
-        peer.client.join(Join { room_type, room: "a", name, options });
+        peer.client.join(Join { room_type, room: "a", name, options, ..Join::default() });
         self.turn(&mut peer);
         assert_eq!(peer.events.first(), Some(&ClientEvent::Joined), "{:?}", peer.events);
         peer.events.remove(0);

@@ -33,7 +33,7 @@ fn a_connection_that_asked_for_its_health_joins_a_room_and_plays() {
         let client = Client::connect("localhost", "/ws", [7; 16]);
         let mut player = Player { stream, client };
         player.until(|event| matches!(event, ClientEvent::Upgraded));
-        player.client.join(Join { room_type: "arena", room, name: "late", options: &[] });
+        player.client.join(Join { room_type: "arena", room, name: "late", ..Join::default() });
         player.until(|event| matches!(event, ClientEvent::Joined));
         players.push(player);
     }
@@ -53,7 +53,7 @@ fn requests_an_upgrade_and_frames_may_come_in_one_piece() {
     let mut stream = connect(server.address());
     let mut bytes = HEALTHZ.repeat(3);
     bytes.extend(ClientKey::new([7; 16]).request("localhost", "/ws"));
-    let join = Join { room_type: "arena", room: "a", name: "eager", options: &[] };
+    let join = Join { room_type: "arena", room: "a", name: "eager", ..Join::default() };
     let payload = ClientEncoder::default().encode(ClientMessage::Join(join)).to_vec();
     Link::new(End::Client).send_binary(payload.into(), &mut bytes);
     stream.write_all(&bytes).expect("sent");
@@ -65,7 +65,7 @@ fn requests_an_upgrade_and_frames_may_come_in_one_piece() {
     client.take_output();
     let mut player = Player { stream, client };
     player.until(|event| matches!(event, ClientEvent::Upgraded));
-    player.client.join(Join { room_type: "arena", room: "a", name: "eager", options: &[] });
+    player.client.join(Join { room_type: "arena", room: "a", name: "eager", ..Join::default() });
     player.client.take_output();
     player.until(|event| matches!(event, ClientEvent::Joined));
     player.until(is_applied);

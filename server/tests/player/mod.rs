@@ -71,7 +71,7 @@ impl Player {
 
     pub fn join(address: SocketAddr, room_type: &str, room: &str) -> Self {
         let mut player = Self::connect(address);
-        player.client.join(Join { room_type, room, name: "tester", options: &[] });
+        player.client.join(Join { room_type, room, name: "tester", ..Join::default() });
         player.until(|event| matches!(event, ClientEvent::Joined));
         player
     }

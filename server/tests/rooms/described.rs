@@ -100,7 +100,7 @@ fn the_first_joiner_of_a_state_room_describes_it_and_the_next_finds_it_so() {
     vote.row(first.component("vote"), first.entity(), &[3]);
     assert!(first.write(&mut world, &vote).is_ok());
     let mut third = world.connect();
-    third.client.join(Join { room_type: "state", room: "a", name: "c", options: &[] });
+    third.client.join(Join { room_type: "state", room: "a", name: "c", ..Join::default() });
     world.turn(&mut third);
     let full =
         matches!(third.events[..], [ClientEvent::Refused { code: RefusalCode::RoomFull, .. }]);
@@ -128,7 +128,7 @@ fn a_description_that_makes_no_room_is_refused_with_what_where_and_what_to_do() 
         (br#"{ "members_max": 1001 }"#, "`members_max` takes a whole number such as 100, from 1"),
     ] {
         let mut peer = world.connect();
-        peer.client.join(Join { room_type: "state", room: "a", name: "a", options });
+        peer.client.join(Join { room_type: "state", room: "a", name: "a", options, ..Join::default() });
         world.turn(&mut peer);
         let [ClientEvent::Refused { code, message, .. }] = &peer.events[..] else {
             panic!("{:?}", peer.events)
@@ -177,7 +177,7 @@ fn the_configuration_adds_room_types_and_replaces_those_that_are_data() {
     }
     let mut peer = world.connect();
     let options = br#"{ "members_max": 1 }"#;
-    peer.client.join(Join { room_type: "board", room: "b", name: "a", options });
+    peer.client.join(Join { room_type: "board", room: "b", name: "a", options, ..Join::default() });
     world.turn(&mut peer);
     let refused = format!("{:?}", peer.events);
     assert!(refused.contains("described by the server alone"), "{refused}");

@@ -64,7 +64,7 @@ impl Honest {
 
     pub fn join(&mut self, room_type: &str, room: &str, name: &str) {
         self.joining = true;
-        self.client.join(Join { room_type, room, name, options: &[] });
+        self.client.join(Join { room_type, room, name, ..Join::default() });
     }
 
     pub fn leave(&mut self) {
@@ -181,7 +181,7 @@ impl Honest {
                     self.client.close();
                 }
             }
-            ClientEvent::Left => self.asked_to_leave = false,
+            ClientEvent::Left(_) => self.asked_to_leave = false,
             ClientEvent::TimeSync(_) => {}
             ClientEvent::GoAway { retry_ms } => {
                 assert!(!self.told_to_go && retry_ms <= 5_000, "{retry_ms} ms");
@@ -257,6 +257,6 @@ pub fn hostile_bytes(rng: &mut fastrand::Rng) -> Vec<u8> {
 fn join_payload(rng: &mut fastrand::Rng) -> Vec<u8> {
     use tickloom_protocol::client_message::{ClientEncoder, ClientMessage};
     let room = format!("room-{}", rng.u8(0..6));
-    let join = Join { room_type: "chaos", room: &room, name: "x", options: &[] };
+    let join = Join { room_type: "chaos", room: &room, name: "x", ..Join::default() };
     ClientEncoder::default().encode(ClientMessage::Join(join)).to_vec()
 }

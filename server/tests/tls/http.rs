@@ -126,7 +126,12 @@ fn an_encrypted_connection_that_asked_for_its_health_joins_a_room_and_plays() {
         let mut player = Player { stream, tls, client };
         player.until(|event| matches!(event, ClientEvent::Upgraded));
         let room = format!("room-{number}");
-        player.client.join(Join { room_type: "arena", room: &room, name: "late", options: &[] });
+        player.client.join(Join {
+            room_type: "arena",
+            room: &room,
+            name: "late",
+            ..Join::default()
+        });
         player.until(|event| matches!(event, ClientEvent::Joined));
         players.push(player);
     }

@@ -33,7 +33,7 @@ impl Player {
     pub fn join(address: SocketAddr, config: &Arc<ClientConfig>, room: &str) -> Self {
         let mut player = Self::connect(address, config);
         player.until(|event| matches!(event, ClientEvent::Upgraded));
-        player.client.join(Join { room_type: "arena", room, name: "tester", options: &[] });
+        player.client.join(Join { room_type: "arena", room, name: "tester", ..Join::default() });
         player.until(|event| matches!(event, ClientEvent::Joined));
         player
     }

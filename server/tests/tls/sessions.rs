@@ -30,7 +30,7 @@ fn a_player_joins_plays_and_leaves_whole_and_byte_by_byte() {
             let mut world = World::new();
             let mut line = world.connect(&world.client_config(version));
             world.exchange(&mut line, piece);
-            line.client.join(Join { room_type: "arena", room: "a", name: "t", options: &[] });
+            line.client.join(Join { room_type: "arena", room: "a", name: "t", ..Join::default() });
             world.exchange(&mut line, piece);
             assert!(line.events.contains(&ClientEvent::Joined), "{:?}", line.events);
             for _ in 0..10 {
@@ -146,7 +146,7 @@ fn a_session_takes_its_encryption_to_another_shard() {
         let before = events.len();
         events.extend(std::iter::from_fn(|| client.poll_event()));
         if events[before..].contains(&ClientEvent::Upgraded) {
-            client.join(Join { room_type: "arena", room: &room, name: "t", options: &[] });
+            client.join(Join { room_type: "arena", room: &room, name: "t", ..Join::default() });
             // It is behind the join, in the same record.
             client.ping(0);
         }

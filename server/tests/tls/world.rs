@@ -82,7 +82,7 @@ impl World {
     pub fn join(&mut self, room: &str) -> Line {
         let mut line = self.connect(&self.client_config(&TLS13));
         self.exchange(&mut line, usize::MAX);
-        line.client.join(Join { room_type: "arena", room, name: "tester", options: &[] });
+        line.client.join(Join { room_type: "arena", room, name: "tester", ..Join::default() });
         self.exchange(&mut line, usize::MAX);
         assert!(line.events.contains(&ClientEvent::Joined), "{:?}", line.events);
         line

@@ -287,7 +287,7 @@ fn read_component(
     }
     let tree = read_tree(&mut fields, scope, problems);
     fields.finish(problems);
-    Some(ComponentDesc { name: name?, kind: kind?, scope, write, tree })
+    Some(ComponentDesc { name: name?, kind: kind?, scope, write, tree, motion: false })
 }
 
 /// Whether the component makes a tree, which everybody must see in the same way.
