@@ -219,8 +219,10 @@ impl Attack {
         if connections.get() > CLIENTS_MAX {
             return Err(PlanError::TooManyClients(connections.get()));
         }
-        if url.scheme.is_encrypted() {
-            return Err(PlanError::AttackEncrypted);
+        match (kind.scheme(), url.scheme) {
+            (Scheme::Ws, Scheme::Wss) => return Err(PlanError::AttackEncrypted(kind)),
+            (Scheme::Wss, Scheme::Ws) => return Err(PlanError::AttackPlain(kind)),
+            (Scheme::Ws, Scheme::Ws) | (Scheme::Wss, Scheme::Wss) => {}
         }
         let rate = NonZeroU32::new(connect_rate).ok_or(PlanError::ZeroRate("--connect-rate"))?;
         Ok(Self {
@@ -436,7 +438,8 @@ fn pattern(echo: &EchoArgs) -> Result<Pattern, PlanError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{CommandFactory, Parser};
+    use crate::attack::AttackKind;
+    use clap::{CommandFactory, Parser, ValueEnum};
 
     fn plan(flags: &str) -> Result<Result<Plan, PlanError>, clap::Error> {
         let words = std::iter::once("loadtest").chain(flags.split_whitespace());
@@ -542,7 +545,9 @@ mod tests {
             ("-u ws://a --server-cores 0", "--server-cores"),
             ("-u ws://a --insecure", "--insecure"),
             ("echo -u ws://a --ca a.pem", "--ca"),
-            ("attack silent -u wss://a", "--url"),
+            ("attack silent -u wss://a", "--url of `attack silent` must be a ws://"),
+            ("attack slow-body -u wss://a", "--url of `attack slow-body` must be a ws://"),
+            ("attack handshakes -u ws://a", "--url of `attack handshakes` must be a wss://"),
             ("echo --payload 15", "--payload"),
             ("echo --payload 31 --text", "--payload"),
             ("echo --payload 70k", "--payload"),
@@ -554,6 +559,17 @@ mod tests {
         ] {
             let error = plan(flags).expect("parses").expect_err(flags);
             assert!(error.to_string().starts_with(flag), "{flags}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_attack_has_an_address_it_takes() {
+        for kind in AttackKind::value_variants() {
+            let url = if kind.scheme().is_encrypted() { "wss://a/ws" } else { "ws://a/ws" };
+            let words = format!("loadtest attack {kind} --url {url}");
+            let args = Args::try_parse_from(words.split(' ')).expect("parses");
+            let Ok(Job::Attack(attack)) = Job::new(args) else { panic!("{words}") };
+            assert_eq!((attack.kind, attack.url.scheme), (*kind, kind.scheme()));
         }
     }
 

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use clap::ValueEnum;
-
-use super::Attack;
+use super::{Answer, Attack};
 use crate::verdict::Exit;
 
 /// What became of the connections of an attack.
@@ -16,8 +14,8 @@ pub struct Findings {
     pub opened: u64,
     /// Connections that the server or the kernel did not let come about.
     pub failed: u64,
-    /// Answers by HTTP status.
-    pub answers: BTreeMap<u16, u64>,
+    /// Answers by what they said.
+    pub answers: BTreeMap<Answer, u64>,
     /// How long those lived that the server ended; in the order of their ends.
     pub lifetimes: Vec<Duration>,
     /// Connections that were open when the attack ended.
@@ -51,13 +49,12 @@ struct Text<'a> {
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { findings, attack } = self;
-        let (kind, count) = (attack.kind.to_possible_value(), attack.connections_count);
-        let kind = kind.as_ref().map_or("", |kind| kind.get_name());
+        let (kind, count) = (attack.kind, attack.connections_count);
         writeln!(f, "  attack        {kind} by {count} at once for {:?}", attack.duration)?;
         writeln!(f, "  opened        {}, {} failed", findings.opened, findings.failed)?;
         if !findings.answers.is_empty() {
-            let answers =
-                findings.answers.iter().map(|(status, count)| format!("{status}: {count}"));
+            let answers = findings.answers.iter();
+            let answers = answers.map(|(answer, count)| format!("{answer}: {count}"));
             writeln!(f, "  answered      {}", answers.collect::<Vec<_>>().join(", "))?;
         }
         let mut lifetimes = findings.lifetimes.clone();
@@ -115,5 +112,9 @@ mod tests {
             let says_so = findings.text(&attack).to_string().contains("MISSED");
             assert_eq!(says_so, exit == Exit::Failed);
         }
+        let answers =
+            [(Answer::Hello, 7), (Answer::Status(503), 2), (Answer::Status(101), 3)].into();
+        let text = Findings { answers, ..Findings::default() }.text(&attack).to_string();
+        assert!(text.contains("answered      101: 3, 503: 2, hello: 7\n"), "{text}");
     }
 }

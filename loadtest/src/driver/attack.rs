@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use tickloom_protocol::time::Timestamp;
 
 use super::{RunError, now, resolve};
-use crate::attack::{Attack, AttackKind, Attacker, Findings};
+use crate::attack::{Attack, Attacker, Findings};
 
 /// Longest sleep: those who drip do so once a second, and nobody minds a few milliseconds.
 const SLEEP_MAX: Duration = Duration::from_millis(10);
@@ -66,7 +66,7 @@ pub fn attack(attack: &Attack, interrupted: &AtomicBool) -> Result<Findings, Run
     let mut siege = Siege {
         attack,
         address,
-        lines_to_say: attack.lines(),
+        lines_to_say: attack.lines()?,
         poll: Poll::new()?,
         lines: (0..count).map(|_| None).collect(),
         free: (0..count).rev().collect(),
@@ -155,12 +155,12 @@ impl Siege<'_> {
                 }
             }
         }
-        let fate = line.advance(&mut self.buffer, self.attack.kind);
+        let fate = line.advance(&mut self.buffer);
         if fate == Fate::Lives {
             return;
         }
-        if let Some(status) = line.attacker.status() {
-            *self.findings.answers.entry(status).or_default() += 1;
+        if let Some(answer) = line.attacker.answer() {
+            *self.findings.answers.entry(answer).or_default() += 1;
         }
         if fate == Fate::Ended {
             self.findings.lifetimes.push(now().saturating_since(line.opened_at));
@@ -175,7 +175,7 @@ impl Siege<'_> {
 }
 
 impl Line {
-    fn advance(&mut self, buffer: &mut [u8], kind: AttackKind) -> Fate {
+    fn advance(&mut self, buffer: &mut [u8]) -> Fate {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Fate::Ended,
@@ -185,7 +185,7 @@ impl Line {
                 Err(_) => return Fate::Ended,
             }
         }
-        if kind == AttackKind::Flood && self.attacker.status().is_some() {
+        if self.attacker.is_done() {
             return Fate::HungUp;
         }
         loop {

@@ -247,10 +247,11 @@ pub(super) struct OutputArgs {
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct AttackArgs {
     /// How: silent says nothing, slow-head and slow-body drip a byte per second, unfinished leaves
-    /// out the last byte of the largest message, flood comes and goes.
+    /// out the last byte of the largest message, flood comes and goes, handshakes does so with TLS.
     #[arg(value_enum)]
     pub(super) kind: AttackKind,
-    /// Server to attack, as ws://HOST:PORT/ws.
+    /// Server to attack, as ws://HOST:PORT/ws; for handshakes wss://HOST:PORT/ws, whose
+    /// certificate nobody looks at.
     #[arg(short, long, value_name = "URL", value_parser = parse_url)]
     pub(super) url: Url,
     /// Connections at the same time; one that ends is replaced.

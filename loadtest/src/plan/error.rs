@@ -1,6 +1,7 @@
 //! What can be wrong with what was typed.
 
 use super::{CLIENTS_MAX, RATE_HZ_MAX, THREADS_MAX};
+use crate::attack::AttackKind;
 
 /// Why what was typed cannot be done.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -82,9 +83,18 @@ pub enum PlanError {
         /// What `--clients` said.
         clients: u32,
     },
-    /// An attack on an encrypted port.
-    #[error("--url of an attack is a ws:// address; it does not encrypt")]
-    AttackEncrypted,
+    /// An attack that does not encrypt, on an encrypted port.
+    #[error(
+        "--url of `attack {0}` must be a ws:// address, because it does not encrypt; \
+         `attack handshakes` is for wss://"
+    )]
+    AttackEncrypted(AttackKind),
+    /// An attack with handshakes where there are none.
+    #[error(
+        "--url of `attack {0}` must be a wss:// address, because others begin without TLS; \
+         `attack flood` is for ws://"
+    )]
+    AttackPlain(AttackKind),
     /// Whom to trust where nobody shows a certificate.
     #[error("{0} is for wss:// addresses, where servers show certificates")]
     NothingToTrust(&'static str),
