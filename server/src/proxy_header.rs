@@ -104,6 +104,9 @@ fn ipv6_source(bytes: &[u8]) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn hex(text: &str) -> Vec<u8> {
@@ -181,5 +184,90 @@ mod tests {
             assert_eq!(ProxyHeader::parse(&bytes), Err(error), "{name}");
         }
         assert_eq!(ProxyHeader::parse(b"PROX"), Ok(None), "it may still be version 1");
+    }
+
+    type Answer = Result<Option<ProxyHeader>, ProxyHeaderError>;
+
+    /// Feeds bytes one by one, as a session does, until there is an answer; says which and behind
+    /// how many bytes.
+    fn parse_byte_by_byte(bytes: &[u8]) -> (usize, Answer) {
+        let pieces = (0..=bytes.len()).map(|end| (end, ProxyHeader::parse(&bytes[..end])));
+        let mut answers = pieces.filter(|(_, answer)| *answer != Ok(None));
+        answers.next().unwrap_or((bytes.len(), Ok(None)))
+    }
+
+    /// Headers of every command, family and length, most of them in order.
+    fn headers() -> impl Strategy<Value = Vec<u8>> {
+        let fields = (
+            prop_oneof![8 => Just(0x21_u8), 2 => Just(0x20), 1 => any::<u8>()],
+            prop_oneof![8 => (0_u8..4).prop_map(|family| family << 4 | 1), 1 => any::<u8>()],
+            prop_oneof![4 => vec(any::<u8>(), 0..80), 1 => vec(any::<u8>(), 0..1100)],
+        );
+        fields.prop_map(|(command, family, rest)| {
+            let length = (rest.len() as u16).to_be_bytes();
+            [&SIGNATURE[..], &[command, family], &length, &rest].concat()
+        })
+    }
+
+    /// Headers of which some bytes are others, and what follows them.
+    fn mutated() -> impl Strategy<Value = Vec<u8>> {
+        let mutations = vec((any::<proptest::sample::Index>(), any::<u8>()), 0..4);
+        let tail = vec(any::<u8>(), 0..40);
+        (headers(), mutations, tail).prop_map(|(mut bytes, mutations, tail)| {
+            for (index, byte) in mutations {
+                let at = index.index(bytes.len());
+                bytes[at] = byte;
+            }
+            bytes.extend_from_slice(&tail);
+            bytes
+        })
+    }
+
+    /// What holds for all bytes there are.
+    fn check(bytes: &[u8]) -> Result<(), TestCaseError> {
+        let whole = ProxyHeader::parse(bytes);
+        let (needed, answer) = parse_byte_by_byte(bytes);
+        // The first answer stands, whatever comes behind it: nothing depends on how bytes arrive.
+        prop_assert_eq!(whole, answer);
+        prop_assert!(needed <= PROXY_HEADER_BYTES_MAX, "{} bytes before an answer", needed);
+        if let Ok(Some(header)) = answer {
+            prop_assert_eq!(header.used, needed, "it is known with its last byte");
+            let announced = u16::from_be_bytes([bytes[14], bytes[15]]);
+            prop_assert_eq!(header.used, FIXED_BYTES + usize::from(announced));
+            prop_assert!(header.client.is_none() || bytes[12] == 0x21);
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_in_any_shape_has_one_answer_and_needs_no_more_than_it_announces(
+            bytes in mutated(),
+        ) {
+            check(&bytes)?;
+        }
+
+        #[test]
+        fn bytes_that_are_no_header_have_one_answer(bytes in vec(any::<u8>(), 0..40)) {
+            check(&bytes)?;
+        }
+
+        #[test]
+        fn a_client_is_read_from_the_first_addresses_whatever_follows_them(
+            address in any::<[u8; 4]>(),
+            port: u16,
+            extensions in vec(any::<u8>(), 0..100),
+        ) {
+            let length = (12 + extensions.len() as u16).to_be_bytes();
+            let ports = [port.to_be_bytes(), [0x01, 0xbb]].concat();
+            let head = [&SIGNATURE[..], &[0x21, 0x11], &length, &address, &[10, 0, 0, 1], &ports];
+            let bytes = [&head.concat()[..], &extensions].concat();
+            check(&bytes)?;
+            let client = Some(SocketAddr::new(Ipv4Addr::from(address).into(), port));
+            prop_assert_eq!(
+                ProxyHeader::parse(&bytes),
+                Ok(Some(ProxyHeader { client, used: bytes.len() }))
+            );
+        }
     }
 }
