@@ -60,6 +60,8 @@ close_reasons! {
     FRAGMENTS = 1008, "fragments: a message came in too many frames";
     /// The client sent far more than it may.
     RATE_LIMITED = 1008, "rate-limited: far more came than this endpoint reads per second";
+    /// A message that was begun and did not end in time.
+    MESSAGE_TIMEOUT = 1008, "message-timeout: a message took too long from its first byte";
     /// No `Join` in time after the upgrade.
     JOIN_TIMEOUT = 1008, "join-timeout: send Join after connecting";
     /// A frame or message over its limit.

@@ -247,6 +247,13 @@ impl Link {
         let _ = self.context.close(&mut pipe, Some(frame));
     }
 
+    /// Whether a message, or a control frame, has begun and not ended. Not known, and denied, where
+    /// messages may come in any number of frames and none is compressed.
+    #[must_use]
+    pub fn is_within_message(&self) -> bool {
+        self.gate.is_within_message()
+    }
+
     /// Whether messages may still be sent: false from the first close frame on, either way.
     #[must_use]
     pub fn is_open(&self) -> bool {

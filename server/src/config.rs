@@ -306,6 +306,7 @@ fn patience(websocket: &WebSocket, tls: &TlsSection) -> Patience {
         handshake: tls.handshake_timeout.value,
         head: websocket.head_timeout.value,
         join: websocket.join_timeout.value,
+        message: websocket.message_timeout.value,
         ping: websocket.ping_interval.value,
         pong: websocket.pong_timeout.value,
         drain: websocket.drain_timeout.value,
@@ -361,6 +362,8 @@ fn conflicts(asked: &Asked) -> Vec<Problem> {
     let Settings { server, websocket, tls, tick, limits, outbound, stop, watchdog, .. } =
         &asked.settings;
     let messages_rate = limits.messages_rate.value.0;
+    let bytes_rate = limits.bytes_rate.value.0;
+    let message_time = |rate: units::Size| websocket.message_max.value.0 as f64 / rate.0 as f64;
     let memory_max = server.memory_max.value.0;
     let less_than = "must be less than";
     let rows = [
@@ -395,18 +398,37 @@ fn conflicts(asked: &Asked) -> Vec<Problem> {
             "a client may send an input for every tick",
         ),
         (
+            bytes_rate.is_some_and(|rate| {
+                message_time(rate) > websocket.message_timeout.value.as_secs_f64()
+            }),
+            [("websocket", "message_max"), ("websocket", "message_timeout")],
+            "takes longer, at `limits.bytes_rate`, than",
+            "a client that sends as fast as it may must get its largest message through",
+        ),
+        (
             memory_max.is_some_and(|memory_max| outbound.hard_max.value > memory_max),
             [("outbound", "hard_max"), ("server", "memory_max")],
             "must not be more than",
             "one client's queue must fit into the memory of the process",
         ),
     ];
+    let rows = rows.into_iter().chain(tls_rules(tls));
+    let broken = rows.filter(|(broken, ..)| *broken);
+    let problem = |(_, keys, relation, why)| conflict(asked, keys, relation, why);
+    broken.filter_map(problem).collect()
+}
+
+/// Whether a rule is broken, the two keys it is about, how they must not stand to each other, and
+/// why.
+type Rule = (bool, [(&'static str, &'static str); 2], &'static str, &'static str);
+
+fn tls_rules(tls: &TlsSection) -> [Rule; 4] {
     let [has_cert, has_key] = [&tls.cert, &tls.key].map(|file| file.value.0.is_some());
     let dev_cert = tls.dev_cert.value;
     let why_both = "a certificate is of use to who has its private key, and the other way round";
     let why_one = "the server shows one certificate: its own, or one made for a developer";
     let not_with = "does not go with";
-    let tls_rows = [
+    [
         (has_cert && !has_key, [("tls", "cert"), ("tls", "key")], "needs", why_both),
         (has_key && !has_cert, [("tls", "key"), ("tls", "cert")], "needs", why_both),
         (dev_cert && has_cert, [("tls", "dev_cert"), ("tls", "cert")], not_with, why_one),
@@ -416,11 +438,7 @@ fn conflicts(asked: &Asked) -> Vec<Problem> {
             not_with,
             why_one,
         ),
-    ];
-    let rows = rows.into_iter().chain(tls_rows);
-    let broken = rows.filter(|(broken, ..)| *broken);
-    let problem = |(_, keys, relation, why)| conflict(asked, keys, relation, why);
-    broken.filter_map(problem).collect()
+    ]
 }
 
 /// `None` when one of the keys has been complained about: it does not have the value it was meant

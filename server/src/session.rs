@@ -55,6 +55,8 @@ pub struct Patience {
     pub head: Duration,
     /// From the upgrade, or from leaving a room, to a seat.
     pub join: Duration,
+    /// From the first byte of a message to its last.
+    pub message: Duration,
     /// Silence before the server pings.
     pub ping: Duration,
     /// From the ping to any sign of life.
@@ -127,6 +129,9 @@ pub struct Session {
     pub(crate) heard_at: Timestamp,
     /// A ping is out, and nothing came since.
     pub(crate) pinged: bool,
+    /// When the message that is under way began, as far as reads tell: that was the first to leave
+    /// it unfinished.
+    pub(crate) message_since: Option<Timestamp>,
     /// When a look at the queue found bytes of which none has left since.
     pub(crate) stuck_since: Option<Timestamp>,
     pub(crate) refusals: u32,
@@ -180,6 +185,7 @@ impl Session {
             deadline: now + patience.head,
             heard_at: now,
             pinged: false,
+            message_since: None,
             stuck_since: None,
             refusals: 0,
             pending_join: None,

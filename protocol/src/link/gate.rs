@@ -141,6 +141,11 @@ impl Gate {
         }
     }
 
+    /// Whether something has begun and not ended.
+    pub(super) fn is_within_message(&self) -> bool {
+        self.payload_left > 0 || self.header.filled > 0 || self.message != Message::Over
+    }
+
     pub(super) fn inflated(&self) -> InflatedCounts {
         self.inflated
     }

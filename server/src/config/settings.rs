@@ -264,6 +264,10 @@ settings! {
         /// Fragments of one message, empty ones included; more close with 1008.
         fragments_max: Limit<Count> = Limit(Some(Count::of(CLIENT_FRAGMENTS_MAX as usize)));
 
+        /// From the first byte of a message to its last, for who has a seat; one that takes longer
+        /// closes with 1008. Time that `limits` takes from a client counts, too.
+        message_timeout: Duration = s(30), within ms(100)..=s(3600);
+
         /// From the last message to the end of the connection.
         drain_timeout: Duration = s(2), within ms(100)..=s(600);
 

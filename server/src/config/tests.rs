@@ -113,6 +113,11 @@ fn keys_that_do_not_go_together_are_both_named() {
         (file("[limits]\nmessages_rate = 19"), "tick.rate", "limits.messages_rate"),
         (file("[stop]\ndeadline = '1s'"), "websocket.drain_timeout", "stop.deadline"),
         (file("[server]\nmemory_max = '1MB'"), "outbound.hard_max", "server.memory_max"),
+        (
+            file("[websocket]\nmessage_max = '8MiB'"),
+            "websocket.message_max",
+            "websocket.message_timeout",
+        ),
     ] {
         let problems = problems(layers);
         assert_eq!(problems.matches("error: ").count(), 1, "{problems}");
@@ -156,7 +161,7 @@ fn what_is_configured_is_what_the_server_gets() {
         proxy_protocol = true\n
         [websocket]\norigins = ['https://a.b']\nmessage_max = '35KiB'\n
         fragments_max = 'none'\nping_interval = '9s'\npong_timeout = '8s'\nhead_timeout = '3s'
-        join_timeout = '4s'\ndrain_timeout = '5s'\n
+        join_timeout = '4s'\nmessage_timeout = '10s'\ndrain_timeout = '5s'\n
         [tls]\ncert = 'c.pem'\nkey = 'k.pem'\nhandshake_timeout = '6s'\n
         [tick]\nrate = '7/s'\n[room]\nrooms_max = 13\nlinger = '14s'\nfailures_dir = 'a b'\n
         [outbound]\nsoft_max = '15KiB'\nhard_max = '16KiB'\nstall_max = '17s'\n
@@ -198,7 +203,7 @@ fn what_is_configured_is_what_the_server_gets() {
     assert_eq!(
         shown,
         "[::1]:80 [3, 0] Proxies { trusted: Networks([10.0.0.0/8, ::1/128]), header: Forwarded, protocol: \
-         Required } List([Origin { scheme: \"https\", host: \"a.b\", port: Some(443) }]) 11 Some(1073741824) 12 Patience { handshake: 6s, head: 3s, join: 4s, ping: \
+         Required } List([Origin { scheme: \"https\", host: \"a.b\", port: Some(443) }]) 11 Some(1073741824) 12 Patience { handshake: 6s, head: 3s, join: 4s, message: 10s, ping: \
          9s, pong: 8s, drain: 5s } Files(PemFiles { cert: \"c.pem\", key: \"k.pem\" }) 7 13 14s Some(\"a b\") OutboxLimits { soft_bytes_max: 15360, hard_bytes_max: 16384 } \
          17s StopConfig { deadline: 18s, retry_spread: 19s } WatchdogConfig { unready_after: 20s, \
          abort_after: 21s } Enabled 22 Allowance { messages: Some(Rate { unit_ns: 33333334, burst_ns: \

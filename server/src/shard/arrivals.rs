@@ -78,6 +78,7 @@ impl Shard {
         let mut input = bytes;
         let mut output = std::mem::take(&mut self.scratch);
         let mut ahead = self.charge_bytes(now, id, bytes.len());
+        let mut any_ended = false;
         while let Some(session) = self.sessions.get_mut(id)
             && ahead <= self.config.allowance.lead_max
         {
@@ -92,6 +93,7 @@ impl Shard {
                 ahead = ahead.max(Self::charge(session, now, &self.config.allowance, received));
             }
             session.outbox.push(Bytes::copy_from_slice(&output));
+            any_ended |= matches!(received, Ok(Some(Received::Binary(_) | Received::Text(_))));
             match received {
                 Ok(None) => break,
                 Ok(Some(Received::Alive)) => {}
@@ -107,6 +109,7 @@ impl Shard {
             }
         }
         self.scratch = output;
+        self.time_message(now, id, any_ended);
         self.pace(now, id, ahead);
     }
 }

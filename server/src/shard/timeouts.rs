@@ -38,11 +38,15 @@ impl Shard {
             Phase::Echo(link) | Phase::Active(link, _) => {
                 let is_stuck = has_unsent;
                 let since = is_stuck.then(|| *session.stuck_since.get_or_insert(now));
-                let stuck_for = since.map_or(Duration::ZERO, |since| now.saturating_since(since));
-                if stuck_for >= self.config.stall_max {
+                let lasts_for = |since: Option<Timestamp>| {
+                    since.map_or(Duration::ZERO, |since| now.saturating_since(since))
+                };
+                if lasts_for(since) >= self.config.stall_max {
                     self.close(now, id, &CloseReason::SLOW_CONSUMER);
                 } else if session.pinged {
                     self.close(now, id, &CloseReason::PING_TIMEOUT);
+                } else if lasts_for(session.message_since) >= patience.message {
+                    self.close(now, id, &CloseReason::MESSAGE_TIMEOUT);
                 } else if now.saturating_since(session.heard_at) >= patience.ping {
                     let mut ping = Vec::new();
                     link.send_ping(&mut ping);
@@ -53,9 +57,32 @@ impl Shard {
                 } else {
                     let next = session.heard_at + patience.ping;
                     let gives_up = since.map(|since| since + self.config.stall_max);
-                    self.set_deadline(id, gives_up.map_or(next, |at| at.min(next)));
+                    let ends = session.message_since.map(|since| since + patience.message);
+                    let due = [gives_up, ends].into_iter().flatten().fold(next, Timestamp::min);
+                    self.set_deadline(id, due);
                 }
             }
+        }
+    }
+
+    /// Notes when a message began that a read has left unfinished, and sees to it that its time
+    /// runs out. Who has no seat has a deadline that does not move, and `/echo` is for measuring.
+    pub(super) fn time_message(&mut self, now: Timestamp, id: SessionId, any_ended: bool) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Phase::Active(link, _) = &session.phase else {
+            session.message_since = None;
+            return;
+        };
+        if !link.is_within_message() {
+            session.message_since = None;
+            return;
+        }
+        let begun_before = session.message_since.filter(|_| !any_ended);
+        let since = begun_before.unwrap_or(now);
+        session.message_since = Some(since);
+        let end = since + self.config.patience.message;
+        if session.deadline > end {
+            self.set_deadline(id, end);
         }
     }
 

@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
+use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::{InputSeq, Tick};
 use tickloom_protocol::link::{End, Link};
 
 use crate::harness::{Peer, World};
 use crate::heads::world;
+use crate::rates::ask;
 
 /// A client's frame with a mask of zeros, whatever it is.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -113,6 +115,65 @@ fn a_message_without_an_end_does_not_outlive_its_senders_silence() {
     world.pass(Duration::from_secs(40));
     world.read(&mut peer);
     assert_eq!(peer.closed().map(|reason| reason.code()), Some(4001));
+}
+
+/// After how many seconds a member is closed that sends one of these pieces per second, and why.
+fn trickle(pieces: impl IntoIterator<Item = Vec<u8>>) -> Option<(u64, CloseReason)> {
+    let mut world = world(|_| {});
+    let mut honest = world.join("arena", "honest");
+    let mut peer = world.join("arena", "slow");
+    let begun = world.now;
+    for piece in pieces {
+        world.send(&peer, &piece);
+        for _ in 0..10 {
+            world.pass(Duration::from_millis(100));
+            world.turn(&mut honest);
+            assert_eq!(honest.closed(), None);
+            world.read(&mut peer);
+            if let Some(reason) = peer.closed() {
+                return Some((world.now.saturating_since(begun).as_secs(), reason.clone()));
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn a_message_that_goes_on_and_on_ends_with_its_time_whatever_comes_in_between() {
+    let bytes = |frames: Vec<u8>| frames.into_iter().map(|byte| vec![byte]).collect();
+    let fragments = vec![frame(0x00, &[0; 100]); 60];
+    let first = vec![frame(0x02, &[0; 100])];
+    let with_pings = fragments.iter().flat_map(|next| [frame(0x89, b"?"), next.clone()]);
+    let after_others: Vec<Vec<u8>> =
+        (0..20).map(ask).chain(bytes(frame(0x82, &[0; 200]))).collect();
+    let pieces: [(&str, Vec<Vec<u8>>, u64); 5] = [
+        ("bytes of one frame", bytes(frame(0x82, &[0; 200])), 30),
+        ("bytes of fragments", bytes([first.concat(), fragments.concat()].concat()), 30),
+        ("fragments", [first.clone(), fragments.clone()].concat(), 30),
+        ("fragments and pings", first.into_iter().chain(with_pings).collect(), 30),
+        ("bytes of a ping", bytes(frame(0x89, &[0; 100])), 30),
+    ];
+    for (name, pieces, seconds) in pieces {
+        let closed = trickle(pieces);
+        assert_eq!(closed, Some((seconds, CloseReason::MESSAGE_TIMEOUT)), "{name}");
+    }
+    assert_eq!(trickle(after_others), Some((50, CloseReason::MESSAGE_TIMEOUT)));
+}
+
+#[test]
+fn messages_that_end_in_time_may_come_as_slowly_and_in_as_many_reads_as_they_like() {
+    // Each piece ends one message and begins the next, so that every read leaves one unfinished.
+    let messages: Vec<u8> = (0..50).flat_map(ask).collect();
+    let length = ask(0).len();
+    let (first, rest) = messages.split_at(length / 2);
+    let mut pieces = vec![first.to_vec()];
+    pieces.extend(rest.chunks(length).map(<[u8]>::to_vec));
+    assert_eq!(trickle(pieces), None);
+    // One that takes all its time but the last second.
+    let mut one: Vec<Vec<u8>> = ask(0).into_iter().map(|byte| vec![byte]).collect();
+    let last = one.split_off(29).concat();
+    one.push(last);
+    assert_eq!(trickle(one.into_iter().chain(vec![vec![]; 9])), None);
 }
 
 fn message(rng: &mut fastrand::Rng) -> Vec<u8> {

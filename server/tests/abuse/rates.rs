@@ -24,7 +24,7 @@ const ALLOWANCE: Allowance = Allowance {
 };
 
 /// A message that is answered, as a frame.
-fn ask(number: u64) -> Vec<u8> {
+pub fn ask(number: u64) -> Vec<u8> {
     let payload =
         ClientEncoder::default().encode(ClientMessage::Ping { client_us: number }).to_vec();
     let mut frame = Vec::new();

@@ -101,6 +101,7 @@ impl World {
                 handshake: Duration::from_secs(5),
                 head: Duration::from_secs(5),
                 join: Duration::from_secs(30),
+                message: Duration::from_secs(30),
                 ping: Duration::from_secs(3),
                 pong: Duration::from_secs(4),
                 drain: Duration::from_secs(2),
