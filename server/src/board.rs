@@ -119,6 +119,8 @@ shard_stats! {
     /// Age of the state that the furthest lagging member will have once its queue has drained, in
     /// microseconds.
     staleness_us_max: max,
+    /// Connections whose TLS handshake has not begun, because others came first.
+    handshakes_waiting_count: saturating_add,
     /// 1 while nobody new is let in because there is more to do than time.
     overloaded: saturating_add,
     // ---- over the last second ----

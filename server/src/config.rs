@@ -94,6 +94,8 @@ pub struct Config {
     pub link: LinkLimits,
     /// What one address may do.
     pub addresses: AddressLimits,
+    /// TLS handshakes that are begun, over all shards.
+    pub handshakes_pace: Option<Rate>,
     /// New connections of all addresses together, over all shards.
     pub handshakes: Option<Rate>,
     /// What an overloaded shard does.
@@ -246,6 +248,7 @@ impl Config {
                 fragments_max: websocket.fragments_max.value.0.map(Count::get_u32),
             },
             addresses: address_limits(limits),
+            handshakes_pace: tls.handshakes_pace.value.0.map(pace),
             handshakes: per_second(limits.handshakes_rate.value, limits.handshakes_burst.value),
             busy: if limits.shed_when_busy.value { WhenBusy::LetNobodyIn } else { WhenBusy::GoOn },
             outbox: OutboxLimits {
@@ -315,6 +318,13 @@ fn patience(websocket: &WebSocket, tls: &TlsSection) -> Patience {
 
 fn per_second(rate: Limit<units::Rate>, burst: Count) -> Option<Rate> {
     rate.0.map(|rate| Rate::new(u64::from(rate.0), burst.get() as u64))
+}
+
+/// As much at once as comes due in a tenth of a second: longer than any turn of a shard, so that
+/// the pace is kept, and too short to hold up anything.
+fn pace(rate: units::Rate) -> Rate {
+    let per_second = u64::from(rate.0);
+    Rate::new(per_second, per_second.div_ceil(10))
 }
 
 fn address_limits(limits: &LimitsSection) -> AddressLimits {

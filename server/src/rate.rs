@@ -33,8 +33,10 @@ impl Rate {
     /// The share of one of so many: less per second and less at once.
     #[must_use]
     pub const fn part(self, count: usize) -> Self {
-        // Each unit takes longer, and the same time is a whole burst.
-        Self { unit_ns: self.unit_ns.saturating_mul(count as u64), ..self }
+        // Each unit takes longer, and the same time is a whole burst, but for one unit.
+        let unit_ns = self.unit_ns.saturating_mul(count as u64);
+        let burst_ns = if self.burst_ns < unit_ns { unit_ns } else { self.burst_ns };
+        Self { unit_ns, burst_ns }
     }
 }
 
@@ -65,6 +67,14 @@ impl Bucket {
         let cost_ns = rate.unit_ns.saturating_mul(units);
         self.level_ns = self.level_ns.max(now_ns).saturating_add(cost_ns);
         Duration::from_nanos(self.level_ns.saturating_sub(now_ns.saturating_add(rate.burst_ns)))
+    }
+
+    /// When there is room for another unit; a moment that has passed when there is already. The
+    /// rate must have room for one at all.
+    #[must_use]
+    pub fn room_at(self, rate: Rate) -> Timestamp {
+        let at_ns = self.level_ns.saturating_add(rate.unit_ns).saturating_sub(rate.burst_ns);
+        Timestamp(at_ns.div_ceil(1_000))
     }
 
     /// Counts one unit if there is room for it; says whether there was.
@@ -133,6 +143,30 @@ mod tests {
             let share = units as f64 / (per_second * (now / 1_000 + 1)) as f64;
             assert!((0.9..1.03).contains(&share), "{per_second}/s: {share}");
         }
+    }
+
+    #[test]
+    fn there_is_room_at_the_moment_that_was_named_and_not_before() {
+        for rate in [Rate::new(1_000, 3), Rate::new(3, 1), Rate::new(2_000, 200).part(7)] {
+            let (mut bucket, mut now) = (Bucket::default(), at(1_000));
+            for _ in 0..1_000 {
+                while bucket.take(now, rate) {}
+                let room_at = bucket.room_at(rate);
+                assert!(room_at > now, "{rate:?}");
+                assert!(!bucket.take(Timestamp(room_at.0 - 1), rate), "{rate:?}");
+                now = room_at;
+                assert!(bucket.take(now, rate), "{rate:?}");
+            }
+        }
+        assert!(Bucket::default().room_at(Rate::new(1, 1)) <= at(0), "at once");
+    }
+
+    #[test]
+    fn a_part_of_a_small_burst_still_has_room_for_one() {
+        let part = Rate::new(10, 2).part(8);
+        let mut bucket = Bucket::default();
+        assert!(bucket.take(at(1_000), part));
+        assert!(!bucket.take(at(1_799), part) && bucket.take(at(1_800), part));
     }
 
     #[test]

@@ -37,8 +37,10 @@ pub struct Tls {
     state: State,
     /// Bytes that arrived before the handshake was over and were not looked at; empty after it.
     waiting: Vec<u8>,
-    /// Already in the shard's queue of handshakes.
+    /// Already in one of the shard's queues of handshakes.
     pub(crate) is_listed: bool,
+    /// A step of its handshake was taken.
+    has_begun: bool,
     /// Ciphertext, of which the socket took the first `sent` bytes. Without any, it has no memory.
     unsent: Vec<u8>,
     /// 0 <= sent < unsent.len(); 0 when nothing is unsent.
@@ -88,6 +90,7 @@ impl Tls {
             state: State::Silent,
             waiting: Vec::new(),
             is_listed: false,
+            has_begun: false,
             unsent: Vec::new(),
             sent: 0,
         }
@@ -102,9 +105,16 @@ impl Tls {
         self.waiting.len() >= WAITING_BYTES_MAX
     }
 
+    /// Whether a step of its handshake was taken.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Takes out what waited, to be read as the next step of the handshake.
     #[must_use]
     pub fn take_waiting(&mut self) -> Vec<u8> {
+        self.has_begun = true;
         mem::take(&mut self.waiting)
     }
 
@@ -276,6 +286,7 @@ impl Tls {
             state: State::Open,
             waiting: Vec::new(),
             is_listed: false,
+            has_begun: true,
             unsent: Vec::new(),
             sent: 0,
         }

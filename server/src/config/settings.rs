@@ -302,6 +302,12 @@ settings! {
 
         /// From the connection to keys that both ends have agreed on.
         handshake_timeout: Duration = s(5), within ms(100)..=s(600);
+
+        /// Handshakes begun per second, over all cores. Whoever comes beyond that is not refused
+        /// but waits, longest first, for its turn within `handshake_timeout`: ticks come first.
+        /// So many full ones take about a quarter of a core. Unlike `limits.handshakes_rate` it
+        /// makes no exceptions for exempt addresses and for proxies that pass TLS through.
+        handshakes_pace: Limit<Rate> = Limit(Some(Rate(2000)));
     }
 
     /// How fast the built-in arena runs.

@@ -162,7 +162,7 @@ fn what_is_configured_is_what_the_server_gets() {
         [websocket]\norigins = ['https://a.b']\nmessage_max = '35KiB'\n
         fragments_max = 'none'\nping_interval = '9s'\npong_timeout = '8s'\nhead_timeout = '3s'
         join_timeout = '4s'\nmessage_timeout = '10s'\ndrain_timeout = '5s'\n
-        [tls]\ncert = 'c.pem'\nkey = 'k.pem'\nhandshake_timeout = '6s'\n
+        [tls]\ncert = 'c.pem'\nkey = 'k.pem'\nhandshake_timeout = '6s'\nhandshakes_pace = 50\n
         [tick]\nrate = '7/s'\n[room]\nrooms_max = 13\nlinger = '14s'\nfailures_dir = 'a b'\n
         [outbound]\nsoft_max = '15KiB'\nhard_max = '16KiB'\nstall_max = '17s'\n
         [limits]\nmessages_rate = 30\nmessages_burst = 31\nbytes_rate = '32KiB'\n
@@ -177,7 +177,7 @@ fn what_is_configured_is_what_the_server_gets() {
     let config = Config::resolve(&file(text).merge(), &machine(), 9);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let shown = format!(
-        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?}",
+        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",
         config.listen,
         config.cores,
         config.proxies,
@@ -199,6 +199,7 @@ fn what_is_configured_is_what_the_server_gets() {
         config.rooms["board"].members_max,
         config.allowance,
         (config.link, config.addresses, config.handshakes, config.busy),
+        config.handshakes_pace,
     );
     assert_eq!(
         shown,
@@ -212,6 +213,6 @@ fn what_is_configured_is_what_the_server_gets() {
          fragments_max: None }, AddressLimits { exempt: Networks([]), connections_max: Some(36), \
          handshakes: Some(Rate { unit_ns: 27027028, burst_ns: 1027027064 }), rooms: Some(Rate { \
          unit_ns: 24390244, burst_ns: 1024390248 }) }, Some(Rate { unit_ns: 25641026, burst_ns: \
-         1025641040 }), GoOn)"
+         1025641040 }), GoOn) Some(Rate { unit_ns: 20000000, burst_ns: 100000000 })"
     );
 }

@@ -49,6 +49,8 @@ pub struct ShardConfig {
     pub addresses: AddressLimits,
     /// This shard's part of the new connections that there may be of all addresses together.
     pub handshakes: Option<Rate>,
+    /// TLS handshakes that are begun; further ones wait.
+    pub handshakes_pace: Option<Rate>,
     /// Whether an overloaded shard lets nobody in.
     pub busy: WhenBusy,
     /// Bounds of each session's queue.
@@ -88,6 +90,7 @@ impl ShardConfig {
             link: config.link,
             addresses: config.addresses.clone(),
             handshakes: config.handshakes.map(|rate| rate.part(shards_count)),
+            handshakes_pace: config.handshakes_pace.map(|rate| rate.part(shards_count)),
             busy: config.busy,
             outbox: config.outbox,
             compression: CompressionConfig {

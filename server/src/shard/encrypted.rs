@@ -1,5 +1,14 @@
-//! What a shard does for sessions whose connections are encrypted: handshakes, a few per turn, and
-//! the way from ciphertext to what a client said.
+//! What a shard does for sessions whose connections are encrypted: handshakes, a few per turn and
+//! not too many per second, and the way from ciphertext to what a client said.
+//!
+//! ```text
+//! hello ----> newcomers --at a pace--> first step ---.
+//! more of it -> begun --------------> next step -----+--> a few per turn
+//! ```
+//!
+//! The turn's share keeps a flood of handshakes from holding up a tick, and the pace keeps it from
+//! taking whatever else there is of a core: a shard that is always busy is late as soon as anybody
+//! else wants the core.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -8,6 +17,7 @@ use tickloom_protocol::handshake::{Refusal, TLS_HANDSHAKE_RECORD};
 use tickloom_protocol::time::Timestamp;
 
 use crate::outbox::Outbox;
+use crate::rate::Bucket;
 use crate::session::{Phase, Session, SessionId};
 use crate::shard::{Effect, Shard};
 use crate::tls::{Agreed, Peer, Tls};
@@ -20,9 +30,13 @@ const HANDSHAKE_STEPS_PER_TURN_MAX: usize = 8;
 /// What the encrypted sessions of a shard share.
 #[derive(Default)]
 pub(super) struct Encrypted {
-    /// Sessions with bytes of a handshake that wait, oldest first; ids of ended ones are passed
-    /// over.
-    handshakes: VecDeque<SessionId>,
+    /// Sessions that have said something and wait for the first step, oldest first; ids of ended
+    /// ones are passed over.
+    newcomers: VecDeque<SessionId>,
+    /// Sessions that wait for another step, likewise.
+    begun: VecDeque<SessionId>,
+    /// First steps that were taken.
+    paced: Bucket,
     /// What one session's bytes said. Empty between calls.
     plaintext: Vec<u8>,
     /// Memory for the ciphertext of the session that is written to.
@@ -40,7 +54,7 @@ impl Encrypted {
         tls.check_invariants();
         assert_eq!(
             tls.is_listed,
-            self.handshakes.contains(&id),
+            self.newcomers.contains(&id) || self.begun.contains(&id),
             "{id:?} is listed when it says so"
         );
     }
@@ -78,7 +92,9 @@ impl Shard {
         } else if tls.wait(bytes) {
             self.step_handshake(now, id);
         } else if !mem::replace(&mut tls.is_listed, true) {
-            self.encrypted.handshakes.push_back(id);
+            let Encrypted { newcomers, begun, .. } = &mut self.encrypted;
+            let queue = if tls.has_begun() { begun } else { newcomers };
+            queue.push_back(id);
         }
     }
 
@@ -86,7 +102,7 @@ impl Shard {
     pub(super) fn continue_handshakes(&mut self, now: Timestamp) {
         let mut steps = 0;
         while steps < HANDSHAKE_STEPS_PER_TURN_MAX
-            && let Some(id) = self.encrypted.handshakes.pop_front()
+            && let Some(id) = self.next_handshake(now)
         {
             let session = self.sessions.get_mut(id);
             if let Some(tls) = session.and_then(|session| session.tls.as_mut()) {
@@ -97,9 +113,35 @@ impl Shard {
         }
     }
 
-    /// When waiting handshakes have something to do: now, if there are any.
+    /// Whose step is next: who has begun is not kept waiting by those who have not.
+    fn next_handshake(&mut self, now: Timestamp) -> Option<SessionId> {
+        let Encrypted { newcomers, begun, paced, .. } = &mut self.encrypted;
+        if let Some(id) = begun.pop_front() {
+            return Some(id);
+        }
+        while newcomers.front().is_some_and(|id| self.sessions.get(*id).is_none()) {
+            newcomers.pop_front();
+        }
+        let pace = self.config.handshakes_pace;
+        let has_room = newcomers.is_empty() || pace.is_none_or(|pace| paced.take(now, pace));
+        if has_room { newcomers.pop_front() } else { None }
+    }
+
+    /// When waiting handshakes have something to do: now, unless all of them are newcomers and the
+    /// pace keeps them.
     pub(super) fn handshakes_due(&self) -> Option<Timestamp> {
-        (!self.encrypted.handshakes.is_empty()).then_some(Timestamp::ZERO)
+        let Encrypted { newcomers, begun, paced, .. } = &self.encrypted;
+        if !begun.is_empty() {
+            return Some(Timestamp::ZERO);
+        }
+        let pace = self.config.handshakes_pace;
+        let room_at = pace.map_or(Timestamp::ZERO, |pace| paced.room_at(pace));
+        (!newcomers.is_empty()).then_some(room_at)
+    }
+
+    /// Connections that have said something and whose handshake has not begun.
+    pub(super) fn handshakes_waiting(&self) -> usize {
+        self.encrypted.newcomers.len()
     }
 
     /// A handshake took too long. Nobody is there who would understand a reason.

@@ -25,6 +25,7 @@ impl Shard {
             compressions: sent.compressions,
             compression_resets: sent.window_resets,
             sessions_count: self.sessions.count() as u64,
+            handshakes_waiting_count: self.handshakes_waiting() as u64,
             overloaded: u64::from(self.overload.is_over()),
             rooms_count: self.rooms.count() as u64,
             tick_duration_p50_us: duration.p50_us,

@@ -114,6 +114,8 @@ impl World {
                 rooms: None,
             },
             handshakes: None,
+            // Slow enough that those who come together wait for each other.
+            handshakes_pace: Some(Rate::new(40, 4)),
             // Few enough that who talks much is paused.
             allowance: Allowance {
                 messages: Some(Rate::new(300, 8)),

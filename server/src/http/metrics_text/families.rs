@@ -83,6 +83,10 @@ families! {
     "Percentiles of how late rooms' ticks began over the last second." by "kind" {
         "p99": tick_lateness_p99_us,
     }
+    Gauge One "tickloom_tls_handshakes_waiting"
+    "Connections whose TLS handshake has not begun, because others came first." {
+        "": handshakes_waiting_count,
+    }
     Gauge One "tickloom_overloaded"
     "1 while nobody new is let in because there is more to do than time." {
         "": overloaded,
