@@ -1,4 +1,5 @@
 //! A client on a blocking socket, and plain requests.
+#![allow(dead_code, reason = "each test file is a crate that uses some of it")]
 #![expect(clippy::disallowed_types, reason = "these tests are about sockets")]
 #![expect(clippy::disallowed_methods, reason = "deadlines of real sockets need the real clock")]
 
@@ -26,7 +27,6 @@ pub fn ask(address: SocketAddr, request: &[u8]) -> String {
 }
 
 /// Asks for a page; the connection ends behind it.
-#[allow(dead_code, reason = "not every test asks for one")]
 pub fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").into_bytes()
 }

@@ -11,6 +11,8 @@ mod world;
 mod handshakes;
 mod sessions;
 
+#[path = "../player/mod.rs"]
+mod plain_player;
 #[path = "../process/mod.rs"]
 mod process;
 #[path = "../tls_client/mod.rs"]

@@ -6,22 +6,14 @@ use std::io::{Read, Write};
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustls::ClientConfig;
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
 
+pub use crate::plain_player::{DEADLINE, connect};
 use crate::tls_client::TlsClient;
-
-/// Nothing here takes longer, except when something is wrong.
-pub const DEADLINE: Duration = Duration::from_secs(20);
-
-pub fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-    stream
-}
 
 pub struct Player {
     pub stream: TcpStream,
