@@ -78,7 +78,8 @@ pub struct Reactor {
     inbox: Inbox,
     /// By shard index; the reactor's own is among them.
     mailboxes: Vec<Mailbox>,
-    /// Connections whose last read filled the buffer.
+    /// Connections whose last read filled the buffer, each once: with a place for every event, one
+    /// that never stops sending would be read more often from turn to turn.
     ready: VecDeque<SessionId>,
     /// The sessions to read before the next room ticks; empty between rooms.
     on_turn: Vec<SessionId>,
@@ -124,6 +125,10 @@ struct Socket {
     is_blocked: bool,
     /// It is not to be read, whatever its events say.
     is_paused: bool,
+    /// It is on the `ready` list.
+    is_listed: bool,
+    /// The other end sends nothing more; what it has sent may still be there.
+    is_ending: bool,
 }
 
 /// When one write left, for benchmarks that ask for it.
@@ -286,10 +291,11 @@ impl Reactor {
             token => {
                 let id = id_of(token);
                 if event.is_readable() || event.is_read_closed() || event.is_error() {
-                    let more = self.read(now, id);
-                    // A short read ends the data but not the connection's end behind it.
-                    if more || event.is_read_closed() {
-                        self.ready.push_back(id);
+                    let Some(socket) = socket_mut(&mut self.sockets, id) else { return };
+                    socket.is_ending |= event.is_read_closed();
+                    // Those on the list are read in a moment.
+                    if !socket.is_listed {
+                        self.read(now, id);
                     }
                 }
                 if event.is_writable()
@@ -302,10 +308,10 @@ impl Reactor {
         }
     }
 
-    /// Reads once; says whether there may be more.
-    fn read(&mut self, now: Timestamp, id: SessionId) -> bool {
+    /// Reads once, and lists the connection when there may be more.
+    fn read(&mut self, now: Timestamp, id: SessionId) {
         let taken = self.take(id, 0);
-        self.hand_on(now, id, 0, taken)
+        self.hand_on(now, id, 0, taken);
     }
 
     /// Reads the members of a room before it ticks: first all sockets, then what came. Kernel and
@@ -330,9 +336,7 @@ impl Reactor {
 
     fn hand_on_all(&mut self, now: Timestamp, taken: &mut Vec<(SessionId, usize, Taken)>) {
         for (id, start, what) in taken.drain(..) {
-            if self.hand_on(now, id, start, what) {
-                self.ready.push_back(id);
-            }
+            self.hand_on(now, id, start, what);
         }
     }
 
@@ -354,8 +358,8 @@ impl Reactor {
         }
     }
 
-    /// Tells the shard what a read brought; says whether there may be more.
-    fn hand_on(&mut self, now: Timestamp, id: SessionId, start: usize, taken: Taken) -> bool {
+    /// Tells the shard what a read brought, and lists the connection when there may be more.
+    fn hand_on(&mut self, now: Timestamp, id: SessionId, start: usize, taken: Taken) {
         let end = start + taken.length();
         match taken {
             Taken::Nothing | Taken::Interrupted => {}
@@ -364,16 +368,24 @@ impl Reactor {
             Taken::Broken => self.shard.handle_broken(now, id),
         }
         self.obey_all(now);
-        taken == Taken::Interrupted || end == self.read_buffer.len()
+        let is_full = taken == Taken::Interrupted || end == self.read_buffer.len();
+        let Some(socket) = socket_mut(&mut self.sockets, id) else { return };
+        // A short read ends the data but not the connection's end behind it.
+        let has_more = is_full || (socket.is_ending && taken != Taken::End);
+        if has_more && taken != Taken::Nothing && !socket.is_listed {
+            socket.is_listed = true;
+            self.ready.push_back(id);
+        }
     }
 
     /// One more read for every connection that had more than a buffer full.
     fn read_ready(&mut self, now: Timestamp) {
         for _ in 0..self.ready.len() {
             let Some(id) = self.ready.pop_front() else { break };
-            if self.read(now, id) {
-                self.ready.push_back(id);
+            if let Some(socket) = socket_mut(&mut self.sockets, id) {
+                socket.is_listed = false;
             }
+            self.read(now, id);
         }
     }
 
@@ -403,8 +415,15 @@ impl Reactor {
         let peer = self.writes.as_ref().and_then(|_| stream.peer_addr().ok());
         let peer_port = peer.map_or(0, |peer| peer.port());
         debug_assert!(self.sockets[index].is_none(), "{id:?} takes the place of a socket");
-        self.sockets[index] =
-            Some(Socket { id, stream, peer_port, is_blocked: false, is_paused: false });
+        self.sockets[index] = Some(Socket {
+            id,
+            stream,
+            peer_port,
+            is_blocked: false,
+            is_paused: false,
+            is_listed: false,
+            is_ending: false,
+        });
     }
 
     fn take_mail(&mut self, now: Timestamp) {
