@@ -8,10 +8,11 @@ use tickloom_protocol::deflate::{
     Agreement, Compressor, Compressors, InflateError, Inflater, Kind, Offer,
 };
 use tickloom_protocol::limits;
-use tickloom_protocol::link::{End, Link, LinkLimits, Received};
+use tickloom_protocol::link::{End, Link, LinkLimits, Received, put_binary_header};
 
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
+const MASKED: u8 = 0x80;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const PING: u8 = 9;
@@ -28,18 +29,10 @@ fn server() -> Link {
 /// A frame of a client.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
+    let mut frame = Vec::new();
+    put_binary_header(payload.len(), &mut frame);
+    frame[0] = first;
+    frame[1] |= MASKED;
     frame.extend_from_slice(&key);
     frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame

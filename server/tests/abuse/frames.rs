@@ -6,7 +6,7 @@ use std::time::Duration;
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::{InputSeq, Tick};
-use tickloom_protocol::link::{End, Link};
+use tickloom_protocol::link::{End, Link, put_binary_header};
 
 use crate::harness::{Peer, World};
 use crate::heads::world;
@@ -14,18 +14,10 @@ use crate::rates::ask;
 
 /// A client's frame with a mask of zeros, whatever it is.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = vec![first];
-    match payload.len() {
-        length @ 0..126 => frame.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(length as u16).to_be_bytes());
-        }
-        length => {
-            frame.push(0x80 | 127);
-            frame.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
+    let mut frame = Vec::new();
+    put_binary_header(payload.len(), &mut frame);
+    frame[0] = first;
+    frame[1] |= 0x80;
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(payload);
     frame
