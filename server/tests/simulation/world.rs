@@ -374,6 +374,7 @@ impl World {
         };
         self.connections.insert(self.connections_made, connection);
         self.connections_made += 1;
+        self.obey(shard);
     }
 
     fn act_one(&mut self, number: usize) {
