@@ -55,6 +55,10 @@ pub const ENTITY_ID_MAX: u32 = 65_536;
 /// Bytes of one packed input row. It is kept by value in the input queue of every member.
 pub const INPUT_ROW_BYTES_MAX: usize = 32;
 
+/// Numbers by which an input may be ahead of the last one that was acknowledged. A client that
+/// counts on while its server hears nothing is not to fill the seconds after with its past.
+pub const INPUTS_AHEAD_MAX: u32 = 64;
+
 /// Bytes of an opaque value, unless its component says less.
 pub const OPAQUE_BYTES_MAX: usize = 64 * 1024;
 

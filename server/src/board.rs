@@ -159,6 +159,8 @@ shard_stats! {
     messages: saturating_add,
     /// Inputs that reached a room.
     inputs: saturating_add,
+    /// Inputs that were dropped: too old, too far ahead, or to make place for newer ones.
+    inputs_dropped: saturating_add,
     /// Writes and publications that took effect.
     ops: saturating_add,
     /// Times a session was not read for a while because it was ahead of its rates.

@@ -37,6 +37,8 @@ pub struct Metrics {
     pub messages_unknown: u64,
     /// Inputs that reached a room.
     pub inputs: u64,
+    /// Inputs that were dropped: too old, too far ahead, or to make place for newer ones.
+    pub inputs_dropped: u64,
     /// Writes and publications that took effect.
     pub ops: u64,
     /// Times a session was not read for a while because it was ahead of its rates.
@@ -182,6 +184,7 @@ impl Default for Metrics {
             messages: 0,
             messages_unknown: 0,
             inputs: 0,
+            inputs_dropped: 0,
             ops: 0,
             pauses: 0,
             rate_limited: 0,

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tickloom_protocol::client_message::{Publish, Write};
 use tickloom_protocol::deflate::Sender;
-use tickloom_protocol::ids::{InputSeq, MemberId, RoomKey, Tick};
+use tickloom_protocol::ids::{InputSeq, MemberId, OpId, RoomKey, Tick};
 use tickloom_protocol::link::binary_frame;
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{
@@ -39,7 +39,7 @@ use crate::room::failure::{Call, Failure, FailureRecord, Panicked, guard};
 use crate::room::logic::{
     Cadence, Compression, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType,
 };
-use crate::room::member::Member;
+use crate::room::member::{Intake, Member};
 use crate::room::state::State;
 use crate::room::write::{Refusal, WriteError, Writer};
 use crate::session::{PendingJoin, Reads, SessionId};
@@ -228,9 +228,17 @@ impl Room {
     }
 
     /// Queues what a member wants to do. `row` fits the room's input layout.
-    pub fn handle_input(&mut self, member: MemberId, seq: InputSeq, row: &[u8]) {
+    pub fn handle_input(&mut self, member: MemberId, seq: InputSeq, row: &[u8]) -> Intake {
+        match self.members.get_mut(&member) {
+            Some(member) => member.inputs.push(seq, row),
+            None => Intake::Dropped,
+        }
+    }
+
+    /// A member was told what became of a write or publication: its next delta repeats it.
+    pub fn handle_answer(&mut self, member: MemberId, op: OpId) {
         if let Some(member) = self.members.get_mut(&member) {
-            member.inputs.push(seq, row);
+            member.answers.push(op);
         }
     }
 

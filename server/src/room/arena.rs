@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use tickloom_protocol::chunks::Value;
 use tickloom_protocol::ids::{EntityId, MemberId};
-use tickloom_protocol::schema::{FieldId, RoomSchema};
+use tickloom_protocol::schema::RoomSchema;
 
 use crate::room::arena::bot::{Brain, FIGHTERS_MIN, NAMES};
-use crate::room::arena::fighter::{Driver, Fighter};
+use crate::room::arena::fighter::{Driver, Fighter, Intent};
 use crate::room::arena::grid::Grid;
 use crate::room::arena::map::Map;
 use crate::room::arena::pickup::{PICKUPS, Pickup};
@@ -170,12 +170,9 @@ impl RoomLogic for ArenaLogic {
     ) {
         let entity = room.entity_of(member);
         let Some(index) = entity.and_then(|entity| find(&self.fighters, entity)) else { return };
-        let layout = room.state().schema().input();
-        let read = |field| layout.read(row, FieldId(field));
+        let input = Intent::read(room.state().schema().input(), row);
         let intent = &mut self.fighters[index].intent;
-        intent.movement = Vec2::new(read(0) as f32, read(1) as f32);
-        intent.aim = Some(read(2) as f32);
-        intent.fire |= read(3) as u8 & BUTTON_FIRE != 0;
+        *intent = Intent { fire: intent.fire || input.fire, ..input };
     }
 
     fn on_tick(&mut self, room: &mut Context<'_>) -> Next {

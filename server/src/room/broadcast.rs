@@ -18,7 +18,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use tickloom_protocol::deflate::Compressors;
 use tickloom_protocol::delta_prefix::DeltaPrefix;
-use tickloom_protocol::ids::{MemberId, OpId, Tick};
+use tickloom_protocol::ids::{MemberId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::put_binary_header;
 use tickloom_protocol::server_message::DeltaHead;
@@ -357,19 +357,21 @@ impl Broadcast {
         if occasion.with_hash {
             content.state.encode_member_hash(id, &mut self.private);
         }
+        let is_delta = since == occasion.previous && since != Tick::ZERO;
         let head = DeltaHead {
             tick: content.state.building(),
             base: since,
             ack: member.inputs.acked(),
             margin: member.inputs.margin(),
-            ack_op: OpId::NONE,
+            ack_op: if is_delta { member.answers.take_news() } else { member.answers.take_all() },
             load_level: 0,
         };
         let bytes = self.prefix.bytes() + self.shared[shared].chunks.len() + self.private.len();
         if bytes > limits::SERVER_MESSAGE_BYTES_MAX {
             return Err(Oversized { bytes });
         }
-        let likeness = self.private.is_empty().then_some((shared, head.ack, head.margin));
+        let likeness =
+            self.private.is_empty().then_some((shared, head.ack, head.margin, head.ack_op));
         match self.position_of(likeness).filter(|_| member.window.is_some()) {
             Some(variant) => {
                 let alike = self.parcels[self.variants[variant].parcel].clone();
@@ -379,7 +381,6 @@ impl Broadcast {
                 let parcel = self.put_parcel(&head, shared, id, member.session());
                 let is_for_many = likeness.is_some() || since == Tick::ZERO;
                 if member.window.is_some() && is_for_many && self.variants.len() < VARIANTS_MAX {
-                    let is_delta = since == occasion.previous && since != Tick::ZERO;
                     self.put_variant(likeness, is_delta, parcel);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tickloom_protocol::ids::{EntityId, InputSeq, Tick};
+use tickloom_protocol::ids::{EntityId, InputSeq, OpId, Tick};
 use tickloom_protocol::limits;
 
 use crate::room::broadcast::MemberWindow;
@@ -36,6 +36,7 @@ pub struct Member {
     pub(crate) baseline: Tick,
     /// What it was told of what was said.
     pub(crate) hearing: Hearing,
+    pub(crate) answers: Answers,
     /// Since which tick it waits for a snapshot or a catch-up; [`Tick::ZERO`] when it keeps up.
     pub(crate) behind_since: Tick,
     /// How it takes compressed frames; absent when it is sent none.
@@ -48,9 +49,19 @@ impl Member {
     #[must_use]
     pub fn new(session: SessionId, entity: EntityId, hearing: Hearing, joined_in: u64) -> Self {
         let (baseline, behind_since) = (Tick::ZERO, Tick::ZERO);
-        let inputs = InputQueue::default();
+        let (inputs, answers) = (InputQueue::default(), Answers::default());
         let window = None;
-        Self { session, entity, joined_in, baseline, hearing, behind_since, window, inputs }
+        Self {
+            session,
+            entity,
+            joined_in,
+            baseline,
+            hearing,
+            answers,
+            behind_since,
+            window,
+            inputs,
+        }
     }
 
     /// Who sits here.
@@ -69,6 +80,37 @@ impl Member {
     #[must_use]
     pub fn entity(&self) -> EntityId {
         self.entity
+    }
+}
+
+/// Which of a member's writes and publications were answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answers {
+    /// The highest number that was accepted or refused.
+    last: OpId,
+    /// Whether no delta said so yet.
+    is_news: bool,
+}
+
+impl Answers {
+    /// A write or publication was accepted or refused.
+    pub fn push(&mut self, op: OpId) {
+        if op > self.last {
+            (self.last, self.is_news) = (op, true);
+        }
+    }
+
+    /// What the next delta says: the highest number since the one before, if any. Members who say
+    /// the same thing can share a compressed frame, which they would not if each repeated its own
+    /// number for ever.
+    pub fn take_news(&mut self) -> OpId {
+        if std::mem::take(&mut self.is_news) { self.last } else { OpId::NONE }
+    }
+
+    /// What a message that may follow lost ones says: the highest number of all.
+    pub fn take_all(&mut self) -> OpId {
+        self.is_news = false;
+        self.last
     }
 }
 
@@ -109,26 +151,42 @@ impl InputRow {
 /// What a member does in one tick: nothing, one input, or two.
 pub type TickInputs = [Option<(InputRow, Freshness)>; 2];
 
+/// What became of an input that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Intake {
+    /// It waits for its tick.
+    Waits,
+    /// It waits, and the oldest that waited was dropped for it.
+    Displaces,
+    /// It was dropped: it is not newer than the newest, or too far ahead.
+    Dropped,
+}
+
 impl InputQueue {
-    /// Takes in an input. One that is not newer than the newest is dropped. When too many wait,
+    /// Takes in an input. One that is not newer than the newest is dropped, and so is one that is
+    /// more than [`limits::INPUTS_AHEAD_MAX`] ahead of the last acknowledged. When too many wait,
     /// the oldest is dropped and counts as acknowledged, or its sender would wait for it for
     /// ever.
     ///
     /// # Panics
     /// When the row is longer than the limit that decoding checks.
-    pub fn push(&mut self, seq: InputSeq, row: &[u8]) {
-        if seq <= self.received {
-            return;
+    pub fn push(&mut self, seq: InputSeq, row: &[u8]) -> Intake {
+        let ahead = seq.0.saturating_sub(self.acked.0);
+        if seq <= self.received || ahead > limits::INPUTS_AHEAD_MAX {
+            return Intake::Dropped;
         }
         self.received = seq;
+        let mut intake = Intake::Waits;
         if self.waiting.len() >= INPUTS_WAITING_MAX
             && let Some(oldest) = self.waiting.pop_front()
         {
             self.acked = oldest.seq;
+            intake = Intake::Displaces;
         }
         let mut bytes = [0; limits::INPUT_ROW_BYTES_MAX];
         bytes[..row.len()].copy_from_slice(row);
         self.waiting.push_back(InputRow { seq, length: row.len() as u8, bytes });
+        intake
     }
 
     /// What the member does in one tick: one input, two when many wait or more than one always
@@ -179,6 +237,8 @@ impl InputQueue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn take(queue: &mut InputQueue) -> Vec<(u8, Freshness)> {
@@ -248,5 +308,86 @@ mod tests {
             queue.push(InputSeq(seq), &[0]);
         }
         assert_eq!(queue.acked(), InputSeq(12), "10, 11 and 12 were dropped");
+    }
+
+    #[test]
+    fn an_input_too_far_ahead_is_dropped_and_the_next_in_reach_is_taken() {
+        let ahead = limits::INPUTS_AHEAD_MAX;
+        let mut queue = InputQueue::default();
+        assert_eq!(queue.push(InputSeq(ahead + 1), &[1]), Intake::Dropped);
+        assert_eq!(queue.push(InputSeq(u32::MAX), &[1]), Intake::Dropped);
+        assert_eq!(queue.push(InputSeq(ahead), &[2]), Intake::Waits);
+        assert_eq!(take(&mut queue), [(2, Freshness::Fresh)]);
+        assert_eq!(queue.push(InputSeq(ahead + 1), &[3]), Intake::Waits, "what was far is near");
+        assert_eq!(queue.push(InputSeq(u32::MAX), &[4]), Intake::Dropped, "and nothing overflows");
+    }
+
+    #[test]
+    fn an_answer_is_news_once_and_stays_the_last() {
+        let mut answers = Answers::default();
+        assert_eq!((answers.take_news(), answers.take_all()), (OpId::NONE, OpId::NONE));
+        for op in [3, 9, 4, 0] {
+            answers.push(OpId(op));
+        }
+        assert_eq!(answers.take_news(), OpId(9), "the highest, in whatever order they came");
+        assert_eq!(answers.take_news(), OpId::NONE);
+        assert_eq!(answers.take_all(), OpId(9));
+        answers.push(OpId(9));
+        assert_eq!(answers.take_news(), OpId::NONE, "it was said");
+    }
+
+    /// What may happen to a queue.
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Push(u32),
+        Tick,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let seq = prop_oneof![8 => 0_u32..120, 1 => any::<u32>()];
+        prop::collection::vec(prop_oneof![seq.prop_map(Step::Push), Just(Step::Tick)], 0..200)
+    }
+
+    proptest! {
+        /// A model beside the queue: which inputs are in, and in what order they must come out.
+        #[test]
+        fn acknowledgements_ascend_and_name_only_what_was_taken_or_displaced(steps in steps()) {
+            let mut queue = InputQueue::default();
+            let mut waiting: VecDeque<u32> = VecDeque::new();
+            let (mut received, mut acked) = (0, 0);
+            for step in steps {
+                match step {
+                    Step::Push(seq) => {
+                        let fits = seq > received && seq - acked <= limits::INPUTS_AHEAD_MAX;
+                        let full = waiting.len() == INPUTS_WAITING_MAX;
+                        let expected = match (fits, full) {
+                            (false, _) => Intake::Dropped,
+                            (true, false) => Intake::Waits,
+                            (true, true) => Intake::Displaces,
+                        };
+                        prop_assert_eq!(queue.push(InputSeq(seq), &seq.to_le_bytes()), expected);
+                        if fits {
+                            received = seq;
+                            acked = if full { waiting.pop_front().unwrap() } else { acked };
+                            waiting.push_back(seq);
+                        }
+                    }
+                    Step::Tick => {
+                        for (row, freshness) in queue.take_tick().into_iter().flatten() {
+                            let seq = u32::from_le_bytes(row.bytes().try_into().unwrap());
+                            if freshness == Freshness::Fresh {
+                                prop_assert_eq!(Some(seq), waiting.pop_front());
+                                acked = seq;
+                            } else {
+                                prop_assert!(waiting.is_empty(), "nothing waits");
+                                prop_assert!(seq <= acked, "it was taken before");
+                            }
+                        }
+                    }
+                }
+                prop_assert_eq!(queue.acked(), InputSeq(acked));
+                prop_assert!(acked <= received);
+            }
+        }
     }
 }

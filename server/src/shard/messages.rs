@@ -6,6 +6,7 @@ use tickloom_protocol::ids::{OpId, Tick};
 use tickloom_protocol::server_message::{Accepted, Left, RefusalCode, ServerMessage, TimeSync};
 use tickloom_protocol::time::Timestamp;
 
+use crate::room::member::Intake;
 use crate::room::write::{Refusal, WriteError};
 use crate::room::{Room, RoomId};
 use crate::session::{Phase, Seat, SessionId};
@@ -71,8 +72,9 @@ impl Shard {
             let reason = "out-of-range: a field of the input row is outside its declared range";
             self.close(now, id, &CloseReason::new(CloseReason::OUT_OF_RANGE.code(), reason));
         } else {
-            room.handle_input(seat.member, input.seq, input.row);
+            let intake = room.handle_input(seat.member, input.seq, input.row);
             self.metrics.inputs += 1;
+            self.metrics.inputs_dropped += u64::from(intake != Intake::Waits);
         }
     }
 
@@ -100,6 +102,9 @@ impl Shard {
     /// A write or a publication took effect.
     fn accepted(&mut self, now: Timestamp, id: SessionId, seat: Seat, accepted: Accepted) {
         self.metrics.ops += 1;
+        if let Some(room) = self.rooms.get_mut(seat.room) {
+            room.handle_answer(seat.member, accepted.op);
+        }
         if accepted.op != OpId::NONE
             && let Some(session) = self.sessions.get_mut(id)
         {
@@ -117,6 +122,9 @@ impl Shard {
         refusal: &Refusal,
     ) {
         self.metrics.refusals += 1;
+        if let Some(room) = self.rooms.get_mut(seat.room) {
+            room.handle_answer(seat.member, op);
+        }
         if let Some(session) = self.sessions.get_mut(id) {
             session.refuse_op(&mut self.encoder, op, refusal.code, &refusal.message);
         }

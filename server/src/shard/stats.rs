@@ -86,6 +86,7 @@ fn counters(metrics: &Metrics) -> ShardStats {
         handshakes_failed: metrics.handshakes_failed,
         messages: metrics.messages,
         inputs: metrics.inputs,
+        inputs_dropped: metrics.inputs_dropped,
         ops: metrics.ops,
         pauses: metrics.pauses,
         rate_limited: metrics.rate_limited,

@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod acks;
 mod budget;
 mod described;
 mod events;

@@ -29,6 +29,8 @@ pub struct Honest {
     refusals: u32,
     sent: InputSeq,
     acked: InputSeq,
+    /// The last write or publication of this seat that a delta said was answered.
+    answered: OpId,
     witness: Witness,
     /// Bytes that are no whole frame yet.
     unread: Vec<u8>,
@@ -57,6 +59,7 @@ impl Honest {
             refusals: 0,
             sent: InputSeq(0),
             acked: InputSeq(0),
+            answered: OpId::NONE,
             witness: Witness::default(),
             unread: Vec::new(),
         }
@@ -149,6 +152,7 @@ impl Honest {
                 self.joining = false;
                 self.refusals = 0;
                 (self.sent, self.acked) = (InputSeq(0), InputSeq(0));
+                self.answered = OpId::NONE;
                 self.witness = Witness::default();
                 outcome.joins += 1;
             }
@@ -156,6 +160,8 @@ impl Honest {
                 assert!(head.ack >= self.acked, "acks never go back");
                 assert!(head.ack <= self.sent, "only what was sent is acknowledged");
                 self.acked = head.ack;
+                assert!(head.ack_op == OpId::NONE || head.ack_op >= self.answered, "nor these");
+                self.answered = self.answered.max(head.ack_op);
                 outcome.hashes_checked += u64::from(applied.hashes_checked);
                 match applied.outcome {
                     Taken::Snapshot => outcome.snapshots += 1,

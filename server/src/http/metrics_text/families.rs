@@ -135,6 +135,10 @@ families! {
     "Inputs that reached a room." {
         "": inputs,
     }
+    Counter One "tickloom_inputs_dropped_total"
+    "Inputs that were dropped: too old, too far ahead, or to make place for newer ones." {
+        "": inputs_dropped,
+    }
     Counter One "tickloom_ops_total"
     "Writes and publications that took effect." {
         "": ops,

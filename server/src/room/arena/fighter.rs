@@ -1,11 +1,12 @@
 //! Fighters: whoever moves, shoots and scores, be it a member or a bot.
 
 use tickloom_protocol::ids::{EntityId, MemberId};
+use tickloom_protocol::schema::{FieldId, RowLayout};
 
 use crate::room::arena::bot::Brain;
 use crate::room::arena::map::Map;
 use crate::room::arena::vector::Vec2;
-use crate::room::arena::{BODY, Pace, VITALS, WEAPON};
+use crate::room::arena::{BODY, BUTTON_FIRE, Pace, VITALS, WEAPON};
 use crate::room::state::State;
 
 /// A fighter is a circle.
@@ -71,6 +72,18 @@ pub(super) struct Intent {
     /// Where to look, in radians; `None` for where they look already.
     pub(super) aim: Option<f32>,
     pub(super) fire: bool,
+}
+
+impl Intent {
+    /// What a member's input says.
+    pub(super) fn read(layout: &RowLayout, row: &[u8]) -> Self {
+        let read = |field| layout.read(row, FieldId(field));
+        Self {
+            movement: Vec2::new(read(0) as f32, read(1) as f32),
+            aim: Some(read(2) as f32),
+            fire: read(3) as u8 & BUTTON_FIRE != 0,
+        }
+    }
 }
 
 impl Fighter {

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use tickloom_protocol::entities::View;
 use tickloom_protocol::ids::{ComponentId, Tick};
+use tickloom_protocol::schema::FieldId;
 
 use super::*;
 use crate::room::arena::fighter::{AMMO_FULL, HP_FULL, RADIUS, SPEED_MAX};
@@ -12,6 +13,8 @@ use crate::room::arena::map::Obstacle;
 use crate::room::events::EventLog;
 use crate::room::member::Member;
 use crate::session::SessionId;
+
+mod prediction;
 
 /// One room and what a server keeps around it.
 struct Harness {
@@ -92,17 +95,22 @@ impl Harness {
     }
 
     fn input(&mut self, member: u16, input: Input) {
-        let schema = Arc::clone(self.state.schema());
-        let layout = schema.input();
+        let row = self.row(input);
+        self.with(|logic, room| {
+            logic.on_input(room, MemberId(member), &row, Freshness::Fresh);
+        });
+    }
+
+    /// An input as it goes over the wire.
+    fn row(&self, input: Input) -> [u8; 4] {
+        let layout = self.state.schema().input();
         let mut row = [0; 4];
         let Input { movement: (x, y), aim, fire } = input;
         for (field, number) in [x, y, aim, f64::from(u8::from(fire))].into_iter().enumerate() {
             layout.write(&mut row, FieldId(field as u8), number);
         }
         assert!(layout.accepts(&row), "{row:?}");
-        self.with(|logic, room| {
-            logic.on_input(room, MemberId(member), &row, Freshness::Fresh);
-        });
+        row
     }
 
     fn tick(&mut self) {

@@ -16,7 +16,7 @@
 use std::rc::Rc;
 
 use tickloom_protocol::deflate::{Compressor, Compressors, Kind, Sender, WINDOW_BITS_MAX};
-use tickloom_protocol::ids::InputSeq;
+use tickloom_protocol::ids::{InputSeq, OpId};
 
 use crate::room::broadcast::Piece;
 
@@ -126,8 +126,8 @@ pub(super) struct Variant {
     pub frames: [Option<Piece>; 2],
 }
 
-/// What makes two frames the same: shared chunks, acknowledgement, margin.
-pub(super) type Likeness = (usize, InputSeq, i8);
+/// What makes two frames the same: shared chunks, acknowledgement, margin, and what was answered.
+pub(super) type Likeness = (usize, InputSeq, i8, OpId);
 
 /// Who gets the frame of the room's window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
