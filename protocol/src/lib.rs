@@ -13,6 +13,7 @@
 //!      ordering    keys that keep a list in order
 //!      replica     what a client knows of its room
 //!      client      handshake + link + replica as one sans-I/O client
+//!      clock       what time it is on the server, and which tick to act for
 //! ```
 //!
 //! Nothing here touches a socket, a clock, a thread or a source of randomness: bytes, times and
@@ -45,6 +46,7 @@ pub mod props;
 pub mod replica;
 
 pub mod client;
+pub mod clock;
 
 #[allow(
     clippy::all,

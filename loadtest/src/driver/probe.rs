@@ -9,10 +9,9 @@ use rustls::StreamOwned;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent};
+use tickloom_protocol::clock::Sample;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::limits;
-use tickloom_protocol::server_message::TimeSync;
-use tickloom_protocol::time::Timestamp;
 
 use super::now;
 use crate::plan::{EchoLoad, Load, Url};
@@ -120,13 +119,13 @@ impl Probe {
         let mut best = Clock { shared: false, offset_us: 0, error_us: u64::MAX };
         for _ in 0..PINGS {
             self.client.ping(now().0);
-            let sync = self.wait_for(|event| match event {
-                ClientEvent::TimeSync(sync) if sync.client_us != 0 => Some(*sync),
+            let Sample { round_trip, offset_us } = self.wait_for(|event| match event {
+                ClientEvent::TimeSync(sync) => Sample::of(now(), sync),
                 _ => None,
             })?;
-            let estimate = estimate(&sync, now());
-            if estimate.error_us < best.error_us {
-                best = estimate;
+            let error_us = (round_trip.as_micros() as u64).div_ceil(2);
+            if error_us < best.error_us {
+                best = Clock { shared: false, offset_us, error_us };
             }
         }
         Ok(best)
@@ -161,38 +160,5 @@ impl Probe {
         let output = self.client.take_output();
         self.stream.write_all(&output)?;
         self.stream.flush()
-    }
-}
-
-/// The answer was written somewhere between the ping and its receipt: in the middle, at best.
-fn estimate(sync: &TimeSync, received_at: Timestamp) -> Clock {
-    let round_trip_us = received_at.0.saturating_sub(sync.client_us);
-    let middle_us = sync.client_us + round_trip_us / 2;
-    let offset_us = i128::from(sync.server.0) - i128::from(middle_us);
-    Clock {
-        shared: false,
-        offset_us: i64::try_from(offset_us).unwrap_or(0),
-        error_us: round_trip_us.div_ceil(2),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tickloom_protocol::ids::Tick;
-
-    #[test]
-    fn the_offset_is_taken_from_the_middle_of_the_round_trip() {
-        for (server_us, offset_us) in [(1_050, 0), (9_050, 8_000), (50, -1_000)] {
-            let sync = TimeSync {
-                client_us: 1_000,
-                server: Timestamp(server_us),
-                tick: Tick(0),
-                epoch: Timestamp(0),
-                scale_q16: TimeSync::REAL_TIME,
-            };
-            let clock = estimate(&sync, Timestamp(1_100));
-            assert_eq!(clock, Clock { shared: false, offset_us, error_us: 50 });
-        }
     }
 }
