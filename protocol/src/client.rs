@@ -14,15 +14,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::changes::ChangesBuilder;
+use crate::chunks::Value;
 use crate::client_message::{
     ClientEncoder, ClientMessage, Input, Join, Publish, Recipients, Write,
 };
+use crate::clock::Timetable;
 use crate::close::CloseReason;
 use crate::events::OwnedEvent;
 use crate::handshake::{ClientKey, UpgradeError};
-use crate::ids::{EntityId, InputSeq, MemberId, OpId, Tick, TopicId};
+use crate::ids::{ComponentId, EntityId, InputSeq, MemberId, OpId, Tick, TopicId};
 use crate::link::{End, InflatedCounts, Link, LinkLimits, Received};
-use crate::replica::{Applied, ApplyError, Replica};
+use crate::pending::PendingProps;
+use crate::replica::{Applied, ApplyError, Outcome, Replica};
 use crate::server_message::{
     Accepted, Delta, DeltaHead, Joined, LeaveReason, RefusalCode, Refused, RoomClock,
     ServerMessage, TimeSync,
@@ -59,8 +62,12 @@ pub struct Seat {
     pub entity: EntityId,
     /// When the room's ticks are due.
     pub clock: RoomClock,
+    /// The same, with what [`Client::ping`] told of it since.
+    pub timetable: Timetable,
     /// What the client knows of the room.
     pub replica: Replica,
+    /// What it wrote with [`Client::write_prop`] and the replica does not show yet.
+    pub pending: PendingProps,
     last_seq: InputSeq,
 }
 
@@ -206,6 +213,24 @@ impl Client {
         op
     }
 
+    /// Sets a property, which [`Seat::prop`] shows from now on; [`Value::Nil`] removes it. Returns
+    /// the number that the answer will name, or `None` without a seat.
+    pub fn write_prop(
+        &mut self,
+        component: ComponentId,
+        entity: EntityId,
+        key: &str,
+        value: Value,
+    ) -> Option<OpId> {
+        self.seat.as_ref()?;
+        let mut changes = ChangesBuilder::default();
+        changes.prop(component, entity, key, &value);
+        let op = self.write(&changes);
+        let seat = self.seat.as_mut()?;
+        seat.pending.write(op, component, entity, key, value);
+        Some(op)
+    }
+
     /// Says something to everybody in the room, or to the members named. Returns the number that
     /// the answer will name.
     pub fn publish(&mut self, topic: TopicId, to: &[MemberId], body: &[u8]) -> OpId {
@@ -309,10 +334,14 @@ impl Client {
                     && sync.epoch.0 != 0
                 {
                     seat.clock.epoch = sync.epoch;
+                    seat.timetable.handle_sync(&sync);
                 }
                 ClientEvent::TimeSync(sync)
             }
             ServerMessage::Refused(Refused { code, message, retry_ms, op }) => {
+                if let Some(seat) = &mut self.seat {
+                    seat.pending.handle_refused(op);
+                }
                 ClientEvent::Refused { code, message: message.into(), retry_ms, op }
             }
             ServerMessage::Accepted(accepted) => ClientEvent::Accepted(accepted),
@@ -331,6 +360,10 @@ impl Client {
         let have_tick = seat.replica.tick();
         match seat.replica.apply(delta) {
             Ok(applied) => {
+                // What an unfit message acknowledges is said again by the snapshot to come.
+                if matches!(applied.outcome, Outcome::Delta | Outcome::Snapshot) {
+                    seat.pending.handle_ack(delta.head.ack_op);
+                }
                 let chunks_bytes = delta.chunks.len();
                 let events = seat.replica.heard().iter().map(OwnedEvent::from).collect();
                 Some(ClientEvent::Applied { head: delta.head, applied, chunks_bytes, events })
@@ -350,12 +383,20 @@ impl Client {
 }
 
 impl Seat {
+    /// A property as the member is to see it: with its own writes that are under way.
+    #[must_use]
+    pub fn prop(&self, component: ComponentId, entity: EntityId, key: &str) -> Option<&Value> {
+        self.pending.get(self.replica.entities(), component, entity, key)
+    }
+
     fn new(joined: Joined) -> Self {
         Self {
             member: joined.member,
             entity: joined.entity,
             clock: joined.clock,
+            timetable: Timetable::new(joined.clock, joined.tick),
             replica: Replica::new(joined.member, Arc::new(joined.schema)),
+            pending: PendingProps::default(),
             last_seq: InputSeq(0),
         }
     }

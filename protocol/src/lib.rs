@@ -12,6 +12,7 @@
 //!      events      what was said, in order
 //!      ordering    keys that keep a list in order
 //!      replica     what a client knows of its room
+//!      pending     what it wrote itself and shows already
 //!      client      handshake + link + replica as one sans-I/O client
 //!      clock       what time it is on the server, and which tick to act for
 //! ```
@@ -42,6 +43,7 @@ pub mod chunks;
 pub mod entities;
 pub mod events;
 pub mod ordering;
+pub mod pending;
 pub mod props;
 pub mod replica;
 
