@@ -7,6 +7,8 @@
 //! body    := leaves enters section*                kind 1 snapshot (no leaves), kind 2 delta
 //!          | crc32:u32                             kind 3 hash of the stream after this message
 //!          | first:v64 event* 0                    kind 4 events; `first` numbers the first of them
+//!          | section*                              kind 5 motion of a cell: rows only
+//!          |                                       kind 6 gone: the stream is not received any more
 //! leaves  := (gap)* 0
 //! enters  := (gap owner:v)* 0
 //! section := 1 component:u8 (gap row)* 0           packed rows, whole
@@ -41,6 +43,10 @@ pub enum ChunkKind {
     Hash = 3,
     /// Tells what happened: state is what is, events are what was said.
     Events = 4,
+    /// Where the entities of a cell are now.
+    Motion = 5,
+    /// The stream is not received any more; what it held is out of view.
+    Gone = 6,
 }
 
 /// What a section carries.
@@ -130,6 +136,12 @@ pub enum ChunkError {
     /// Bytes behind the end of the events in their chunk.
     #[error("bytes follow the events in their chunk")]
     AfterEvents,
+    /// Anything in a chunk that says that its stream is gone.
+    #[error("a chunk that ends a stream has no body")]
+    GoneWithBody,
+    /// A row of motion that is not motion, or something else among it.
+    #[error("motion is rows of components that say so")]
+    NotMotion,
     /// More than four bytes in a hash chunk.
     #[error("bytes follow the hash in its chunk")]
     HashTooLong,

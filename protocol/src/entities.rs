@@ -63,6 +63,8 @@ pub enum View {
     Room,
     /// The values of components with scope `Owner`, for the entities this member owns.
     Member(MemberId),
+    /// All values of components with a private scope: a replica has only those it was told.
+    Held(Scope),
 }
 
 impl View {
@@ -70,8 +72,9 @@ impl View {
     #[must_use]
     pub const fn stream(self) -> StreamId {
         match self {
-            Self::Room => StreamId::ROOM,
-            Self::Member(_) => StreamId::MEMBER,
+            Self::Room | Self::Held(Scope::Room) => StreamId::ROOM,
+            Self::Member(_) | Self::Held(Scope::Owner) => StreamId::MEMBER,
+            Self::Held(Scope::Team) => StreamId::TEAM,
         }
     }
 
@@ -81,6 +84,7 @@ impl View {
         match self {
             Self::Room => Scope::Room,
             Self::Member(_) => Scope::Owner,
+            Self::Held(scope) => scope,
         }
     }
 }
@@ -146,6 +150,26 @@ impl Entities {
         }
     }
 
+    /// Removes an entity and the values everybody in view sees. What was told in private stays:
+    /// it does not depend on a view.
+    pub fn remove_public(&mut self, entity: EntityId) {
+        if entity == EntityId::ROOM || !self.contains(entity) {
+            return;
+        }
+        self.alive.remove(entity.index());
+        self.clear_public(entity);
+    }
+
+    /// Removes the values of an entity that everybody in view sees.
+    pub fn clear_public(&mut self, entity: EntityId) {
+        let components = self.schema.components().iter();
+        for (column, desc) in self.columns.iter_mut().zip(components) {
+            if desc.scope == Scope::Room {
+                column.remove(entity);
+            }
+        }
+    }
+
     /// Removes one value; says whether there was one.
     pub fn remove_value(&mut self, component: ComponentId, entity: EntityId) -> bool {
         self.columns.get_mut(component.index()).is_some_and(|column| column.remove(entity))
@@ -170,7 +194,6 @@ impl Entities {
     /// As [`Entities::set_row`].
     #[inline]
     pub(crate) fn overwrite_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) {
-        debug_assert!(self.contains(entity), "{entity:?} is not alive");
         let column = &mut self.columns[component.index()];
         let Values::Packed { row_bytes, rows } = &mut column.values else {
             panic!("{component:?} is not packed");
@@ -203,7 +226,6 @@ impl Entities {
     /// # Panics
     /// When the component is not opaque.
     pub fn set_opaque(&mut self, component: ComponentId, entity: EntityId, value: &[u8]) -> bool {
-        debug_assert!(self.contains(entity), "{entity:?} is not alive");
         let column = &mut self.columns[component.index()];
         let Values::Opaque(values) = &mut column.values else {
             panic!("{component:?} is not opaque");
@@ -239,7 +261,6 @@ impl Entities {
         key: &str,
         value: Value,
     ) -> bool {
-        debug_assert!(self.contains(entity), "{entity:?} is not alive");
         let column = &mut self.columns[component.index()];
         let Values::Props(values) = &mut column.values else {
             panic!("{component:?} is not props");
@@ -382,7 +403,7 @@ impl Entities {
             }
             let component = ComponentId(index as u8);
             match view {
-                View::Room => {
+                View::Room | View::Held(_) => {
                     let present = self.columns[index].present.ones();
                     self.put_values(component, present.map(|id| EntityId(id as u32)), output);
                 }
@@ -390,6 +411,23 @@ impl Entities {
                     let owned = self.ids().filter(|id| self.owners[id.index()] == member);
                     self.put_values(component, owned, output);
                 }
+            }
+        }
+    }
+
+    /// Appends the body of a snapshot chunk of `ids`, ascending: the entities and their values that
+    /// everybody in view sees.
+    pub fn put_group(&self, ids: impl Iterator<Item = EntityId> + Clone, output: &mut Vec<u8>) {
+        output.push(0);
+        let mut gaps = GapWriter::default();
+        for entity in ids.clone() {
+            gaps.put(output, entity);
+            put_varint(output, u32::from(self.owners[entity.index()].0));
+        }
+        output.push(0);
+        for (index, desc) in self.schema.components().iter().enumerate() {
+            if desc.scope == Scope::Room {
+                self.put_values(ComponentId(index as u8), ids.clone(), output);
             }
         }
     }

@@ -4,14 +4,17 @@
 //! transport is ordered and reliable, so a gap means that one of the two ends has a bug or that
 //! the server skipped this client on purpose and said so.
 
+mod streams;
+
 use std::sync::Arc;
 
 use crate::chunks::{Chunk, ChunkError, ChunkKind, GapReader, Reader, SectionKind, Value};
 use crate::client_message::ResyncReason;
-use crate::entities::{Entities, View};
+use crate::entities::{Entities, View, hash_of_snapshot};
 use crate::events::Heard;
 use crate::ids::{ComponentId, EntityId, MemberId, StreamId, Tick};
 use crate::limits;
+use crate::replica::streams::Streams;
 use crate::schema::{Kind, RoomSchema, Scope};
 use crate::server_message::Delta;
 
@@ -23,6 +26,16 @@ pub struct Replica {
     /// The tick the entities are at; [`Tick::ZERO`] while a snapshot is awaited.
     tick: Tick,
     heard: Heard,
+    /// What is in view, in a room with interest.
+    streams: Option<Streams>,
+}
+
+/// Where a section stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    stream: StreamId,
+    scope: Scope,
+    is_motion: bool,
 }
 
 /// What a delta did.
@@ -31,7 +44,7 @@ pub struct Applied {
     /// How the replica took it.
     pub outcome: Outcome,
     /// How many hash chunks it carried, at most one per stream; all of them matched.
-    pub hashes_checked: u8,
+    pub hashes_checked: u16,
 }
 
 /// How a replica took a delta.
@@ -92,7 +105,9 @@ impl Replica {
     /// An empty replica that waits for its first snapshot.
     #[must_use]
     pub fn new(member: MemberId, schema: Arc<RoomSchema>) -> Self {
-        Self { member, entities: Entities::new(schema), tick: Tick::ZERO, heard: Heard::default() }
+        let streams = schema.grid().map(Streams::new);
+        let (tick, heard) = (Tick::ZERO, Heard::default());
+        Self { member, entities: Entities::new(schema), tick, heard, streams }
     }
 
     /// Applies one delta.
@@ -122,6 +137,9 @@ impl Replica {
         if outcome == Outcome::Snapshot {
             // A stream without a chunk is empty now.
             self.entities.clear();
+            if let Some(streams) = &mut self.streams {
+                streams.clear();
+            }
         }
         let positions = self.heard.positions();
         let hashes_checked = self
@@ -156,73 +174,116 @@ impl Replica {
         &self.heard
     }
 
+    /// The streams whose entities are in view, and how many each has; none in a room without
+    /// interest.
+    pub fn streams(&self) -> impl Iterator<Item = (StreamId, usize)> {
+        self.streams.iter().flat_map(Streams::iter)
+    }
+
     fn view(&self, stream: StreamId) -> Result<View, ChunkError> {
-        match stream {
-            StreamId::ROOM => Ok(View::Room),
-            StreamId::MEMBER => Ok(View::Member(self.member)),
-            StreamId(other) => Err(ChunkError::UnknownStream(other)),
+        match (stream, &self.streams) {
+            (StreamId::ROOM, _) => Ok(View::Room),
+            (StreamId::MEMBER, None) => Ok(View::Member(self.member)),
+            (StreamId::MEMBER, Some(_)) => Ok(View::Held(Scope::Owner)),
+            (StreamId::TEAM, _) => Ok(View::Held(Scope::Team)),
+            (_, Some(streams)) if streams.is_cell(stream) => Ok(View::Room),
+            (StreamId(other), _) => Err(ChunkError::UnknownStream(other)),
         }
     }
 
     /// Applies all chunks and returns how many hashes were among them.
-    fn apply_chunks(&mut self, tick: Tick, chunks: &[u8]) -> Result<u8, ApplyError> {
+    fn apply_chunks(&mut self, tick: Tick, chunks: &[u8]) -> Result<u16, ApplyError> {
         let malformed = |error| ApplyError::Malformed { tick, error };
-        let (mut room_hashed, mut member_hashed) = (false, false);
+        let mut hashed = Vec::new();
         let mut reader = Reader::new(chunks);
         while let Some(chunk) = reader.chunk().map_err(malformed)? {
             let stream = chunk.stream;
             let view = self.view(stream).map_err(malformed)?;
-            let hashed = match view {
-                View::Room => &mut room_hashed,
-                View::Member(_) => &mut member_hashed,
-            };
-            // A hash costs seven bytes to send and the whole room to check: one per stream.
-            if *hashed {
+            // A hash costs seven bytes to send and the whole stream to check: one per stream.
+            if hashed.contains(&stream) {
                 return Err(malformed(ChunkError::AfterHash(stream.0)));
             }
             if chunk.kind != ChunkKind::Hash {
                 self.apply_chunk(view, chunk).map_err(malformed)?;
                 continue;
             }
-            *hashed = true;
-            if !self.check_hash(view, chunk.body).map_err(malformed)? {
+            hashed.push(stream);
+            if !self.check_hash(view, stream, chunk.body).map_err(malformed)? {
                 return Err(ApplyError::HashMismatch { tick, stream });
             }
         }
-        Ok(u8::from(room_hashed) + u8::from(member_hashed))
+        Ok(hashed.len() as u16)
     }
 
-    fn check_hash(&self, view: View, mut body: Reader<'_>) -> Result<bool, ChunkError> {
+    fn check_hash(
+        &self,
+        view: View,
+        stream: StreamId,
+        mut body: Reader<'_>,
+    ) -> Result<bool, ChunkError> {
         let expected = body.u32()?;
         if !body.is_empty() {
             return Err(ChunkError::HashTooLong);
         }
         // A buffer of its own would lie cold in every replica between two hashes.
-        Ok(self.entities.hash(view, &mut Vec::new()) == expected)
+        let mut snapshot = Vec::new();
+        match &self.streams {
+            Some(streams) if view == View::Room => {
+                self.entities.put_group(streams.entities(stream), &mut snapshot);
+            }
+            _ => self.entities.put_snapshot(view, &mut snapshot),
+        }
+        Ok(hash_of_snapshot(&snapshot) == expected)
     }
 
     fn apply_chunk(&mut self, view: View, chunk: Chunk<'_>) -> Result<(), ChunkError> {
-        if chunk.kind == ChunkKind::Events {
-            let topics_count = self.entities.schema().topics().len();
-            return self.heard.read(chunk.stream, topics_count, &mut { chunk.body });
-        }
-        if chunk.kind == ChunkKind::Snapshot {
-            match view {
-                View::Room => self.entities.clear(),
-                View::Member(_) => self.entities.clear_scope(Scope::Owner),
+        let Chunk { stream, kind, mut body } = chunk;
+        match kind {
+            ChunkKind::Events => {
+                let topics_count = self.entities.schema().topics().len();
+                return self.heard.read(stream, topics_count, &mut body);
             }
+            ChunkKind::Motion | ChunkKind::Gone if stream.cell().is_none() => {
+                return Err(ChunkError::UnknownStream(stream.0));
+            }
+            ChunkKind::Gone => {
+                let is_empty = body.is_empty();
+                self.forget(stream);
+                return if is_empty { Ok(()) } else { Err(ChunkError::GoneWithBody) };
+            }
+            ChunkKind::Snapshot => match (view, &self.streams) {
+                (View::Room, None) => self.entities.clear(),
+                (View::Room, Some(_)) => self.forget(stream),
+                (View::Member(_) | View::Held(_), _) => self.entities.clear_scope(view.scope()),
+            },
+            ChunkKind::Delta | ChunkKind::Motion | ChunkKind::Hash => {}
         }
-        let mut body = chunk.body;
-        self.apply_structure(view, chunk.kind, &mut body)?;
+        let is_motion = kind == ChunkKind::Motion;
+        if !is_motion {
+            self.apply_structure(view, stream, kind, &mut body)?;
+        }
+        let place = Place { stream, scope: view.scope(), is_motion };
         while let Some((kind, component)) = body.section()? {
-            self.apply_section(view.scope(), kind, component, &mut body)?;
+            self.apply_section(place, kind, component, &mut body)?;
         }
         Ok(())
+    }
+
+    /// Drops everything that is in view because of a stream.
+    fn forget(&mut self, stream: StreamId) {
+        let Some(streams) = &mut self.streams else { return };
+        for entity in streams.remove_all(stream) {
+            self.entities.remove_public(entity);
+        }
+        if stream == StreamId::ROOM {
+            self.entities.clear_public(EntityId::ROOM);
+        }
     }
 
     fn apply_structure(
         &mut self,
         view: View,
+        stream: StreamId,
         kind: ChunkKind,
         body: &mut Reader<'_>,
     ) -> Result<(), ChunkError> {
@@ -231,8 +292,18 @@ impl Replica {
             if view != View::Room || kind != ChunkKind::Delta || entity == EntityId::ROOM {
                 return Err(ChunkError::UnexpectedStructure);
             }
-            self.known(entity)?;
-            self.entities.remove(entity);
+            match &mut self.streams {
+                None => {
+                    self.known(entity)?;
+                    self.entities.remove(entity);
+                }
+                Some(streams) => {
+                    // Whoever went on to another stream in view is there already.
+                    if streams.remove(stream, entity) {
+                        self.entities.remove_public(entity);
+                    }
+                }
+            }
         }
         let mut enters = GapReader::default();
         while let Some(entity) = enters.next(body)? {
@@ -240,6 +311,10 @@ impl Replica {
                 return Err(ChunkError::UnexpectedStructure);
             }
             let owner = body.member()?;
+            if let Some(streams) = &mut self.streams {
+                streams.insert(stream, entity);
+                self.entities.clear_public(entity);
+            }
             self.entities.insert(entity, owner);
         }
         Ok(())
@@ -247,7 +322,7 @@ impl Replica {
 
     fn apply_section(
         &mut self,
-        scope: Scope,
+        place: Place,
         kind: SectionKind,
         component: ComponentId,
         body: &mut Reader<'_>,
@@ -255,17 +330,20 @@ impl Replica {
         let wrong = Err(ChunkError::WrongComponent(component.0));
         let schema = Arc::clone(self.entities.schema());
         let Some(desc) = schema.components().get(component.index()) else { return wrong };
-        if desc.scope != scope {
+        if desc.scope != place.scope {
             return wrong;
+        }
+        if place.is_motion && !(desc.motion && kind == SectionKind::Rows) {
+            return Err(ChunkError::NotMotion);
         }
         match (kind, &desc.kind) {
             (SectionKind::Rows, Kind::Packed(layout)) => {
-                self.apply_rows(component, layout.row_bytes(), body)
+                self.apply_rows(place, component, layout.row_bytes(), body)
             }
             (SectionKind::Removed, _) => {
                 let mut gaps = GapReader::default();
                 while let Some(entity) = gaps.next(body)? {
-                    self.known(entity)?;
+                    self.known_at(place, entity)?;
                     self.entities.remove_value(component, entity);
                 }
                 Ok(())
@@ -273,7 +351,7 @@ impl Replica {
             (SectionKind::Opaque, Kind::Opaque { value_bytes_max, .. }) => {
                 let mut gaps = GapReader::default();
                 while let Some(entity) = gaps.next(body)? {
-                    self.known(entity)?;
+                    self.known_at(place, entity)?;
                     let value = body.sized()?;
                     if value.len() > *value_bytes_max {
                         return Err(ChunkError::OpaqueTooLong);
@@ -282,20 +360,21 @@ impl Replica {
                 }
                 Ok(())
             }
-            (SectionKind::Props, Kind::Props) => self.apply_props(component, body),
+            (SectionKind::Props, Kind::Props) => self.apply_props(place, component, body),
             (SectionKind::Rows | SectionKind::Opaque | SectionKind::Props, _) => wrong,
         }
     }
 
     fn apply_rows(
         &mut self,
+        place: Place,
         component: ComponentId,
         row_bytes: usize,
         body: &mut Reader<'_>,
     ) -> Result<(), ChunkError> {
         let mut gaps = GapReader::default();
         while let Some(entity) = gaps.next(body)? {
-            self.known(entity)?;
+            self.known_at(place, entity)?;
             let row = body.take(row_bytes)?;
             self.entities.overwrite_row(component, entity, row);
         }
@@ -304,12 +383,13 @@ impl Replica {
 
     fn apply_props(
         &mut self,
+        place: Place,
         component: ComponentId,
         body: &mut Reader<'_>,
     ) -> Result<(), ChunkError> {
         let mut gaps = GapReader::default();
         while let Some(entity) = gaps.next(body)? {
-            self.known(entity)?;
+            self.known_at(place, entity)?;
             while let Some((key, value)) = body.prop()? {
                 let full = self.entities.props(component, entity).is_some_and(|props| {
                     props.len() >= limits::PROP_KEYS_MAX && props.get(key).is_none()
@@ -321,6 +401,18 @@ impl Replica {
             }
         }
         Ok(())
+    }
+
+    /// Whether a value of this entity may come on this stream.
+    #[inline]
+    fn known_at(&self, place: Place, entity: EntityId) -> Result<(), ChunkError> {
+        match &self.streams {
+            None => self.known(entity),
+            // What is told in private does not depend on what is in view.
+            Some(_) if place.scope != Scope::Room => Ok(()),
+            Some(streams) if streams.contains(place.stream, entity) => Ok(()),
+            Some(_) => Err(ChunkError::UnknownEntity(entity.0)),
+        }
     }
 
     #[inline]

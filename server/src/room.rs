@@ -15,6 +15,7 @@ pub mod events;
 pub mod failure;
 pub mod logic;
 pub mod member;
+pub mod sight;
 pub mod state;
 pub mod tree;
 pub mod write;
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickloom_protocol::client_message::{Publish, Write};
+use tickloom_protocol::client_message::{Interest, Publish, Write};
 use tickloom_protocol::deflate::Sender;
 use tickloom_protocol::ids::{InputSeq, MemberId, OpId, RoomKey, Tick};
 use tickloom_protocol::link::binary_frame;
@@ -33,11 +34,13 @@ use tickloom_protocol::server_message::{
 };
 use tickloom_protocol::time::Timestamp;
 
-use crate::room::broadcast::{Broadcast, Content, MemberWindow, Occasion, SharedWindow};
+use crate::room::broadcast::{
+    Broadcast, Content, MemberWindow, Occasion, SharedWindow, ViewSettings,
+};
 use crate::room::events::EventLog;
 use crate::room::failure::{Call, Failure, FailureRecord, Panicked, guard};
 use crate::room::logic::{
-    Cadence, Compression, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType,
+    Cadence, Cameras, Compression, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType,
 };
 use crate::room::member::{Intake, Member};
 use crate::room::state::State;
@@ -220,6 +223,7 @@ impl Room {
             self.window = SharedWindow::default();
         }
         self.state.despawn_owned(member);
+        self.state.forget_team(member);
         if self.host == Some(member) {
             let longest_here = self.members.iter().min_by_key(|(_, member)| member.listener());
             self.set_host(longest_here.map(|(id, _)| *id));
@@ -247,6 +251,18 @@ impl Room {
         if let Some(member) = self.members.get_mut(&member) {
             member.baseline = Tick::ZERO;
             self.ticker.want();
+        }
+    }
+
+    /// A member looks elsewhere, if this room lets it.
+    pub fn handle_interest(&mut self, member: MemberId, interest: Interest) {
+        let Some(member) = self.members.get_mut(&member) else { return };
+        if self.spec.cameras == Cameras::Free && self.state.places().is_some() {
+            let camera = match interest {
+                Interest::Own => None,
+                Interest::At { x, y } => Some([x, y]),
+            };
+            member.look(camera);
         }
     }
 
@@ -371,8 +387,15 @@ impl Room {
             let states_waiting_max = self.spec.cadence.sends_per_second();
             let occasion = Occasion { previous: self.sent, with_hash, states_waiting_max };
             let (state, events) = (&mut self.state, &mut self.events);
-            let content = Content { state, events, window: &mut self.window };
-            match broadcast.send(content, &mut self.members, occasion, outboxes) {
+            let mut content = Content { state, events, window: &mut self.window };
+            let members = &mut self.members;
+            let sent = if content.state.places().is_some() {
+                let settings = ViewSettings { limits: self.spec.sight, steps: 0 };
+                broadcast.send_views(&mut content, members, occasion, settings, outboxes)
+            } else {
+                broadcast.send(content, members, occasion, outboxes)
+            };
+            match sent {
                 Ok(deferred) if deferred => self.ticker.want(),
                 Ok(_) => {}
                 Err(oversized) => fate = Fate::Fails(oversized.into()),

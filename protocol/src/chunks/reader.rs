@@ -61,6 +61,8 @@ impl<'a> Reader<'a> {
             2 => ChunkKind::Delta,
             3 => ChunkKind::Hash,
             4 => ChunkKind::Events,
+            5 => ChunkKind::Motion,
+            6 => ChunkKind::Gone,
             other => return Err(ChunkError::UnknownChunk(other)),
         };
         let body = Reader::new(self.sized()?);

@@ -11,6 +11,7 @@
 //! that are the same for several of them are compressed once; see `packing`.
 
 mod packing;
+mod views;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -32,6 +33,8 @@ use crate::session::SessionId;
 use crate::session_table::Outboxes;
 
 pub use crate::room::broadcast::packing::{MemberWindow, SharedWindow};
+pub use crate::room::broadcast::views::ViewSettings;
+use crate::room::broadcast::views::Views;
 
 /// Bytes of snapshots and catch-ups that one tick encodes, beside one that it always does. Those who
 /// keep up must not wait for those who come or fall behind: a megabyte takes about a millisecond.
@@ -54,6 +57,7 @@ pub struct Broadcast {
     /// What is compressed of it. Empty where nobody inflates.
     variants: Vec<Variant>,
     packer: Packer,
+    views: Views,
     /// Members that need more than the tick's delta, with the tick since which they wait.
     behind: Vec<(Tick, MemberId)>,
     members: Vec<MemberId>,
@@ -207,6 +211,8 @@ pub struct BroadcastCounts {
     pub skipped: u64,
     /// Snapshots and catch-ups put off to the next tick, because this one had encoded enough.
     pub deferred: u64,
+    /// Frames of members whose rings were shrunk, because they would be sent too much.
+    pub strained: u64,
     /// Times shared chunks were encoded.
     pub encodings: u64,
     /// Times a frame was compressed, however many members it was for.
@@ -246,12 +252,7 @@ impl Broadcast {
         occasion: Occasion,
         outboxes: &mut impl Outboxes,
     ) -> Result<bool, Oversized> {
-        self.shared.clear();
-        self.parcels.clear();
-        self.variants.clear();
-        self.behind.clear();
-        self.frames.clear();
-        self.recovery_bytes = 0;
+        self.begin();
         for (id, member) in members.iter_mut() {
             let Some(outbox) = outboxes.outbox(member.session()) else { continue };
             let is_stale = outbox.states_waiting() >= occasion.states_waiting_max;
@@ -275,6 +276,16 @@ impl Broadcast {
         }
         self.push_parcels(outboxes);
         Ok(deferred)
+    }
+
+    /// Forgets the tick before.
+    fn begin(&mut self) {
+        self.shared.clear();
+        self.parcels.clear();
+        self.variants.clear();
+        self.behind.clear();
+        self.frames.clear();
+        self.recovery_bytes = 0;
     }
 
     /// Brings members to the present from wherever they are, those that wait longest first.
@@ -352,20 +363,12 @@ impl Broadcast {
     ) -> Result<usize, Oversized> {
         let shared = self.shared_from(content, Start::of(member, since), occasion);
         self.private.clear();
-        content.state.encode_member(id, since, &mut self.private);
+        content.state.encode_private(id, since, &mut self.private);
         content.events.encode_private(member.listener(), member.hearing, &mut self.private);
         if occasion.with_hash {
-            content.state.encode_member_hash(id, &mut self.private);
+            content.state.encode_private_hashes(id, &mut self.private);
         }
-        let is_delta = since == occasion.previous && since != Tick::ZERO;
-        let head = DeltaHead {
-            tick: content.state.building(),
-            base: since,
-            ack: member.inputs.acked(),
-            margin: member.inputs.margin(),
-            ack_op: if is_delta { member.answers.take_news() } else { member.answers.take_all() },
-            load_level: 0,
-        };
+        let head = member.head(content.state.building(), since, occasion.previous);
         let bytes = self.prefix.bytes() + self.shared[shared].chunks.len() + self.private.len();
         if bytes > limits::SERVER_MESSAGE_BYTES_MAX {
             return Err(Oversized { bytes });
@@ -389,10 +392,7 @@ impl Broadcast {
         if let (Some(variant), Some(window)) = (variant, &member.window) {
             self.variants[variant].add(window, content.window);
         }
-        member.baseline = content.state.building();
-        member.hearing.public = content.events.next();
-        member.hearing.private = member.hearing.private_next;
-        member.hearing.history = false;
+        member.note_sent(content.state.building(), content.events.next());
         Ok(shared)
     }
 

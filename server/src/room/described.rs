@@ -106,13 +106,12 @@ fn spec_of(description: &Description) -> RoomSpec {
         .expect("what makes a description keeps to the limits of a schema")
         .with_entities_by(description.entities);
     RoomSpec {
-        cadence: description.cadence,
         members_max: description.members_max,
         entities_max: description.entities_max,
         events_max: description.events_max,
         events_bytes_max: description.events_bytes_max,
         compression: description.compression.unwrap_or(Compression::of(description.cadence)),
-        schema: Arc::new(schema),
+        ..RoomSpec::new(description.cadence, Arc::new(schema))
     }
 }
 

@@ -28,6 +28,7 @@ use tickloom_protocol::schema::{FieldId, RoomSchema};
 
 use crate::room::events::EventLog;
 use crate::room::member::Member;
+use crate::room::sight::SightLimits;
 use crate::room::state::State;
 
 /// What rooms of one type have in common, and how to make one. Shared by all shards.
@@ -98,6 +99,10 @@ pub struct RoomSpec {
     pub events_bytes_max: usize,
     /// Whether what is sent to many is compressed, for members who take it.
     pub compression: Compression,
+    /// How much of a room with interest members are sent.
+    pub sight: SightLimits,
+    /// Where members of a room with interest may look.
+    pub cameras: Cameras,
     /// Components, inputs and topics.
     pub schema: Arc<RoomSchema>,
 }
@@ -111,6 +116,16 @@ pub enum Compression {
     /// What is the same for several members is, once for all of them. Text and JSON keep a third
     /// of their bytes.
     On,
+}
+
+/// Where members of a room with interest may look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cameras {
+    /// At their own entities: whoever could look elsewhere would see through walls.
+    #[default]
+    Own,
+    /// Wherever they like.
+    Free,
 }
 
 /// When a room ticks.
@@ -181,7 +196,7 @@ impl RoomSpec {
         Self::new(Cadence::OnChange { interval }, schema.into())
     }
 
-    fn new(cadence: Cadence, schema: Arc<RoomSchema>) -> Self {
+    pub(crate) fn new(cadence: Cadence, schema: Arc<RoomSchema>) -> Self {
         Self {
             compression: Compression::of(cadence),
             cadence,
@@ -189,6 +204,8 @@ impl RoomSpec {
             entities_max: 4096,
             events_max: 256,
             events_bytes_max: 64 * 1024,
+            sight: SightLimits::default(),
+            cameras: Cameras::default(),
             schema,
         }
     }

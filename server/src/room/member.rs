@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 
 use tickloom_protocol::ids::{EntityId, InputSeq, OpId, Tick};
 use tickloom_protocol::limits;
+use tickloom_protocol::server_message::DeltaHead;
 
 use crate::room::broadcast::MemberWindow;
 use crate::room::events::{Hearing, Listener};
 use crate::room::logic::Freshness;
+use crate::room::sight::Sight;
 use crate::session::SessionId;
 
 /// Inputs a member may have waiting. At 20 Hz this is 0.8 s of play; a client further ahead than
@@ -42,6 +44,8 @@ pub struct Member {
     /// How it takes compressed frames; absent when it is sent none.
     pub(crate) window: Option<MemberWindow>,
     pub(crate) inputs: InputQueue,
+    /// What it sees, in a room with interest, once it was sent something.
+    pub(crate) sight: Option<Box<Sight>>,
 }
 
 impl Member {
@@ -49,6 +53,7 @@ impl Member {
     #[must_use]
     pub fn new(session: SessionId, entity: EntityId, hearing: Hearing, joined_in: u64) -> Self {
         let (baseline, behind_since) = (Tick::ZERO, Tick::ZERO);
+<<<<<<< HEAD
         let (inputs, answers) = (InputQueue::default(), Answers::default());
         let window = None;
         Self {
@@ -62,12 +67,49 @@ impl Member {
             window,
             inputs,
         }
+=======
+        let inputs = InputQueue::default();
+        let (window, sight) = (None, None);
+        Self { session, entity, joined_in, baseline, hearing, behind_since, window, inputs, sight }
+>>>>>>> 3903f97 (room: send members what is around them)
     }
 
     /// Who sits here.
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// What it sees, in a room with interest, once it was sent something or looked elsewhere.
+    #[must_use]
+    pub fn sight(&self) -> Option<&Sight> {
+        self.sight.as_deref()
+    }
+
+    /// Looks at a place, or at its own entity.
+    pub fn look(&mut self, camera: Option<[f32; 2]>) {
+        self.sight.get_or_insert_default().look(camera);
+    }
+
+    /// What its next state says to it alone. `previous` is the state that was sent before.
+    pub(crate) fn head(&mut self, tick: Tick, base: Tick, previous: Tick) -> DeltaHead {
+        let is_delta = base == previous && base != Tick::ZERO;
+        DeltaHead {
+            tick,
+            base,
+            ack: self.inputs.acked(),
+            margin: self.inputs.margin(),
+            ack_op: if is_delta { self.answers.take_news() } else { self.answers.take_all() },
+            load_level: 0,
+        }
+    }
+
+    /// It was sent a state, and what was said up to an event.
+    pub(crate) fn note_sent(&mut self, tick: Tick, events_next: u64) {
+        self.baseline = tick;
+        self.hearing.public = events_next;
+        self.hearing.private = self.hearing.private_next;
+        self.hearing.history = false;
     }
 
     /// Who it is among all that ever sat in the room; those who are here longer are less.

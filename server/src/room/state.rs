@@ -6,6 +6,9 @@
 //! is one tick number.
 
 mod encoding;
+pub mod places;
+mod streams;
+mod teams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,7 +20,11 @@ use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::schema::{FieldId, Kind, RoomSchema};
 
+use crate::room::state::places::{PlaceId, Places};
+use crate::room::state::teams::Teams;
 use crate::room::tree::{PARENT, Tree, TreeError, check_place};
+
+pub use crate::room::state::teams::TeamId;
 
 /// Ticks before the id of a despawned entity is given out again. Clients draw the past, by a few
 /// ticks, and must not mistake a newcomer for one who just left. Longer rests cost memory in every
@@ -55,6 +62,11 @@ pub struct State {
     owned: BTreeMap<MemberId, Vec<EntityId>>,
     /// What the tree components say, for each of them.
     trees: Vec<(ComponentId, Tree)>,
+    teams: Teams,
+    /// Where entities are, in a room with interest.
+    places: Option<Places>,
+    /// In a room with interest: who was despawned since the last state, and whose it was.
+    gone: Vec<(MemberId, EntityId)>,
     candidates: Vec<EntityId>,
     body: Vec<u8>,
 }
@@ -90,6 +102,7 @@ impl State {
         let histories = schema.components().iter().map(|_| History::default()).collect();
         let trees = schema.components().iter().enumerate().filter(|(_, desc)| desc.tree);
         let trees = trees.map(|(index, _)| (ComponentId(index as u8), Tree::default())).collect();
+        let places = Places::new(&schema);
         Self {
             entities: Entities::new(Arc::clone(&schema)),
             schema,
@@ -105,6 +118,9 @@ impl State {
             free: VecDeque::new(),
             owned: BTreeMap::new(),
             trees,
+            teams: Teams::default(),
+            places,
+            gone: Vec::new(),
             candidates: Vec::new(),
             body: Vec::new(),
         }
@@ -131,6 +147,9 @@ impl State {
         self.entities_count += 1;
         self.born[entity.index()] = self.building;
         self.spawned.grow_and_insert(entity.index());
+        if let Some(places) = &mut self.places {
+            places.put(entity, PlaceId::EVERYWHERE);
+        }
         if owner != MemberId::SERVER {
             let owned = self.owned.entry(owner).or_default();
             let position = owned.partition_point(|other| *other < entity);
@@ -201,6 +220,10 @@ impl State {
                 self.owned.remove(&owner);
             }
         }
+        if let Some(places) = &mut self.places {
+            places.put(entity, PlaceId::NOWHERE);
+            self.gone.push((owner, entity));
+        }
         let grave = Grave { entity, born: self.born[entity.index()], died: self.building };
         self.graves.push_back(grave);
         self.free.push_back((self.building, entity));
@@ -228,8 +251,9 @@ impl State {
     /// When the component is not packed, the row is not one of its rows, or, in debug builds, the
     /// entity is gone: all three are bugs of a room's logic.
     pub fn set_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) {
+        debug_assert!(self.entities.contains(entity), "{entity:?} is not alive");
         if self.entities.set_row(component, entity, row) {
-            self.touch(component, entity);
+            self.touch_row(component, entity, row);
         }
     }
 
@@ -240,12 +264,14 @@ impl State {
     pub fn set_numbers(&mut self, component: ComponentId, entity: EntityId, numbers: &[f64]) {
         let layout = self.schema.layout(component).expect("a packed component");
         let mut row = [0; limits::FIELDS_MAX * 4];
-        let row = &mut row[..layout.row_bytes()];
+        let length = layout.row_bytes();
+        let row = &mut row[..length];
         for (field, number) in numbers.iter().enumerate() {
             layout.write(row, FieldId(field as u8), *number);
         }
+        debug_assert!(self.entities.contains(entity), "{entity:?} is not alive");
         if self.entities.set_row(component, entity, row) {
-            self.touch(component, entity);
+            self.touch_row(component, entity, row);
         }
     }
 
@@ -254,6 +280,7 @@ impl State {
     /// # Panics
     /// When the component is not opaque or the value is longer than its description allows.
     pub fn set_opaque(&mut self, component: ComponentId, entity: EntityId, value: &[u8]) {
+        debug_assert!(self.entities.contains(entity), "{entity:?} is not alive");
         if let Kind::Opaque { value_bytes_max, .. } =
             self.schema.components()[component.index()].kind
         {
@@ -276,6 +303,7 @@ impl State {
         key: &str,
         value: Value,
     ) -> bool {
+        debug_assert!(self.entities.contains(entity), "{entity:?} is not alive");
         let props = self.entities.props(component, entity);
         let is_new = props.is_none_or(|props| props.get(key).is_none());
         let full = props.is_some_and(|props| props.len() >= limits::PROP_KEYS_MAX);
@@ -316,7 +344,22 @@ impl State {
         } else if self.entities.remove_value(component, entity) {
             self.touch(component, entity);
             self.histories[component.index()].last_removal = self.building;
+            if let Some(places) = &mut self.places
+                && places.component() == component
+            {
+                places.put(entity, PlaceId::EVERYWHERE);
+            }
         }
+    }
+
+    /// Puts a member into a team, or into none.
+    pub fn set_team(&mut self, member: MemberId, team: Option<TeamId>) {
+        self.teams.set(member, team, self.building);
+    }
+
+    /// Forgets which team somebody was in who is not in the room any more.
+    pub fn forget_team(&mut self, member: MemberId) {
+        self.teams.forget(member, self.building);
     }
 
     /// Takes over the place in a tree that `value` says; says whether there is such a place.
@@ -352,6 +395,17 @@ impl State {
     ) -> Result<(), TreeError> {
         let tree = self.tree(component);
         check_place(child, parent, |entity| tree.and_then(|tree| tree.parent(*entity)))
+    }
+
+    /// Notes that a packed value is another one, which may say that its entity is elsewhere.
+    #[inline]
+    fn touch_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) {
+        self.touch(component, entity);
+        if let Some(places) = &mut self.places
+            && places.component() == component
+        {
+            places.follow(entity, &self.schema, row);
+        }
     }
 
     #[inline]
@@ -405,6 +459,18 @@ impl State {
         let count = layout.fields().len();
         assert_eq!(count, FIELDS, "component {} has {count} fields", component.0);
         Some(std::array::from_fn(|field| layout.read(row, FieldId(field as u8))))
+    }
+
+    /// A member's team.
+    #[must_use]
+    pub fn team(&self, member: MemberId) -> Option<TeamId> {
+        self.teams.of(member)
+    }
+
+    /// Where entities are; `None` in a room without interest.
+    #[must_use]
+    pub fn places(&self) -> Option<&Places> {
+        self.places.as_ref()
     }
 
     /// A member's entities in ascending order.
@@ -478,6 +544,10 @@ impl State {
     /// Forgets what changed up to the tick under construction, because it was encoded for
     /// everybody who keeps up.
     pub fn mark_sent(&mut self) {
+        if let Some(places) = &mut self.places {
+            places.mark_sent(self.building);
+        }
+        self.gone.clear();
         self.dirty_since = self.building;
         self.spawned.clear();
         for history in &mut self.histories {
@@ -495,6 +565,9 @@ impl State {
     /// # Panics
     /// When a promise is broken.
     pub fn check_invariants(&self) {
+        if let Some(places) = &self.places {
+            places.check_invariants(|entity| self.entities.contains(entity));
+        }
         for (component, tree) in &self.trees {
             tree.check_invariants();
             for entity in self.entities.ids() {

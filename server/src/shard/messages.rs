@@ -50,8 +50,12 @@ impl Shard {
                     self.refuse_op(now, id, seat, op, &refusal);
                 }
             }
-            // A room that sends everybody everything has no views.
-            Ok(ClientMessage::Interest(_) | ClientMessage::Report(_)) => {}
+            Ok(ClientMessage::Interest(interest)) => {
+                if let Some((room, seat)) = self.room_of(id) {
+                    room.handle_interest(seat.member, interest);
+                }
+            }
+            Ok(ClientMessage::Report(_)) => {}
             Ok(ClientMessage::Unknown(_)) => self.metrics.messages_unknown += 1,
             Err(error) => self.close(now, id, &CloseReason::from(error)),
         }

@@ -130,6 +130,7 @@ fn first_value(room: &Entities, replica: &Entities, view: View) -> Option<String
                 View::Member(member) => {
                     desc.scope == Scope::Owner && room.owner(entity) == Some(member)
                 }
+                View::Held(scope) => desc.scope == scope,
             };
             let ours = value(room, component, entity);
             let theirs = value(replica, component, entity);

@@ -461,7 +461,7 @@ fn a_weapon_is_its_owners_secret() {
     let since = Tick(harness.state.building().0 - 1);
     harness.state.encode(since, &mut delta);
     assert!(!shows(&delta));
-    harness.state.encode_member(MemberId(1), since, &mut delta);
+    harness.state.encode_private(MemberId(1), since, &mut delta);
     assert!(shows(&delta));
 }
 

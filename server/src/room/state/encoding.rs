@@ -4,14 +4,11 @@ use tickloom_protocol::chunks::{
     ChunkKind, GapWriter, SectionKind, Value, put_bytes, put_chunk, put_section, put_value,
     put_varint,
 };
-use tickloom_protocol::entities::{View, hash_of_snapshot};
-use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick};
+use tickloom_protocol::entities::View;
+use tickloom_protocol::ids::{ComponentId, EntityId, Tick};
 use tickloom_protocol::schema::{Kind, Scope};
 
 use super::State;
-
-/// The body of a chunk in which nobody leaves, enters or changes.
-const EMPTY_BODY: [u8; 2] = [0, 0];
 
 impl State {
     /// Appends the room stream's chunk: everything that changed after `since`, or a snapshot when
@@ -35,61 +32,9 @@ impl State {
         self.body = body;
     }
 
-    /// Appends the member stream's chunk for one member, if there is anything to say.
-    pub fn encode_member(&mut self, member: MemberId, since: Tick, output: &mut Vec<u8>) {
-        if self.last_private_change() <= since {
-            return;
-        }
-        let body = self.member_body(member, since);
-        if body.len() > EMPTY_BODY.len() {
-            let kind = if since == Tick::ZERO { ChunkKind::Snapshot } else { ChunkKind::Delta };
-            put_chunk(output, View::Member(member).stream(), kind, &body);
-        }
-        self.body = body;
-    }
-
     /// Appends a chunk that states the hash of the room stream.
     pub fn encode_hash(&mut self, output: &mut Vec<u8>) {
         self.entities.put_hash_chunk(View::Room, &mut self.body, output);
-    }
-
-    /// Appends a chunk that states the hash of one member's stream, if it may have content.
-    pub fn encode_member_hash(&mut self, member: MemberId, output: &mut Vec<u8>) {
-        if self.last_private_change() == Tick::ZERO {
-            return;
-        }
-        let body = self.member_body(member, Tick::ZERO);
-        let hash = hash_of_snapshot(&body).to_le_bytes();
-        put_chunk(output, View::Member(member).stream(), ChunkKind::Hash, &hash);
-        self.body = body;
-    }
-
-    fn last_private_change(&self) -> Tick {
-        let histories = self.histories.iter().zip(self.schema.components());
-        let private = histories.filter(|(_, desc)| desc.scope == Scope::Owner);
-        private.map(|(history, _)| history.last_change).max().unwrap_or_default()
-    }
-
-    /// What changed after `since` on one member's stream, in the buffer `body`; with
-    /// [`Tick::ZERO`], the body of its snapshot.
-    fn member_body(&mut self, member: MemberId, since: Tick) -> Vec<u8> {
-        let mut body = std::mem::take(&mut self.body);
-        body.clear();
-        body.extend_from_slice(&EMPTY_BODY);
-        let owned = self.owned.get(&member).map_or(&[][..], |owned| owned);
-        for (index, history) in self.histories.iter().enumerate() {
-            let scope = self.schema.components()[index].scope;
-            if scope != Scope::Owner || history.last_change <= since {
-                continue;
-            }
-            self.candidates.clear();
-            let changed = |entity: &&EntityId| {
-                history.changed.get(entity.index()).is_some_and(|changed| *changed > since)
-            };
-            self.candidates.extend(owned.iter().filter(changed));
-            self.put_changes(ComponentId(index as u8), since, &self.candidates, &mut body);
-        }
-        body
     }
 
     /// Leaves and enters since `since`.
@@ -141,7 +86,7 @@ impl State {
     }
 
     /// The changes of one component for `entities`, whose values changed after `since`.
-    fn put_changes(
+    pub(super) fn put_changes(
         &self,
         component: ComponentId,
         since: Tick,
@@ -150,7 +95,8 @@ impl State {
     ) {
         let is_props = matches!(self.schema.components()[component.index()].kind, Kind::Props);
         if is_props && since != Tick::ZERO {
-            return self.put_prop_changes(component, since, entities, body);
+            let entities = entities.iter().map(|entity| (*entity, since));
+            return self.put_prop_changes(component, entities, body);
         }
         self.entities.put_values(component, entities.iter().copied(), body);
         let last_removal = self.histories[component.index()].last_removal;
@@ -167,23 +113,29 @@ impl State {
         }
     }
 
-    fn put_prop_changes(
+    /// The changes of props, each entity's since its own tick; with [`Tick::ZERO`], all it has.
+    pub(super) fn put_prop_changes(
         &self,
         component: ComponentId,
-        since: Tick,
-        entities: &[EntityId],
+        entities: impl Iterator<Item = (EntityId, Tick)>,
         body: &mut Vec<u8>,
     ) {
         let history = &self.histories[component.index()];
         put_section(body, SectionKind::Props, component, |output, gaps| {
-            for entity in entities {
-                let Some(keys) = history.keys.get(entity) else { continue };
-                gaps.put(output, *entity);
-                let props = self.entities.props(component, *entity);
+            for (entity, since) in entities {
+                let Some(keys) = history.keys.get(&entity) else { continue };
+                let props = self.entities.props(component, entity);
+                let value = |key: &str| props.and_then(|props| props.get(key));
+                if since == Tick::ZERO && props.is_none() {
+                    continue;
+                }
+                gaps.put(output, entity);
                 for (key, _) in keys.iter().filter(|(_, changed)| **changed > since) {
+                    if since == Tick::ZERO && value(key).is_none() {
+                        continue;
+                    }
                     put_bytes(output, key.as_bytes());
-                    let value = props.and_then(|props| props.get(key));
-                    put_value(output, value.unwrap_or(&Value::Nil));
+                    put_value(output, value(key).unwrap_or(&Value::Nil));
                 }
                 output.push(0);
             }
