@@ -40,9 +40,15 @@ impl MemoryOutboxes {
 
     /// Drops everything that is queued, as if sockets had taken it, and says how much that was.
     pub fn drain(&mut self) -> usize {
+        self.drain_each(|_| {})
+    }
+
+    /// The same, and tells how much it was for each.
+    pub fn drain_each(&mut self, mut tell: impl FnMut(usize)) -> usize {
         let drained = self.0.iter_mut().map(|outbox| {
             let bytes = outbox.bytes();
             outbox.advance(bytes);
+            tell(bytes);
             bytes
         });
         drained.sum()

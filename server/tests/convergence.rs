@@ -210,8 +210,8 @@ fn encode(state: &mut State, member: MemberId, since: Tick) -> Vec<u8> {
     let mut chunks = Vec::new();
     state.encode(since, &mut chunks);
     state.encode_hash(&mut chunks);
-    state.encode_member(member, since, &mut chunks);
-    state.encode_member_hash(member, &mut chunks);
+    state.encode_private(member, since, &mut chunks);
+    state.encode_private_hashes(member, &mut chunks);
     chunks
 }
 

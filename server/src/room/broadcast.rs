@@ -382,6 +382,7 @@ impl Broadcast {
             }
             None => {
                 let parcel = self.put_parcel(&head, shared, id, member.session());
+                let is_delta = since == occasion.previous && since != Tick::ZERO;
                 let is_for_many = likeness.is_some() || since == Tick::ZERO;
                 if member.window.is_some() && is_for_many && self.variants.len() < VARIANTS_MAX {
                     self.put_variant(likeness, is_delta, parcel);

@@ -53,9 +53,8 @@ impl Member {
     #[must_use]
     pub fn new(session: SessionId, entity: EntityId, hearing: Hearing, joined_in: u64) -> Self {
         let (baseline, behind_since) = (Tick::ZERO, Tick::ZERO);
-<<<<<<< HEAD
         let (inputs, answers) = (InputQueue::default(), Answers::default());
-        let window = None;
+        let (window, sight) = (None, None);
         Self {
             session,
             entity,
@@ -66,12 +65,8 @@ impl Member {
             behind_since,
             window,
             inputs,
+            sight,
         }
-=======
-        let inputs = InputQueue::default();
-        let (window, sight) = (None, None);
-        Self { session, entity, joined_in, baseline, hearing, behind_since, window, inputs, sight }
->>>>>>> 3903f97 (room: send members what is around them)
     }
 
     /// Who sits here.

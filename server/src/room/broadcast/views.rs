@@ -193,7 +193,7 @@ impl Broadcast {
         if occasion.with_hash {
             content.state.encode_private_hashes(id, private);
         }
-        let head = member.head(content.state.building(), since);
+        let head = member.head(content.state.building(), since, occasion.previous);
         let selected = views.selected.iter().map(|slice| slice.range());
         let chunks_bytes = selected.clone().map(|range| range.len()).sum::<usize>() + private.len();
         let bytes = prefix.bytes() + chunks_bytes;
