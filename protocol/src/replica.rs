@@ -239,6 +239,9 @@ impl Replica {
     fn apply_chunk(&mut self, view: View, chunk: Chunk<'_>) -> Result<(), ChunkError> {
         let Chunk { stream, kind, mut body } = chunk;
         match kind {
+            ChunkKind::Events if ![StreamId::ROOM, StreamId::MEMBER].contains(&stream) => {
+                return Err(ChunkError::UnknownStream(stream.0));
+            }
             ChunkKind::Events => {
                 let topics_count = self.entities.schema().topics().len();
                 return self.heard.read(stream, topics_count, &mut body);

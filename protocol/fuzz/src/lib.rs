@@ -4,6 +4,8 @@
 mod corpus;
 #[path = "../../tests/hostile_bytes/targets.rs"]
 pub mod targets;
+#[path = "../../tests/hostile_bytes/world.rs"]
+mod world;
 #[path = "../../tests/hostile_bytes/written.rs"]
 mod written;
 

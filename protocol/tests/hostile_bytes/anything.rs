@@ -1,8 +1,8 @@
 //! Damaged bytes of every kind, against every check.
 
-use crate::corpus;
 use crate::seeds::{for_each_seed, mutated};
 use crate::targets::{ENDS, TARGETS, put_chunks, target};
+use crate::{corpus, world};
 
 /// Checks `per_seed` damaged inputs of this name under each seed.
 fn check_damaged(name: &str, per_seed: usize) {
@@ -83,5 +83,24 @@ fn a_replica_stays_within_limits_and_recovers_with_a_snapshot() {
             put_chunks(behind, &mutated(rng, &valid), &mut run);
         }
         (target("chunks").check)(&run);
+    });
+}
+
+#[test]
+fn a_replica_that_sees_part_of_its_room_recovers_with_a_snapshot() {
+    let valid: Vec<_> = world::deltas().map(|(_, chunks)| chunks).collect();
+    for_each_seed(|rng| {
+        let mut run = Vec::new();
+        put_chunks(1, &world::snapshot(), &mut run);
+        for _ in 1..20 {
+            let behind = if rng.u8(0..8) == 0 { rng.u8(1..20) } else { 0 };
+            let chunks = if rng.bool() {
+                mutated(rng, &valid)
+            } else {
+                valid[rng.usize(0..valid.len())].clone()
+            };
+            put_chunks(behind, &chunks, &mut run);
+        }
+        (target("views").check)(&run);
     });
 }

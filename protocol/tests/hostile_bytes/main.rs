@@ -6,6 +6,7 @@
 mod corpus;
 mod seeds;
 mod targets;
+mod world;
 mod written;
 
 mod anything;

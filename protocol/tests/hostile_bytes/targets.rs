@@ -19,7 +19,7 @@ use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{Delta, DeltaHead, ServerEncoder, ServerMessage};
 
 use crate::corpus::{self, MEMBER, OPAQUE_BYTES_MAX, PROPS};
-use crate::written;
+use crate::{world, written};
 
 /// A check and where it may start.
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ pub struct Target {
 }
 
 /// Every check.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "head", check: head, seeds: heads },
     Target { name: "forwarded", check: forwarded, seeds: forwardings },
     Target { name: "link", check: link, seeds: links },
@@ -42,6 +42,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "server_message", check: server_message, seeds: server_messages },
     Target { name: "changes", check: written::changes, seeds: changes },
     Target { name: "chunks", check: chunks, seeds: chunk_runs },
+    Target { name: "views", check: views, seeds: view_runs },
 ];
 
 /// The check of this name.
@@ -368,9 +369,23 @@ static ROOM: LazyLock<(Arc<RoomSchema>, Vec<u8>)> = LazyLock::new(|| {
 /// Ticks in one run of chunks; what follows them is not looked at.
 const RUN_TICKS_MAX: u32 = 40;
 
+/// The same of a room with interest.
+static WORLD: LazyLock<(Arc<RoomSchema>, Vec<u8>)> =
+    LazyLock::new(|| (Arc::new(world::schema()), world::snapshot()));
+
 /// Chunks as they arrive at a replica, tick by tick, put there by [`put_chunks`].
-fn chunks(mut bytes: &[u8]) {
-    let (schema, snapshot) = &*ROOM;
+fn chunks(bytes: &[u8]) {
+    check_run(bytes, &ROOM, 2);
+}
+
+/// The same for a replica that sees part of its room.
+fn views(bytes: &[u8]) {
+    check_run(bytes, &WORLD, world::HASHES);
+}
+
+/// Whatever happened, the snapshot at the end is taken, with so many hashes.
+fn check_run(mut bytes: &[u8], room: &(Arc<RoomSchema>, Vec<u8>), hashes: u16) {
+    let (schema, snapshot) = room;
     let mut replica = Replica::new(MEMBER, Arc::clone(schema));
     let (mut last, mut lost, mut tick) = ([0; 2], 0, 0);
     while let [behind, low, high, rest @ ..] = bytes
@@ -386,6 +401,10 @@ fn chunks(mut bytes: &[u8]) {
         let applied = replica.apply(&Delta { head, chunks });
         assert!(applied.is_ok() || replica.tick() == Tick::ZERO, "waits for a snapshot");
         assert_within_limits(replica.entities());
+        if schema.interest().is_some() && applied.is_ok() {
+            let on_streams: usize = replica.streams().map(|(_, count)| count).sum();
+            assert_eq!(on_streams, replica.entities().count(), "each is on one stream");
+        }
         let heard = replica.heard();
         assert!(applied.is_ok() || heard.iter().len() == 0, "nobody was told");
         assert_heard_once(heard, schema.topics().len(), &mut last);
@@ -394,7 +413,7 @@ fn chunks(mut bytes: &[u8]) {
     }
     let head = DeltaHead { tick: Tick(tick + 1), ..DeltaHead::default() };
     let applied = replica.apply(&Delta { head, chunks: snapshot }).expect("a snapshot");
-    assert_eq!((applied.outcome, applied.hashes_checked), (Outcome::Snapshot, 2));
+    assert_eq!((applied.outcome, applied.hashes_checked), (Outcome::Snapshot, hashes));
     assert_eq!(replica.tick(), Tick(tick + 1));
 }
 
@@ -420,6 +439,20 @@ fn chunk_runs() -> Vec<Vec<u8>> {
     let behind_it =
         corpus::oversized_chunks().map(|over| [snapshot.clone(), one_tick(&over)].concat());
     runs.extend(behind_it);
+    runs
+}
+
+fn view_runs() -> Vec<Vec<u8>> {
+    let mut runs = Vec::new();
+    let mut all = Vec::new();
+    for (behind, chunks) in [(1, WORLD.1.clone())].into_iter().chain(world::deltas()) {
+        let mut run = Vec::new();
+        put_chunks(1, &WORLD.1, &mut run);
+        put_chunks(behind, &chunks, &mut run);
+        runs.push(run);
+        put_chunks(behind, &chunks, &mut all);
+    }
+    runs.push(all);
     runs
 }
 

@@ -10,6 +10,7 @@
 //! queue drained. A member that is behind costs a few numbers. Where members inflate, the frames
 //! that are the same for several of them are compressed once; see `packing`.
 
+mod cell_chunks;
 mod packing;
 mod views;
 

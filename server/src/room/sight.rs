@@ -52,17 +52,23 @@ pub struct Subscription {
     wanted: u8,
 }
 
+/// Neighbouring cells of a row that come at the same rate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// Which row.
+    pub row: u16,
+    /// The first column, and the one behind the last.
+    pub columns: (u16, u16),
+    /// Their motion comes with every `every`th state.
+    pub every: u8,
+}
+
 impl Subscription {
-    /// At which rate the state under construction brings its motion, if it does. A cell that may
-    /// come oftener does so from here on.
-    #[inline]
-    pub fn take_turn(&mut self, schedule: Schedule) -> Option<u8> {
-        let every = self.every;
-        if !schedule.is_due(PlaceId::of_cell(self.cell), every) {
-            return None;
-        }
-        self.every = self.wanted;
-        Some(every)
+    /// The run of this cell alone.
+    #[must_use]
+    pub fn run(&self, grid: &Grid) -> Run {
+        let [column, row] = grid.place_of(self.cell).map(|place| place as u16);
+        Run { row, columns: (column, column + 1), every: self.every }
     }
 }
 
@@ -75,6 +81,10 @@ pub struct Sight {
     drawn: Option<([i32; 2], Rings)>,
     /// Ascending by cell.
     subscriptions: Vec<Subscription>,
+    /// The same, joined together.
+    runs: Vec<Run>,
+    /// Whether some cell may come oftener than it does.
+    is_settling: bool,
     /// Whether cells are still missing.
     is_partial: bool,
     budget: Budget,
@@ -169,6 +179,7 @@ impl Sight {
     /// Forgets everything it was sent: a snapshot follows.
     pub fn reset(&mut self) {
         self.subscriptions.clear();
+        self.runs.clear();
         self.drawn = None;
         self.is_partial = false;
     }
@@ -211,6 +222,8 @@ impl Sight {
         if !turn.new.is_empty() {
             self.subscriptions.sort_unstable_by_key(|subscription| subscription.cell);
         }
+        self.is_settling = true;
+        self.join_runs(grid);
     }
 
     fn find_missing(&self, grid: &Grid, rings: &Rings, middle: [i32; 2], turn: &mut Turn) {
@@ -227,9 +240,42 @@ impl Sight {
         }
     }
 
-    /// The cells it is sent, to let each take its turn.
-    pub fn subscriptions_mut(&mut self) -> &mut [Subscription] {
-        &mut self.subscriptions
+    /// The cells it is sent, joined together.
+    #[must_use]
+    pub fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// Ends a state: cells that may come oftener do so from one on that is due at the old rate.
+    pub fn take_turns(&mut self, grid: &Grid, schedule: Schedule) {
+        if !self.is_settling {
+            return;
+        }
+        self.is_settling = false;
+        for subscription in &mut self.subscriptions {
+            let Subscription { cell, every, wanted } = *subscription;
+            if every != wanted && schedule.is_due(PlaceId::of_cell(cell), every) {
+                subscription.every = wanted;
+            }
+            self.is_settling |= subscription.every != wanted;
+        }
+        self.join_runs(grid);
+    }
+
+    fn join_runs(&mut self, grid: &Grid) {
+        self.runs.clear();
+        for subscription in &self.subscriptions {
+            let run = subscription.run(grid);
+            match self.runs.last_mut() {
+                Some(last)
+                    if (last.row, last.columns.1, last.every)
+                        == (run.row, run.columns.0, run.every) =>
+                {
+                    last.columns.1 = run.columns.1;
+                }
+                _ => self.runs.push(run),
+            }
+        }
     }
 
     /// The cell its rings were drawn around last.

@@ -1,7 +1,7 @@
 //! The broadcast of a room with interest: each cell encoded once, each member its own selection.
 //!
 //! ```text
-//! cell, rate --first asked for--> chunks of this tick --copied for everybody in view--> frames
+//! cells, rate --first asked for--> chunks of this tick --copied for everybody in view--> frames
 //! ```
 //!
 //! What differs between members is which chunks they get, never what is in them: a chunk is encoded
@@ -17,6 +17,7 @@ use tickloom_protocol::ids::{MemberId, StreamId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::put_binary_header;
 
+use super::cell_chunks::{CellChunks, Slice};
 use super::{Broadcast, Content, Occasion, Oversized, RECOVERY_BYTES_MAX, Start};
 use crate::outbox::Backpressure;
 use crate::room::member::Member;
@@ -26,49 +27,13 @@ use crate::room::state::places::{PlaceId, Places};
 use crate::session::SessionId;
 use crate::session_table::Outboxes;
 
-/// Rates a cell's motion is sent at: with every state, every second, fourth, eighth.
-const RATES_COUNT: usize = limits::RING_EVERY_MAX.ilog2() as usize + 1;
-
-/// The table of what every subscriber is told; then one for each rate, with that and the motion that
-/// is due; then the one of snapshots.
-const NEWS: usize = 0;
-const SNAPSHOTS: usize = RATES_COUNT + 1;
-const TABLES_COUNT: usize = RATES_COUNT + 2;
-
 /// A member that comes new costs this many copied bytes as much as one encoded byte.
 const COPIED_PER_ENCODED: usize = 8;
 
-/// Chunks of this tick: where they are in `Views::bytes`. Many are looked at for every member, so
-/// they are small and lie close together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Slice {
-    start: u32,
-    end: u32,
-}
-
-impl Slice {
-    /// Nobody has asked for it in this tick.
-    const UNKNOWN: Self = Self { start: u32::MAX, end: 0 };
-
-    fn is_empty(self) -> bool {
-        self.start == self.end
-    }
-
-    fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-}
-
-/// The chunks of one tick, and what is needed to select from them.
+/// What is needed to select chunks for members.
 #[derive(Debug, Default)]
 pub(super) struct Views {
-    bytes: Vec<u8>,
-    /// By table and place.
-    tables: [Vec<Slice>; TABLES_COUNT],
-    /// By starting point, what was said since, and the hash of what everybody sees.
-    rests: Vec<(Start, Slice)>,
-    /// Times something was encoded.
-    encodings: u64,
+    chunks: CellChunks,
     turn: Turn,
     /// What goes into the frame of one member.
     selected: Vec<Slice>,
@@ -130,7 +95,7 @@ impl Broadcast {
             }
         }
         let deferred = self.recover_views(content, members, occasion, settings)?;
-        self.counts.encodings += self.views.encodings;
+        self.counts.encodings += self.views.chunks.encodings;
         self.views.push_frames(outboxes);
         Ok(deferred)
     }
@@ -155,9 +120,9 @@ impl Broadcast {
             }
             self.counts.snapshots += 1;
             member.sight.get_or_insert_default().reset();
-            let (encoded, copied) = (self.views.bytes.len(), self.views.output.len());
+            let (encoded, copied) = (self.views.chunks.bytes.len(), self.views.output.len());
             self.put_view(content, *id, member, Tick::ZERO, occasion, settings)?;
-            self.recovery_bytes += self.views.bytes.len() - encoded;
+            self.recovery_bytes += self.views.chunks.bytes.len() - encoded;
             self.recovery_bytes += (self.views.output.len() - copied) / COPIED_PER_ENCODED;
             member.behind_since = Tick::ZERO;
         }
@@ -180,7 +145,7 @@ impl Broadcast {
         views.selected.clear();
         let is_reset = since == Tick::ZERO;
         views.select(content.state, member, &mut sight, is_reset, &settings.limits);
-        let rest = views.rest(content, Start::of(member, since), occasion.with_hash);
+        let rest = views.chunks.rest(content, Start::of(member, since), occasion.with_hash);
         views.selected.push(rest);
         private.clear();
         if !is_reset {
@@ -205,7 +170,7 @@ impl Broadcast {
         put_binary_header(bytes, output);
         prefix.put(&head, chunks_bytes, output);
         for range in selected {
-            output.extend_from_slice(&views.bytes[range]);
+            output.extend_from_slice(&views.chunks.bytes[range]);
         }
         output.extend_from_slice(private);
         views.frames.push((member.session(), start..output.len()));
@@ -220,20 +185,13 @@ impl Broadcast {
 impl Views {
     /// Begins a tick of a room.
     fn begin(&mut self, state: &State, steps: u8) {
-        self.bytes.clear();
-        self.rests.clear();
+        self.chunks.begin(state);
         self.frames.clear();
         if let Some(Ok(mut spent)) = self.spent.take().map(Bytes::try_into_mut) {
             spent.clear();
             self.output = spent.into();
         }
         self.output.clear();
-        self.encodings = 0;
-        let places_count = state.places().map_or(0, Places::count);
-        for table in &mut self.tables {
-            table.clear();
-            table.resize(places_count, Slice::UNKNOWN);
-        }
         self.rings.clear();
         if let Some(interest) = state.schema().interest() {
             let strains = 0..=STRAIN_MAX;
@@ -258,20 +216,36 @@ impl Views {
         sight.turn(places.grid(), &rings, middle, new_cells_max, &mut self.turn);
         let everywhere = PlaceId::EVERYWHERE;
         let slice = match is_reset {
-            true => self.snapshot(state, everywhere),
-            false => self.news(state, everywhere),
+            true => self.chunks.snapshot(state, everywhere),
+            false => self.chunks.news(state, everywhere),
         };
         self.selected.push(slice);
-        let is_steady = !is_reset && self.turn.new.is_empty();
-        for subscription in sight.subscriptions_mut() {
-            let place = PlaceId::of_cell(subscription.cell);
-            let due = subscription.take_turn(schedule);
-            let slice = match due {
-                _ if !is_steady && (is_reset || self.turn.new.contains(&subscription.cell)) => {
-                    self.snapshot(state, place)
+        if !is_reset && self.turn.new.is_empty() {
+            for run in sight.runs() {
+                let slice = self.chunks.run(state, *run);
+                if !slice.is_empty() {
+                    self.selected.push(slice);
                 }
-                Some(every) => self.due(state, place, every),
-                None => self.news(state, place),
+            }
+        } else {
+            self.select_cells(state, sight, is_reset);
+        }
+        if let Some(places) = state.places() {
+            sight.take_turns(places.grid(), schedule);
+        }
+    }
+
+    /// Selects cell by cell: some come new.
+    fn select_cells(&mut self, state: &mut State, sight: &Sight, is_reset: bool) {
+        for subscription in sight.subscriptions() {
+            let place = PlaceId::of_cell(subscription.cell);
+            let slice = if is_reset || self.turn.new.contains(&subscription.cell) {
+                self.chunks.snapshot(state, place)
+            } else {
+                let Some(run) = state.places().map(|places| subscription.run(places.grid())) else {
+                    continue;
+                };
+                self.chunks.run(state, run)
             };
             if !slice.is_empty() {
                 self.selected.push(slice);
@@ -289,81 +263,6 @@ impl Views {
             }
         }
         self.spent = Some(frames);
-    }
-
-    /// Appends chunks.
-    fn put(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> Slice {
-        let start = self.bytes.len() as u32;
-        put(&mut self.bytes);
-        Slice { start, end: self.bytes.len() as u32 }
-    }
-
-    /// What every subscriber of a place is told.
-    #[inline]
-    fn news(&mut self, state: &mut State, place: PlaceId) -> Slice {
-        let known = self.tables[NEWS][place.index()];
-        if known != Slice::UNKNOWN {
-            return known;
-        }
-        let slice = self.put(|bytes| state.encode_place(place, bytes));
-        self.encodings += u64::from(!slice.is_empty());
-        self.tables[NEWS][place.index()] = slice;
-        slice
-    }
-
-    /// That, and the motion for those who get every `every`th state, which this is one of.
-    #[inline]
-    fn due(&mut self, state: &mut State, place: PlaceId, every: u8) -> Slice {
-        let table = 1 + every.ilog2() as usize;
-        let known = self.tables[table][place.index()];
-        if known != Slice::UNKNOWN {
-            return known;
-        }
-        let news = self.news(state, place);
-        let has_hash = state.places().is_some_and(|places| places.is_hash_due(place));
-        let slice = self.put(|bytes| {
-            bytes.extend_from_within(news.range());
-            state.encode_motion(place, every, bytes);
-            if has_hash {
-                state.encode_place_hash(place, bytes);
-            }
-        });
-        self.encodings += u64::from(slice.range().len() > news.range().len());
-        self.tables[table][place.index()] = slice;
-        slice
-    }
-
-    /// Everything a place holds.
-    fn snapshot(&mut self, state: &mut State, place: PlaceId) -> Slice {
-        let known = self.tables[SNAPSHOTS][place.index()];
-        if known != Slice::UNKNOWN {
-            return known;
-        }
-        let slice = self.put(|bytes| state.encode_place_snapshot(place, bytes));
-        self.encodings += 1;
-        self.tables[SNAPSHOTS][place.index()] = slice;
-        slice
-    }
-
-    /// What was said since a starting point, and the hash of what everybody sees.
-    fn rest(&mut self, content: &mut Content<'_>, start: Start, with_hash: bool) -> Slice {
-        if let Some((_, slice)) = self.rests.iter().find(|(known, _)| *known == start) {
-            return *slice;
-        }
-        let Content { state, events, .. } = content;
-        let has_topics = !state.schema().topics().is_empty();
-        let always = start.since == Tick::ZERO && has_topics;
-        let slice = self.put(|bytes| {
-            if start.history {
-                events.encode_history(start.events_from, bytes);
-            }
-            events.encode(start.events_from, always, bytes);
-            if with_hash {
-                state.encode_place_hash(PlaceId::EVERYWHERE, bytes);
-            }
-        });
-        self.rests.push((start, slice));
-        slice
     }
 }
 

@@ -84,6 +84,18 @@ impl PlaceId {
         Self(cell.0 + 1)
     }
 
+    /// The place of the first cell of a row of so many.
+    #[must_use]
+    pub const fn of_row(row: u16, columns: usize) -> Self {
+        Self(row as u32 * columns as u32 + 1)
+    }
+
+    /// The place so many cells further on in its row.
+    #[must_use]
+    pub const fn plus(self, columns: usize) -> Self {
+        Self(self.0 + columns as u32)
+    }
+
     /// The cell, unless it is everywhere.
     #[must_use]
     pub const fn cell(self) -> Option<CellId> {
