@@ -153,6 +153,7 @@ pub mod session;
 pub mod session_table;
 pub mod shard;
 pub mod tls;
+pub mod tokens;
 
 pub mod room;
 pub mod rooms;

@@ -14,6 +14,7 @@ use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
+use ring::rand::{SecureRandom, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::board::{Activity, Board};
@@ -24,6 +25,7 @@ use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport, monotonic_now};
 use crate::rooms::RoomTypes;
 use crate::shard::{Shard, ShardConfig, Surroundings};
 use crate::tls::identity::Identity;
+use crate::tokens::Secret;
 use crate::watchdog;
 use crate::{failure_files, http};
 
@@ -75,7 +77,8 @@ pub fn allowed_cores() -> Vec<usize> {
 ///
 /// # Errors
 /// The certificate cannot be shown (a [`TlsError`] inside), the address cannot be listened on, the
-/// directory for failures cannot be made, or the kernel refuses a poll, a timer or a thread.
+/// directory for failures cannot be made, or the kernel refuses a poll, a timer, a thread or random
+/// bytes.
 ///
 /// [`TlsError`]: crate::tls::identity::TlsError
 pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
@@ -104,6 +107,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         directory,
         room_types: room_types.clone(),
         tls: identity.as_ref().map(|identity| Arc::clone(identity.config())),
+        secret: draw_secret()?,
     };
     let mut threads = Vec::with_capacity(shards_count);
     for (index, (poll, listener, inbox)) in edges.into_iter().enumerate() {
@@ -239,6 +243,15 @@ impl Stopper {
         let (shards, deadline) = (shards.join(", "), self.deadline);
         io::Error::other(format!("did not stop within {deadline:?}: shard {shards}"))
     }
+}
+
+/// Another secret at each start, so that no token of an earlier run means anything. Whoever gives
+/// the server a seed does not give the secret away with it.
+fn draw_secret() -> io::Result<Secret> {
+    let mut bytes = [0; 32];
+    let drawn = SystemRandom::new().fill(&mut bytes);
+    drawn.map_err(|_| io::Error::other("the system has no random bytes"))?;
+    Ok(Secret::new(bytes))
 }
 
 fn run_shard(

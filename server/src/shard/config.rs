@@ -19,6 +19,7 @@ use crate::proxies::Proxies;
 use crate::rate::Rate;
 use crate::rooms::RoomTypes;
 use crate::session::Patience;
+use crate::tokens::Secret;
 
 /// What a shard must know before it starts.
 #[derive(Clone, Debug)]
@@ -69,6 +70,8 @@ pub struct ShardConfig {
     pub retry_spread: Duration,
     /// Seeds the rooms' randomness.
     pub seed: u64,
+    /// What tokens are made from.
+    pub secret: Secret,
 }
 
 impl ShardConfig {
@@ -103,6 +106,7 @@ impl ShardConfig {
             stall_max: config.stall_max,
             retry_spread: config.stop.retry_spread,
             seed: config.seed.wrapping_add(index.0 as u64),
+            secret: server.secret.clone(),
         }
     }
 
@@ -110,7 +114,8 @@ impl ShardConfig {
     #[must_use]
     pub fn alone(config: &Config, room_types: RoomTypes) -> Self {
         let board = Arc::new(Board::new(1, Timestamp::ZERO, None));
-        let server = Surroundings { board, directory: Directory::new(1, 0), room_types, tls: None };
+        let (directory, secret) = (Directory::new(1, 0), Secret::new([0; 32]));
+        let server = Surroundings { board, directory, room_types, tls: None, secret };
         Self::of(config, &server, ShardIndex(0))
     }
 }
@@ -126,6 +131,8 @@ pub struct Surroundings {
     pub room_types: RoomTypes,
     /// What connections are encrypted with, if they are.
     pub tls: Option<Arc<ServerConfig>>,
+    /// What tokens are made from. Nobody else may know it.
+    pub secret: Secret,
 }
 
 /// Whether `/echo` answers.

@@ -21,6 +21,7 @@ use tickloom_server::rate::Rate;
 use tickloom_server::rooms::built_in_types;
 use tickloom_server::session::SessionId;
 use tickloom_server::shard::{Effect, Shard, ShardConfig, Surroundings};
+use tickloom_server::tokens::Secret;
 
 use crate::harness::{Peer, World};
 use crate::heads::{request, socket, status, world};
@@ -248,6 +249,7 @@ fn an_address_is_one_however_many_shards_it_connects_to() {
         directory,
         room_types: built_in_types(&config),
         tls: None,
+        secret: Secret::new([0; 32]),
     };
     let mut shards =
         [0, 1].map(|index| Shard::new(ShardConfig::of(&config, &server, ShardIndex(index))));

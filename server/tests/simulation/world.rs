@@ -26,6 +26,7 @@ use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::session::{Patience, Reads, SessionId};
 use tickloom_server::shard::{Effect, Shard, ShardConfig, Surroundings};
+use tickloom_server::tokens::Secret;
 
 use crate::chaos::Chaos;
 use crate::described::{Marked, Truth};
@@ -95,7 +96,8 @@ impl World {
         let encryption = (plant == Plant::Nothing && seed % 3 == 2).then(Encryption::new);
         let tls = encryption.as_ref().map(Encryption::server);
         let room_types = room_types.with(Marked::board()).with(Marked::feed());
-        let server = Surroundings { board, directory, room_types, tls };
+        let secret = Secret::new([0; 32]);
+        let server = Surroundings { board, directory, room_types, tls, secret };
         let config = |index| ShardConfig {
             patience: Patience {
                 handshake: Duration::from_secs(5),

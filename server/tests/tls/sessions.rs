@@ -15,6 +15,7 @@ use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
 use tickloom_server::session::NO_SOCKET;
 use tickloom_server::shard::{Effect, Shard, ShardConfig, Surroundings};
+use tickloom_server::tokens::Secret;
 
 use crate::tls_client::{TlsClient, trusting};
 use crate::world::{World, identity};
@@ -115,7 +116,8 @@ fn a_session_takes_its_encryption_to_another_shard() {
     let directory = Directory::new(2, 7);
     let room_types = RoomTypes::default().with(Arena::new(60));
     let tls = Some(Arc::clone(identity.config()));
-    let server = Surroundings { board, directory, room_types, tls };
+    let secret = Secret::new([0; 32]);
+    let server = Surroundings { board, directory, room_types, tls, secret };
     let config = |index| ShardConfig::of(&Config::loopback(), &server, ShardIndex(index));
     let mut shards = [0, 1].map(|index| Shard::new(config(index)));
     let owner = |name: &String| directory.shard_of(&RoomKey::parse("arena", name).expect("a key"));
