@@ -82,7 +82,7 @@ impl ArenaRoom {
         let key = RoomKey::parse("arena", "bench").expect("both names are short");
         let arena = Arena::default();
         let mut room = Room::new(key.clone(), &arena, &[], Timestamp::ZERO, 1).expect("a room");
-        let join = PendingJoin { key, name: "player".into(), options: [].into() };
+        let join = PendingJoin::new(key, "player");
         let members: Vec<MemberId> = (0..members_count)
             .map(|index| {
                 let session = SessionId { index: index as u32, generation: 0 };

@@ -64,6 +64,10 @@ pub struct Seat {
     pub clock: RoomClock,
     /// The same, with what [`Client::ping`] told of it since.
     pub timetable: Timetable,
+    /// The room's name, when the server chose it; empty when the client did.
+    pub room: Box<str>,
+    /// Whether the client only watches.
+    pub is_spectator: bool,
     /// What the client knows of the room.
     pub replica: Replica,
     /// What it wrote with [`Client::write_prop`] and the replica does not show yet.
@@ -395,6 +399,8 @@ impl Seat {
             entity: joined.entity,
             clock: joined.clock,
             timetable: Timetable::new(joined.clock, joined.tick),
+            room: joined.room,
+            is_spectator: joined.spectator,
             replica: Replica::new(joined.member, Arc::new(joined.schema)),
             pending: PendingProps::default(),
             last_seq: InputSeq(0),

@@ -17,11 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use tickloom_protocol::time::Timestamp;
 
 use crate::addresses::Addresses;
 use crate::buckets::{Buckets, SharedBuckets};
+use crate::listing::Listing;
 
 /// What all threads of one server know of each other.
 #[derive(Debug)]
@@ -55,6 +57,8 @@ pub struct ShardBoard {
     stats: [AtomicU64; ShardStats::COUNT],
     tick_duration: SharedBuckets,
     tick_lateness: SharedBuckets,
+    /// Replaced as a whole; who reads it has that of a moment.
+    listing: ArcSwap<Listing>,
 }
 
 /// What a shard is about, as far as others can tell.
@@ -174,6 +178,8 @@ shard_stats! {
     refusals: saturating_add,
     /// Snapshots asked for by clients whose replica broke.
     resyncs: saturating_add,
+    /// Members that a host or a room's logic sent away.
+    kicks: saturating_add,
     /// Rooms that could not go on.
     rooms_failed: saturating_add,
     /// Frames of rooms' state that were queued compressed.
@@ -358,6 +364,7 @@ impl ShardBoard {
             stats: std::array::from_fn(|_| AtomicU64::new(0)),
             tick_duration: SharedBuckets::default(),
             tick_lateness: SharedBuckets::default(),
+            listing: ArcSwap::default(),
         }
     }
 
@@ -395,6 +402,17 @@ impl ShardBoard {
     #[must_use]
     pub fn ticks(&self) -> (Buckets, Buckets) {
         (self.tick_duration.load(), self.tick_lateness.load())
+    }
+
+    /// Stores the rooms that the shard lists.
+    pub fn publish_listing(&self, listing: Arc<Listing>) {
+        self.listing.store(listing);
+    }
+
+    /// The rooms that the shard lists.
+    #[must_use]
+    pub fn listing(&self) -> Arc<Listing> {
+        self.listing.load_full()
     }
 
     /// When the shard last came out of its poll; zero before the first time.

@@ -51,6 +51,8 @@ pub struct Metrics {
     pub refusals: u64,
     /// Snapshots asked for by clients whose replica broke.
     pub resyncs: u64,
+    /// Members that a host or a room's logic sent away.
+    pub kicks: u64,
     /// Close frames sent, by code.
     pub closes: BTreeMap<u16, u64>,
     /// Ticks of all rooms.
@@ -191,6 +193,7 @@ impl Default for Metrics {
             joins: 0,
             refusals: 0,
             resyncs: 0,
+            kicks: 0,
             closes: BTreeMap::new(),
             ticks: 0,
             ticks_overrun: 0,

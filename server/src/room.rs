@@ -7,14 +7,17 @@
 //! Left of a room everything is hostile; what reaches it is checked and in order. A room does
 //! not know sockets, and it knows time only as the moment it is told to tick.
 
+pub mod admission;
 pub mod arena;
 pub mod broadcast;
 pub mod described;
 pub mod description;
 pub mod events;
 pub mod failure;
+mod host;
 pub mod logic;
 pub mod member;
+mod places;
 pub mod sight;
 pub mod state;
 pub mod tree;
@@ -34,6 +37,8 @@ use tickloom_protocol::server_message::{
 };
 use tickloom_protocol::time::Timestamp;
 
+use crate::listing::ListedRoom;
+use crate::room::admission::{Admission, ReservedSeat};
 use crate::room::broadcast::{
     Broadcast, Content, MemberWindow, Occasion, SharedWindow, ViewSettings,
 };
@@ -45,7 +50,7 @@ use crate::room::logic::{
 use crate::room::member::{Intake, Member};
 use crate::room::state::State;
 use crate::room::write::{Refusal, WriteError, Writer};
-use crate::session::{PendingJoin, Reads, SessionId};
+use crate::session::{Naming, PendingJoin, Reads, SessionId};
 use crate::session_table::Outboxes;
 use crate::ticker::Ticker;
 
@@ -84,6 +89,10 @@ pub struct Room {
     host: Option<MemberId>,
     next_member: u16,
     joins_count: u64,
+    admission: Admission,
+    /// What the list of rooms said of it last, if it does.
+    listed: Option<Arc<ListedRoom>>,
+    created: Timestamp,
     /// The tick whose state was broadcast last.
     sent: Tick,
     /// When the members were told a hash last.
@@ -148,6 +157,9 @@ impl Room {
             host: None,
             next_member: 1,
             joins_count: 0,
+            admission: Admission::new(spec.is_listed),
+            listed: None,
+            created: now,
             sent: Tick::ZERO,
             hashed_at: now,
             panicked: None,
@@ -167,11 +179,9 @@ impl Room {
         session: SessionId,
         join: &PendingJoin,
     ) -> Result<Joined, Refusal> {
-        if self.members.len() >= self.spec.members_max {
-            let seats = self.spec.members_max;
-            let message = format!("all {seats} seats of {} are taken", self.key);
-            return Err(Refusal::new(RefusalCode::RoomFull, message));
-        }
+        let reserved = self.admit(now, join)?;
+        let name = reserved.as_ref().map_or("", |seat| &seat.name);
+        let name = if name.is_empty() { &join.name } else { name };
         let member = self.free_member_id();
         let Some(entity) = self.state.spawn(member) else {
             let message = format!("{} has no free entity", self.key);
@@ -184,7 +194,7 @@ impl Room {
         let hearing = self.events.hearing_of_newcomer();
         self.joins_count += 1;
         self.members.insert(member, Member::new(session, entity, hearing, self.joins_count));
-        let joiner = Joiner { member, entity, name: &join.name, options: &join.options };
+        let joiner = Joiner { member, entity, name, options: &join.options };
         let answer =
             self.call(Call::Join(&joiner), |logic, context| logic.on_join(context, &joiner));
         if let Err(refusal) = self.allowed(answer) {
@@ -198,7 +208,27 @@ impl Room {
         self.ticker.want();
         let (clock, tick) = (self.ticker.clock(), self.ticker.tick());
         let schema = RoomSchema::clone(self.state.schema());
-        Ok(Joined::new(member, entity, clock, tick, schema))
+        // A client that knows the name need not be told.
+        let room = match join.naming {
+            Naming::Client => Box::default(),
+            Naming::Code | Naming::Server { .. } => self.key.room.clone(),
+        };
+        Ok(Joined { room, ..Joined::new(member, entity, clock, tick, schema) })
+    }
+
+    /// Lets somebody in who may take a seat: one that is kept for its token, or a free one.
+    fn admit(
+        &mut self,
+        now: Timestamp,
+        join: &PendingJoin,
+    ) -> Result<Option<ReservedSeat>, Refusal> {
+        if !join.seat.is_empty() {
+            return self.admission.redeem(now, &join.seat).map(Some);
+        }
+        self.admission.check_lock()?;
+        self.admission.check_password(&join.password)?;
+        self.check_seats(now)?;
+        Ok(None)
     }
 
     /// A member inflates what is compressed like this. A room that does not compress forgets it.
@@ -526,6 +556,7 @@ impl Room {
             host: self.host,
             rng: &mut self.rng,
             members: &self.members,
+            admission: &mut self.admission,
             tick_us: self.ticker.clock().tick_us,
         };
         let logic = &mut *self.logic;

@@ -26,7 +26,7 @@ pub(crate) fn parse(names: &str, upgrade: &Upgrade) -> Result<PendingJoin, Refus
     // Queries are written as forms are, in which a plus stands for a space.
     let name = decode(&name.replace('+', " ")).filter(|name| name.len() <= NAME_BYTES_MAX);
     let name = name.ok_or(Refusal::BAD_NAME)?;
-    Ok(PendingJoin { key, name: name.into(), options: Box::default() })
+    Ok(PendingJoin::new(key, &name))
 }
 
 #[cfg(test)]

@@ -152,6 +152,21 @@ impl RoomTable {
         self.by_key.values().filter_map(|id| Some((*id, self.get(*id)?)))
     }
 
+    /// All rooms, in no order, to change them.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Room> {
+        self.rooms.iter_mut().map(|(_, slot)| &mut slot.room)
+    }
+
+    /// The rooms of one type, by name, from this one on and then from the first one.
+    pub fn of_type(&self, room_type: &str, from: Option<&RoomKey>) -> impl Iterator<Item = RoomId> {
+        let first = RoomKey { room_type: room_type.into(), room: Box::default() };
+        let from = from.unwrap_or(&first).clone();
+        let ours = move |(key, _): &(&RoomKey, &RoomId)| *key.room_type == *room_type;
+        let behind = self.by_key.range(from.clone()..).take_while(ours);
+        let before = self.by_key.range(first..from);
+        behind.chain(before).map(|(_, id)| *id)
+    }
+
     fn slot(&self, id: RoomId) -> Option<&Slot> {
         self.rooms.get(id.index as usize).filter(|slot| slot.generation == id.generation)
     }

@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tickloom_protocol::client_message::{Join, JoinMode};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::{MemberId, OpId, RoomKey};
 use tickloom_protocol::link::{Link, binary_frame};
@@ -26,7 +27,9 @@ use tickloom_protocol::time::Timestamp;
 use crate::addresses::Counted;
 use crate::allowance::Usage;
 use crate::outbox::Outbox;
+use crate::properties::Properties;
 use crate::room::RoomId;
+use crate::room::write::Refusal;
 use crate::tls::Tls;
 
 /// A session of one shard. The generation tells it from an earlier session at the same index, so
@@ -94,15 +97,90 @@ pub struct Seat {
     pub member: MemberId,
 }
 
-/// A join on its way to the shard that owns the room.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A join on its way to the shard that owns the room. Everything in it is checked.
+#[derive(Clone, PartialEq, Debug)]
 pub struct PendingJoin {
-    /// Which room.
+    /// Which room. Its name is empty as long as the server has not chosen one.
     pub key: RoomKey,
+    /// Who chose the name.
+    pub naming: Naming,
+    /// Whether the room may or must exist.
+    pub mode: JoinMode,
+    /// The password of a private room.
+    pub password: Box<str>,
+    /// A token for a reserved seat; empty without one.
+    pub seat: Box<[u8]>,
+    /// What a new room says of itself.
+    pub metadata: Properties,
+    /// What a room that is found must say of itself.
+    pub filter: Properties,
     /// What the member wants to be called.
     pub name: Box<str>,
     /// Bytes for the room's logic.
     pub options: Box<[u8]>,
+}
+
+/// Who chose the name of a room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Naming {
+    /// The client.
+    Client,
+    /// The client, but for how a code is written.
+    Code,
+    /// The server, which has looked so often for a room that fits.
+    Server {
+        /// How often.
+        searches: u8,
+    },
+}
+
+impl PendingJoin {
+    /// A join of the room of this name, which is made when it is not there.
+    #[must_use]
+    pub fn new(key: RoomKey, name: &str) -> Self {
+        Self {
+            key,
+            naming: Naming::Client,
+            mode: JoinMode::JoinOrCreate,
+            password: Box::default(),
+            seat: Box::default(),
+            metadata: Properties::default(),
+            filter: Properties::default(),
+            name: name.into(),
+            options: Box::default(),
+        }
+    }
+
+    /// What a client asks for, if that can be.
+    pub(crate) fn of(join: &Join<'_>) -> Result<Self, Refusal> {
+        let is_unnamed = join.room.is_empty() && join.mode != JoinMode::Join;
+        // Any name will do to look at the type.
+        let key = RoomKey::parse(join.room_type, if is_unnamed { "any" } else { join.room });
+        let Some(mut key) = key else {
+            let message = "a room's name is 1 to 64 bytes without control characters";
+            return Err(Refusal::new(RefusalCode::BadRoomName, message));
+        };
+        let mut naming = Naming::Client;
+        if is_unnamed {
+            (key.room, naming) = (Box::default(), Naming::Server { searches: 0 });
+        }
+        let properties = |what, bytes| {
+            Properties::parse(bytes).map_err(|error| {
+                Refusal::new(RefusalCode::BadOptions, format!("the {what} is of no use: {error}"))
+            })
+        };
+        Ok(Self {
+            key,
+            naming,
+            mode: join.mode,
+            password: join.password.into(),
+            seat: join.seat.into(),
+            metadata: properties("metadata", join.metadata)?,
+            filter: properties("filter", join.filter)?,
+            name: join.name.into(),
+            options: join.options.into(),
+        })
+    }
 }
 
 /// Our side of one client.

@@ -9,7 +9,9 @@ mod arrivals;
 mod config;
 mod encrypted;
 mod entrance;
+mod finding;
 mod hand_over;
+mod hosting;
 mod messages;
 mod pacing;
 pub(crate) mod seating;
@@ -43,7 +45,9 @@ use crate::rooms::RoomTable;
 use crate::session::{Phase, Reads, Session, SessionId};
 use crate::session_table::SessionTable;
 use crate::shard::encrypted::Encrypted;
+use crate::shard::finding::Cursors;
 use crate::shard::stopping::Stopping;
+use crate::tokens::Tokens;
 
 /// Connections beyond the most there may be whose request is read all the same: whoever asks how
 /// the server is must get an answer most of all when it is full.
@@ -112,6 +116,11 @@ pub struct Shard {
     due_rooms: VecDeque<RoomId>,
     scratch: Vec<u8>,
     encrypted: Encrypted,
+    tokens: Tokens,
+    /// Where the last room was found that suited somebody.
+    cursors: Cursors,
+    /// Rooms that could be listed when that was last published.
+    listed_count: usize,
 }
 
 impl Shard {
@@ -122,6 +131,9 @@ impl Shard {
         Self {
             broadcast: Broadcast::compressing(bytes_min, windows_max),
             inflater: Inflater::default(),
+            tokens: Tokens::new(config.secret.clone(), config.index),
+            cursors: Cursors::default(),
+            listed_count: 0,
             config,
             sessions: SessionTable::default(),
             rooms: RoomTable::default(),
@@ -238,7 +250,8 @@ impl Shard {
                 if self.is_stopping() {
                     self.say_goodbye(now, id);
                 } else if let Some(join) = pending {
-                    self.seat(now, id, &join);
+                    // When it goes on to yet another shard, so does what it said behind its join.
+                    self.route(now, id, *join, &unread);
                     self.handle_plaintext(now, id, &unread);
                 }
                 self.settle(now, id);
@@ -467,7 +480,8 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         room.leave(seat.member);
         let is_empty = room.members().is_empty();
-        let due = if is_empty { Some(now + self.config.room_linger) } else { room.next_due() };
+        let lingers_until = room.lingers_until(now, self.config.room_linger);
+        let due = if is_empty { Some(lingers_until) } else { room.next_due() };
         let panicked = room.panicked().cloned();
         self.rooms.schedule(seat.room, due);
         self.set_reads(id, Reads::OnArrival);

@@ -43,6 +43,8 @@ pub enum TokenKind {
     Seat,
     /// The seat of a member that comes back.
     Resume,
+    /// Nothing: its bytes are drawn for something that must not be foreseen, such as a salt.
+    Draw,
 }
 
 /// A word that nobody can guess.

@@ -76,6 +76,7 @@ impl Pulse {
             self.place().publish(now, &ShardStats { busy_us: self.busy_us, ..stats });
             let Metrics { tick_duration_us, tick_lateness_us, .. } = shard.metrics();
             self.place().publish_ticks(&tick_duration_us.buckets, &tick_lateness_us.buckets);
+            shard.publish_listing(now);
             self.log_sheds(shard);
         }
         self.place().set_activity(Activity::Polling);

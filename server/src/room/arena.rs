@@ -14,6 +14,7 @@
 use std::sync::Arc;
 
 use tickloom_protocol::chunks::Value;
+use tickloom_protocol::client_message::Configure;
 use tickloom_protocol::ids::{EntityId, MemberId};
 use tickloom_protocol::schema::RoomSchema;
 
@@ -188,6 +189,20 @@ impl RoomLogic for ArenaLogic {
         self.fighters.iter().for_each(|fighter| fighter.publish(state));
         self.projectiles.iter().for_each(|projectile| projectile.publish(state));
         Next::Tick
+    }
+
+    /// Strangers meet here, and whoever came first rules nobody.
+    fn on_configure(
+        &mut self,
+        _: &mut Context<'_>,
+        _: MemberId,
+        _: &Configure<'_>,
+    ) -> Result<(), Denial> {
+        Err(Denial::new("nobody rules the arena"))
+    }
+
+    fn on_kick(&mut self, _: &mut Context<'_>, _: MemberId, _: MemberId) -> Result<(), Denial> {
+        Err(Denial::new("nobody rules the arena"))
     }
 
     fn on_leave(&mut self, room: &mut Context<'_>, member: MemberId) {

@@ -111,6 +111,8 @@ fn spec_of(description: &Description) -> RoomSpec {
         events_max: description.events_max,
         events_bytes_max: description.events_bytes_max,
         compression: description.compression.unwrap_or(Compression::of(description.cadence)),
+        is_listed: description.is_listed,
+        linger: description.linger,
         ..RoomSpec::new(description.cadence, Arc::new(schema))
     }
 }

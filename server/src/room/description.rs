@@ -63,6 +63,10 @@ pub struct Description {
     pub events_bytes_max: usize,
     /// Whether what is sent to many is compressed; absent, as suits the cadence.
     pub compression: Option<Compression>,
+    /// Whether new rooms are shown to those who do not know their names.
+    pub is_listed: bool,
+    /// How long a room without members keeps its state; as for all rooms when absent.
+    pub linger: Option<Duration>,
     /// What entities have beside what every described room has. Together within the limits of the
     /// wire, no name twice.
     pub components: Vec<ComponentDesc>,
@@ -91,6 +95,8 @@ impl Default for Description {
             events_max: 256,
             events_bytes_max: 64 * 1024,
             compression: None,
+            is_listed: false,
+            linger: None,
             components: Vec::new(),
             topics: Vec::new(),
         }

@@ -9,7 +9,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tickloom_protocol::client_message::Publish;
+use tickloom_protocol::client_message::{Configure, Kick, Publish};
 use tickloom_protocol::ids::{MemberId, RoomKey, Tick};
 use tickloom_protocol::schema::RoomSchema;
 
@@ -99,6 +99,10 @@ impl Panicked {
                 let name = topic.map_or("", |topic| &topic.name);
                 ("on_publish", Some(member), name, publish.body)
             }
+            Call::Configure(member, configure) => {
+                ("on_configure", Some(member), "", configure.metadata.unwrap_or_default())
+            }
+            Call::Kick(member, kick) => ("on_kick", Some(member), kick.message, &[]),
             Call::Host(host) => ("on_host", host, "", &[]),
             Call::Tick => ("on_tick", None, "", &[]),
             Call::Leave(member) => ("on_leave", Some(member), "", &[]),
@@ -123,6 +127,8 @@ pub(super) enum Call<'a> {
     Input(MemberId, &'a [u8]),
     Write(MemberId, &'a [u8]),
     Publish(MemberId, &'a Publish<'a>),
+    Configure(MemberId, &'a Configure<'a>),
+    Kick(MemberId, &'a Kick<'a>),
     Host(Option<MemberId>),
     Tick,
     Leave(MemberId),

@@ -22,10 +22,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::changes::Change;
-use tickloom_protocol::client_message::Publish;
+use tickloom_protocol::client_message::{Configure, Publish};
 use tickloom_protocol::ids::{EntityId, MemberId, Tick, TopicId};
 use tickloom_protocol::schema::{FieldId, RoomSchema};
 
+use crate::properties::Properties;
+use crate::room::admission::Admission;
 use crate::room::events::EventLog;
 use crate::room::member::Member;
 use crate::room::sight::SightLimits;
@@ -103,6 +105,12 @@ pub struct RoomSpec {
     pub sight: SightLimits,
     /// Where members of a room with interest may look.
     pub cameras: Cameras,
+    /// Whether new rooms are shown to those who do not know their names, until their host or
+    /// their logic says otherwise.
+    pub is_listed: bool,
+    /// How long a room without members keeps its state; as the server's configuration says when
+    /// absent.
+    pub linger: Option<Duration>,
     /// Components, inputs and topics.
     pub schema: Arc<RoomSchema>,
 }
@@ -199,6 +207,9 @@ impl RoomSpec {
     pub(crate) fn new(cadence: Cadence, schema: Arc<RoomSchema>) -> Self {
         Self {
             compression: Compression::of(cadence),
+            // Strangers look for games, and know what they want to read or write.
+            is_listed: matches!(cadence, Cadence::Fixed { .. }),
+            linger: None,
             cadence,
             members_max: 128,
             entities_max: 4096,
@@ -277,6 +288,27 @@ pub trait RoomLogic {
         Ok(())
     }
 
+    /// The host is about to change what the room is to newcomers. What it asks for is checked.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn on_configure(
+        &mut self,
+        _room: &mut Context<'_>,
+        _host: MemberId,
+        _configure: &Configure<'_>,
+    ) -> Allowed {
+        Ok(())
+    }
+
+    /// The host is about to send another member away.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn on_kick(&mut self, _room: &mut Context<'_>, _host: MemberId, _member: MemberId) -> Allowed {
+        Ok(())
+    }
+
     /// Another member is the host now: whoever is here longest. Nobody is when nobody is here.
     fn on_host(&mut self, _room: &mut Context<'_>, _host: Option<MemberId>) {}
 
@@ -345,6 +377,7 @@ pub struct Context<'a> {
     pub(crate) host: Option<MemberId>,
     pub(crate) rng: &'a mut fastrand::Rng,
     pub(crate) members: &'a BTreeMap<MemberId, Member>,
+    pub(crate) admission: &'a mut Admission,
     pub(crate) tick_us: u32,
 }
 
@@ -400,6 +433,32 @@ impl Context<'_> {
     #[must_use]
     pub fn host(&self) -> Option<MemberId> {
         self.host
+    }
+
+    /// Lets nobody else in, or does again. Seats that are kept for somebody stay theirs.
+    pub fn set_locked(&mut self, is_locked: bool) {
+        self.admission.set_locked(is_locked);
+    }
+
+    /// Shows the room to those who do not know its name, or no longer.
+    pub fn set_listed(&mut self, is_listed: bool) {
+        self.admission.set_listed(is_listed);
+    }
+
+    /// What the room says of itself in the list of rooms.
+    #[must_use]
+    pub fn metadata(&self) -> &Properties {
+        self.admission.metadata()
+    }
+
+    /// Changes what the room says of itself in the list of rooms.
+    pub fn set_metadata(&mut self, metadata: Properties) {
+        self.admission.set_metadata(metadata);
+    }
+
+    /// Takes a member's seat away once the logic returns; its client is told why, in one sentence.
+    pub fn kick(&mut self, member: MemberId, message: &str) {
+        self.admission.send_away(member, message);
     }
 
     /// Everybody with a seat, in joining order.

@@ -1,6 +1,6 @@
 //! What a shard does with each message of a client.
 
-use tickloom_protocol::client_message::{ClientMessage, Configure, Input, Kick, Publish, Write};
+use tickloom_protocol::client_message::{ClientMessage, Input, Publish, Write};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::{OpId, Tick};
 use tickloom_protocol::server_message::{Accepted, Left, RefusalCode, ServerMessage, TimeSync};
@@ -40,22 +40,14 @@ impl Shard {
             }
             Ok(ClientMessage::Write(write)) => self.handle_write(now, id, &write),
             Ok(ClientMessage::Publish(publish)) => self.handle_publish(now, id, &publish),
-            Ok(
-                ClientMessage::Configure(Configure { op, .. })
-                | ClientMessage::Kick(Kick { op, .. }),
-            ) => {
-                if let Some((_, seat)) = self.room_of(id) {
-                    let message = "this room has no host who could";
-                    let refusal = Refusal::new(RefusalCode::NotAllowed, message);
-                    self.refuse_op(now, id, seat, op, &refusal);
-                }
-            }
             Ok(ClientMessage::Interest(interest)) => {
                 if let Some((room, seat)) = self.room_of(id) {
                     room.handle_interest(seat.member, interest);
                 }
             }
             Ok(ClientMessage::Report(_)) => {}
+            Ok(ClientMessage::Configure(configure)) => self.handle_configure(now, id, &configure),
+            Ok(ClientMessage::Kick(kick)) => self.handle_kick(now, id, &kick),
             Ok(ClientMessage::Unknown(_)) => self.metrics.messages_unknown += 1,
             Err(error) => self.close(now, id, &CloseReason::from(error)),
         }
@@ -103,8 +95,14 @@ impl Shard {
         }
     }
 
-    /// A write or a publication took effect.
-    fn accepted(&mut self, now: Timestamp, id: SessionId, seat: Seat, accepted: Accepted) {
+    /// What a member asked for takes effect.
+    pub(super) fn accepted(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        seat: Seat,
+        accepted: Accepted,
+    ) {
         self.metrics.ops += 1;
         if let Some(room) = self.rooms.get_mut(seat.room) {
             room.handle_answer(seat.member, accepted.op);
@@ -117,7 +115,7 @@ impl Shard {
         self.reschedule(now, seat.room);
     }
 
-    fn refuse_op(
+    pub(super) fn refuse_op(
         &mut self,
         now: Timestamp,
         id: SessionId,
@@ -136,7 +134,8 @@ impl Shard {
     }
 
     /// A member did something to its room, which may want a tick now, or has failed on it.
-    fn reschedule(&mut self, now: Timestamp, id: RoomId) {
+    pub(super) fn reschedule(&mut self, now: Timestamp, id: RoomId) {
+        self.send_away(now, id);
         let Some(room) = self.rooms.get_mut(id) else { return };
         if let Some(panicked) = room.panicked().cloned() {
             return self.fail_room(now, id, &panicked.into());

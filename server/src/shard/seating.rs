@@ -1,18 +1,21 @@
 //! How a session gets a seat: in a room of this shard, in a new one, or where the room lives.
 
-use tickloom_protocol::client_message::Join;
+use tickloom_protocol::client_message::{Join, JoinMode};
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::RoomKey;
+use tickloom_protocol::ids::MemberId;
 use tickloom_protocol::server_message::{RefusalCode, ServerMessage};
 use tickloom_protocol::time::Timestamp;
 
 use crate::mail::Mail;
 use crate::metrics::Shed;
+use crate::room::admission::Admission;
 use crate::room::logic::Denial;
 use crate::room::write::Refusal;
 use crate::room::{Room, RoomId};
-use crate::session::{PendingJoin, Phase, REFUSALS_MAX, Seat, SessionId};
+use crate::room_code;
+use crate::session::{Naming, PendingJoin, Phase, REFUSALS_MAX, Seat, SessionId};
 use crate::shard::{Effect, Shard};
+use crate::tokens::TokenKind;
 
 /// From one room's seed to the next room's of the same shard.
 pub(crate) const ROOM_SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -29,12 +32,10 @@ impl Shard {
             let message = "leave the room first, or open another connection";
             return self.refuse(now, id, RefusalCode::AlreadyJoined, message);
         }
-        let Some(key) = RoomKey::parse(join.room_type, join.room) else {
-            let message = "a room's name is 1 to 64 bytes without control characters";
-            return self.refuse(now, id, RefusalCode::BadRoomName, message);
-        };
-        let join = PendingJoin { key, name: join.name.into(), options: join.options.into() };
-        self.join(now, id, join, unread);
+        match PendingJoin::of(&join) {
+            Ok(join) => self.join(now, id, join, unread),
+            Err(Refusal { code, message }) => self.refuse(now, id, code, &message),
+        }
     }
 
     /// Gives a session without a seat one, here or where the room lives. `unread` travels along.
@@ -62,6 +63,22 @@ impl Shard {
             let message = "the server has more to do than time, try again later";
             return self.refuse(now, id, RefusalCode::ServerFull, message);
         }
+        self.route(now, id, pending, unread);
+    }
+
+    /// Takes a join where its room lives, which it may have to find first. It may come from another
+    /// shard, whose word about the room is old: then the room is looked for again.
+    pub(super) fn route(
+        &mut self,
+        now: Timestamp,
+        id: SessionId,
+        mut pending: PendingJoin,
+        unread: &[u8],
+    ) {
+        if !self.is_settled(now, &mut pending) && self.choose_room(now, &mut pending).is_none() {
+            let message = "the server has no name left for another room";
+            return self.refuse(now, id, RefusalCode::ServerFull, message);
+        }
         let owner = self.config.directory.shard_of(&pending.key);
         if owner == self.config.index {
             return self.seat(now, id, &pending);
@@ -75,13 +92,34 @@ impl Shard {
         }
     }
 
+    /// Whether it is decided which room a join is for. A code that is written like none there is
+    /// becomes the one that is meant.
+    fn is_settled(&mut self, now: Timestamp, pending: &mut PendingJoin) -> bool {
+        let found = self.rooms.find(&pending.key);
+        match pending.naming {
+            Naming::Client => {
+                let is_ours = self.config.directory.shard_of(&pending.key) == self.config.index;
+                if is_ours
+                    && found.is_none()
+                    && pending.mode == JoinMode::Join
+                    && let Some(code) = room_code::fold(&pending.key.room)
+                {
+                    pending.key.room = code.into();
+                    pending.naming = Naming::Code;
+                }
+                true
+            }
+            Naming::Code => true,
+            Naming::Server { .. } => {
+                let room = found.and_then(|room_id| self.rooms.get_mut(room_id));
+                room.is_some_and(|room| room.suits(now, &pending.filter))
+            }
+        }
+    }
+
     /// Gives a session a seat in a room of this shard, making the room when it is not there.
     pub(super) fn seat(&mut self, now: Timestamp, id: SessionId, join: &PendingJoin) {
-        let found = match self.rooms.find(&join.key) {
-            Some(room_id) => Ok(room_id),
-            None => self.make_room(now, id, join),
-        };
-        let room_id = match found {
+        let room_id = match self.room_for(now, Some(id), join) {
             Ok(room_id) => room_id,
             Err(refusal) => return self.refuse(now, id, refusal.code, &refusal.message),
         };
@@ -102,22 +140,49 @@ impl Shard {
                 self.metrics.joins += 1;
                 self.set_deadline(id, now + self.config.patience.ping);
                 self.set_reads(id, reads);
+                self.send_away(now, room_id);
             }
             Err(Refusal { code, message }) => {
                 let panicked = room.panicked().cloned();
                 self.refuse(now, id, code, &message);
                 if let Some(panicked) = panicked {
-                    self.fail_room(now, room_id, &panicked.into());
+                    return self.fail_room(now, room_id, &panicked.into());
                 }
+                self.send_away(now, room_id);
             }
         }
     }
 
-    /// Makes the room that a session wants to join.
+    /// The room of this shard that a join is for, made when it is not there and may be. `maker` is
+    /// whom it is counted for.
+    pub(super) fn room_for(
+        &mut self,
+        now: Timestamp,
+        maker: Option<SessionId>,
+        join: &PendingJoin,
+    ) -> Result<RoomId, Refusal> {
+        let key = &join.key;
+        match (self.rooms.find(key), join.mode) {
+            (Some(_), JoinMode::Create) => {
+                let message = format!("there is a room {key} already");
+                Err(Refusal::new(RefusalCode::RoomExists, message))
+            }
+            (Some(room_id), JoinMode::JoinOrCreate | JoinMode::Join) => Ok(room_id),
+            // Seats are kept in rooms that are there.
+            (None, _) if !join.seat.is_empty() => Err(Admission::bad_seat()),
+            (None, JoinMode::Join) => {
+                let message = format!("there is no room {key}");
+                Err(Refusal::new(RefusalCode::UnknownRoom, message))
+            }
+            (None, JoinMode::JoinOrCreate | JoinMode::Create) => self.make_room(now, maker, join),
+        }
+    }
+
+    /// Makes the room that somebody wants to join.
     fn make_room(
         &mut self,
         now: Timestamp,
-        id: SessionId,
+        maker: Option<SessionId>,
         join: &PendingJoin,
     ) -> Result<RoomId, Refusal> {
         let key = &join.key;
@@ -129,16 +194,37 @@ impl Shard {
         if self.quarantine.holds(now, &key.room_type) {
             return full("rooms of this type fail, so there are no new ones for a while");
         }
-        self.count_room_of(now, id)?;
+        if let Some(id) = maker {
+            self.count_room_of(now, id)?;
+        }
         let Some(room_type) = self.config.room_types.get(&key.room_type) else {
             return full("this server has no such room type");
         };
         self.rooms_made += 1;
         let seed = self.config.seed.wrapping_add(self.rooms_made.wrapping_mul(ROOM_SEED_STEP));
         let room = Room::new(key.clone(), &**room_type, &join.options, now, seed);
-        let room =
+        let mut room =
             room.map_err(|Denial { message }| Refusal::new(RefusalCode::BadOptions, message))?;
-        Ok(self.rooms.insert(room, now + self.config.room_linger))
+        self.found(&mut room, join);
+        let until = room.lingers_until(now, self.config.room_linger);
+        Ok(self.rooms.insert(room, until))
+    }
+
+    /// What the first joiner of a room says of it.
+    fn found(&mut self, room: &mut Room, join: &PendingJoin) {
+        let admission = room.admission_mut();
+        if !join.password.is_empty() {
+            let salt = self.tokens.next(TokenKind::Draw, &join.key, MemberId::SERVER);
+            admission.set_password(&join.password, &salt);
+        }
+        if !join.metadata.is_empty() {
+            admission.set_metadata(join.metadata.clone());
+        }
+        if let Naming::Server { .. } = join.naming {
+            // Who looked for company wants to be found; who asked for a code gives it to whom they
+            // like.
+            admission.set_listed(join.mode == JoinMode::JoinOrCreate);
+        }
     }
 
     /// Counts a new room for the connection that wants it and for its address.

@@ -93,6 +93,7 @@ fn counters(metrics: &Metrics) -> ShardStats {
         joins: metrics.joins,
         refusals: metrics.refusals,
         resyncs: metrics.resyncs,
+        kicks: metrics.kicks,
         rooms_failed: metrics.rooms_failed,
         shed_connections: metrics.shed(Shed::Connections),
         shed_descriptors: metrics.shed(Shed::Descriptors),

@@ -117,6 +117,7 @@ impl Shard {
         }
         let next_due = room.next_due();
         self.rooms.schedule(id, next_due);
+        self.send_away(now, id);
     }
 
     /// Ends a room: its members are told, keep their connections and may join another.

@@ -277,7 +277,7 @@ fn what_was_said_to_a_member_is_not_for_the_next_who_has_its_id() {
     let mut room = Room::new(key.clone(), &Plain(chat(false)), &[], now, 0).expect("a room");
     let (mut broadcast, mut boxes) = (Broadcast::default(), Boxes::default());
     let join = |room: &mut Room, now, index| {
-        let join = PendingJoin { key: key.clone(), name: "x".into(), options: [].into() };
+        let join = PendingJoin::new(key.clone(), "x");
         room.join(now, SessionId { index, generation: 0 }, &join).expect("a seat")
     };
     let talker = join(&mut room, now, 0).member;

@@ -163,6 +163,10 @@ families! {
     "Snapshots asked for by clients whose replica broke." {
         "": resyncs,
     }
+    Counter One "tickloom_kicks_total"
+    "Members that a host or a room's logic sent away." {
+        "": kicks,
+    }
     Counter One "tickloom_compressed_frames_total"
     "Frames of rooms' state that were queued compressed." {
         "": frames_compressed,

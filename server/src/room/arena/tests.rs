@@ -8,6 +8,7 @@ use tickloom_protocol::ids::{ComponentId, Tick};
 use tickloom_protocol::schema::FieldId;
 
 use super::*;
+use crate::room::admission::Admission;
 use crate::room::arena::fighter::{AMMO_FULL, HP_FULL, RADIUS, SPEED_MAX};
 use crate::room::arena::map::Obstacle;
 use crate::room::events::EventLog;
@@ -22,6 +23,7 @@ struct Harness {
     events: EventLog,
     rng: fastrand::Rng,
     members: BTreeMap<MemberId, Member>,
+    admission: Admission,
     tick_us: u32,
     logic: ArenaLogic,
 }
@@ -42,6 +44,7 @@ impl Harness {
             events: EventLog::new(spec.events_max, spec.events_bytes_max, spec.schema.topics()),
             rng: fastrand::Rng::with_seed(seed),
             members: BTreeMap::new(),
+            admission: Admission::new(true),
             tick_us: spec.tick_us(),
             logic: ArenaLogic::new(),
         };
@@ -66,6 +69,7 @@ impl Harness {
             host: self.members.keys().next().copied(),
             rng: &mut self.rng,
             members: &self.members,
+            admission: &mut self.admission,
             tick_us: self.tick_us,
         };
         act(&mut self.logic, &mut room)

@@ -28,6 +28,9 @@ use crate::room::logic::Cadence;
 const FLUSH_MIN: Duration = Duration::from_millis(8);
 const FLUSH_MAX: Duration = Duration::from_secs(60);
 
+/// As for all rooms.
+const LINGER_MAX: Duration = Duration::from_secs(86_400);
+
 const VALUE_BYTES_MAX_DEFAULT: usize = 16 * 1024;
 
 /// Reads everything under `[rooms]`.
@@ -113,6 +116,13 @@ impl Reader<'_> {
             Author::Server => fields.read("compression", problems).or(base.compression),
             Author::Joiner => base.compression,
         };
+        let (is_listed, linger) = match author {
+            Author::Server => (
+                fields.read("listed", problems).unwrap_or(base.is_listed),
+                fields.read_within("linger", &(Duration::ZERO..=LINGER_MAX), problems),
+            ),
+            Author::Joiner => (base.is_listed, None),
+        };
         let members_max = fields.read_within("members_max", &(1..=bounds.members), problems);
         let entities_max = fields.read_within("entities_max", &(2..=bounds.entities), problems);
         let events_max = fields.read_within("events_max", &(0..=bounds.events), problems);
@@ -127,6 +137,8 @@ impl Reader<'_> {
             events_max: events_max.unwrap_or(base.events_max),
             events_bytes_max: events_bytes_max.map_or(base.events_bytes_max, |size| size.0),
             compression,
+            is_listed,
+            linger: linger.or(base.linger),
             components: read_components(&mut fields, problems)
                 .unwrap_or_else(|| base.components.clone()),
             topics: read_topics(&mut fields, problems).unwrap_or_else(|| base.topics.clone()),

@@ -51,6 +51,7 @@ fn a_description_says_everything_once() {
         ],
         topics: vec![TopicDesc { history: true, ..TopicDesc::new("chat") }],
         compression: Some(Compression::On),
+        linger: Some(Duration::from_secs(30)),
         ..Description::default()
     };
     assert_eq!(asked.rooms, Descriptions::from([("board".into(), expected)]));
@@ -60,7 +61,9 @@ fn a_description_says_everything_once() {
 fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
     let text = "[rooms.a]\n[rooms.b]\ntick_rate = 30\ndescribe = 'joiner'\nmembers_max = 3
         entities_max = 4\nentities = 'host'\nevents_max = 0\nevents_bytes_max = '0B'
-        compression = 'off'\n
+        compression = 'off'
+listed = true
+linger = '2m'\n
         [[rooms.b.components]]\nname = 'c'\nkind = 'packed'\nscope = 'owner'\nwrite = 'server'
         fields = [{ name = 'f', type = 'quant8', min = -1.5, max = 1, mode = 'wrap',
                     interpolation = 'angle' }, { name = 'g', type = 'entity' }]\n
@@ -83,6 +86,8 @@ fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
         events_max: 0,
         events_bytes_max: 0,
         compression: Some(Compression::Off),
+        is_listed: true,
+        linger: Some(Duration::from_secs(120)),
         components: vec![ComponentDesc::packed("c", row).expect("a row").for_owner()],
         topics: vec![TopicDesc { publish: WritePolicy::Host, ..TopicDesc::new("t") }],
     };

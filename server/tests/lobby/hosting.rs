@@ -1,0 +1,129 @@
+//! What a host and a room's logic decide about members.
+
+use std::time::Duration;
+
+use tickloom_protocol::client::ClientEvent;
+use tickloom_protocol::client_message::{ClientMessage, Configure, Join, Kick};
+use tickloom_protocol::ids::{MemberId, OpId};
+use tickloom_protocol::server_message::{LeaveReason, RefusalCode};
+use tickloom_server::room::arena::Arena;
+use tickloom_server::rooms::RoomTypes;
+
+use crate::harness::{Peer, WIDE, World};
+use crate::{ask, duel, enter, properties, refusal, text, world};
+
+/// Sends something that has an answer.
+fn order(
+    world: &mut World,
+    peer: &mut Peer,
+    message: ClientMessage<'_>,
+) -> Result<(), RefusalCode> {
+    peer.events.clear();
+    peer.client.send(message);
+    world.turn(peer);
+    let answer = peer.events.iter().find_map(|event| match event {
+        ClientEvent::Accepted(accepted) if accepted.op == OpId(7) => Some(Ok(())),
+        ClientEvent::Refused { code, op: OpId(7), .. } => Some(Err(*code)),
+        _ => None,
+    });
+    answer.unwrap_or_else(|| panic!("no answer in {:?}", peer.events))
+}
+
+fn configure(world: &mut World, peer: &mut Peer, with: Configure<'_>) -> Result<(), RefusalCode> {
+    order(world, peer, ClientMessage::Configure(Configure { op: OpId(7), ..with }))
+}
+
+fn kick(world: &mut World, peer: &mut Peer, member: MemberId) -> Result<(), RefusalCode> {
+    let message = "not today";
+    order(world, peer, ClientMessage::Kick(Kick { op: OpId(7), member, message }))
+}
+
+#[test]
+fn a_host_locks_and_unlocks_its_room() {
+    let mut world = world();
+    let (mut ann, _) = enter(&mut world, duel("a")).expect("a seat");
+    let locked = |is_locked| Configure { locked: Some(is_locked), ..Configure::default() };
+    assert_eq!(configure(&mut world, &mut ann, locked(true)), Ok(()));
+    assert_eq!(refusal(&mut world, duel("a")), RefusalCode::RoomLocked);
+    assert_eq!(configure(&mut world, &mut ann, Configure::default()), Ok(()), "nothing changes");
+    assert_eq!(refusal(&mut world, duel("a")), RefusalCode::RoomLocked);
+    assert_eq!(configure(&mut world, &mut ann, locked(false)), Ok(()));
+    let (mut bob, _) = enter(&mut world, duel("a")).expect("a seat");
+    assert_eq!(configure(&mut world, &mut bob, locked(true)), Err(RefusalCode::NotAllowed));
+    // The role goes to who is here longest.
+    ann.client.leave();
+    world.turn(&mut ann);
+    assert_eq!(configure(&mut world, &mut bob, locked(true)), Ok(()));
+}
+
+#[test]
+fn a_host_changes_password_listing_and_metadata_at_once_or_not_at_all() {
+    let mut world = world();
+    let (mut ann, _) = enter(&mut world, duel("a")).expect("a seat");
+    let ranked = properties(&[("mode", text("ranked"))]);
+    let change = Configure { password: Some("p"), metadata: Some(&ranked), ..Configure::default() };
+    let broken = Configure { metadata: Some(&[1]), ..change };
+    assert_eq!(configure(&mut world, &mut ann, broken), Err(RefusalCode::Invalid));
+    assert!(!world.room().admission().has_password(), "nothing of it happened");
+    assert_eq!(configure(&mut world, &mut ann, change), Ok(()));
+    assert_eq!(refusal(&mut world, duel("a")), RefusalCode::WrongPassword);
+    assert_eq!(world.room().admission().metadata().get("mode"), Some(&text("ranked")));
+    let open = Configure { password: Some(""), listed: Some(false), ..Configure::default() };
+    assert_eq!(configure(&mut world, &mut ann, open), Ok(()));
+    assert!(!world.room().admission().is_listed() && !world.room().admission().has_password());
+    let (_bob, room) = enter(&mut world, duel("")).expect("a seat");
+    assert_eq!(room.len(), 6, "it is not found any more");
+}
+
+#[test]
+fn a_host_sends_a_member_away_who_may_come_back_if_it_is_let_in() {
+    let mut world = world();
+    let (mut ann, _) = enter(&mut world, duel("a")).expect("a seat");
+    let (mut bob, _) = enter(&mut world, duel("a")).expect("a seat");
+    let (us, them) = (ann.member(), bob.member());
+    assert_eq!(kick(&mut world, &mut bob, us), Err(RefusalCode::NotAllowed));
+    assert_eq!(kick(&mut world, &mut ann, us), Err(RefusalCode::Invalid), "itself");
+    assert_eq!(kick(&mut world, &mut ann, MemberId(99)), Err(RefusalCode::Invalid), "nobody");
+    assert_eq!(kick(&mut world, &mut ann, them), Ok(()));
+    world.read(&mut bob);
+    assert!(bob.events.contains(&ClientEvent::Left(LeaveReason::Kicked)), "{:?}", bob.events);
+    assert_eq!(world.room().members().len(), 1);
+    assert_eq!(world.shard.metrics().kicks, 1);
+    assert_eq!(ask(&mut world, &mut bob, duel("a")), Ok(String::new()));
+    assert_ne!(bob.member(), them, "it is somebody new");
+}
+
+#[test]
+fn a_rooms_logic_sends_everybody_away_and_the_room_lingers() {
+    let mut world = world();
+    let orders = Join { options: b"kick at tick 3", ..duel("a") };
+    let (mut ann, _) = enter(&mut world, orders).expect("a seat");
+    world.pass(Duration::from_millis(400));
+    world.read(&mut ann);
+    assert!(ann.events.contains(&ClientEvent::Left(LeaveReason::Kicked)), "{:?}", ann.events);
+    assert!(ann.closed().is_none(), "the connection goes on");
+    assert_eq!((world.shard.rooms().count(), world.room().members().len()), (1, 0));
+}
+
+#[test]
+fn logic_has_the_last_word_about_its_host() {
+    let mut world = World::new(RoomTypes::default().with(Arena::new(20)), WIDE);
+    let join = Join { room_type: "arena", room: "a", name: "x", ..Join::default() };
+    let (mut ann, _) = enter(&mut world, join).expect("a seat");
+    let (bob, _) = enter(&mut world, join).expect("a seat");
+    let lock = Configure { locked: Some(true), ..Configure::default() };
+    assert_eq!(configure(&mut world, &mut ann, lock), Err(RefusalCode::Denied));
+    assert_eq!(kick(&mut world, &mut ann, bob.member()), Err(RefusalCode::Denied));
+    assert_eq!(world.room().members().len(), 2);
+}
+
+#[test]
+fn orders_of_who_has_no_seat_are_nothing() {
+    let mut world = world();
+    let mut peer = world.connect();
+    peer.client.send(ClientMessage::Configure(Configure { op: OpId(7), ..Configure::default() }));
+    let kick = Kick { op: OpId(7), member: MemberId(1), message: "" };
+    peer.client.send(ClientMessage::Kick(kick));
+    world.turn(&mut peer);
+    assert_eq!(peer.events, []);
+}
