@@ -180,6 +180,8 @@ shard_stats! {
     resyncs: saturating_add,
     /// Members that a host or a room's logic sent away.
     kicks: saturating_add,
+    /// Seats that were kept for somebody with a token.
+    seats_reserved: saturating_add,
     /// Rooms that could not go on.
     rooms_failed: saturating_add,
     /// Frames of rooms' state that were queued compressed.

@@ -40,7 +40,7 @@ use crate::config::settings::{
 };
 use crate::config::units::Limit;
 use crate::config::value::Count;
-use crate::http::HttpConfig;
+use crate::http::{ApiKey, HttpConfig};
 use crate::origins::OriginPolicy;
 use crate::outbox::OutboxLimits;
 use crate::overload::WhenBusy;
@@ -113,6 +113,8 @@ pub struct Config {
     pub watchdog: WatchdogConfig,
     /// Bounds of plain HTTP.
     pub http: HttpConfig,
+    /// What other programs show to act on behalf of users.
+    pub api_key: ApiKey,
     /// Room types that need no code, by name.
     pub rooms: Descriptions,
     /// Seed of the rooms' randomness and of the directory.
@@ -276,6 +278,7 @@ impl Config {
                 body_bytes_max: http.body_max.value.0,
                 drain: websocket.drain_timeout.value,
             },
+            api_key: http.api_key.value.clone(),
             rooms: Descriptions::new(),
             seed: chosen.seed,
             failures_dir: room.failures_dir.value.0.clone(),

@@ -10,7 +10,7 @@
 //!
 //! One thread serves all of it, with an event loop of its own; nothing else in the server is
 //! `async`. It looks at the [`crate::board`] and asks no shard, so that it answers when they
-//! hang. Connections stay open between requests. A proxy may use one of them for an upgrade: that
+//! hang; only for seats it sends a shard mail and waits, not for long. Connections stay open between requests. A proxy may use one of them for an upgrade: that
 //! one goes back to the shard it came from, head and all, and the shard decides about it as if it
 //! had read it itself.
 //!
@@ -21,7 +21,10 @@
 //! | `/readyz` | 200 `ready`, or 503 and one line for each reason to send nobody here |
 //! | `/stats.json` | a [`StatsReport`] |
 //! | `/metrics` | the same and more, for Prometheus |
+//! | `/api/rooms`, `/api/seats` | see `api` |
 
+mod api;
+mod api_key;
 mod connection;
 mod counters;
 mod guard;
@@ -39,11 +42,14 @@ mod tls_stream;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub use api_key::ApiKey;
 pub use counters::HttpReport;
 pub use stats::{ShardEntry, StatsReport};
 pub use thread::{Arrival, HttpSender, open};
 
 use crate::addresses::Counted;
+use crate::directory::Directory;
+use crate::mailbox::Mailbox;
 use crate::tls::Tls;
 
 /// What a connection takes along when it goes from a shard to the HTTP thread, or back.
@@ -67,6 +73,17 @@ impl HandOver {
     pub fn plain(peer: SocketAddr, bytes: Vec<u8>) -> Self {
         Self { peer, client: peer.ip(), counted: None, tls: None, bytes }
     }
+}
+
+/// How the HTTP thread reaches rooms.
+#[derive(Debug)]
+pub struct Doors {
+    /// Which shard owns which room.
+    pub directory: Directory,
+    /// By shard index.
+    pub mailboxes: Vec<Mailbox>,
+    /// What other programs show to act on behalf of users.
+    pub api_key: ApiKey,
 }
 
 /// Bounds of the HTTP thread.

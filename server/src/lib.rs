@@ -152,6 +152,7 @@ pub mod outbox;
 pub mod overload;
 pub mod properties;
 pub mod quarantine;
+pub mod seats;
 pub mod session;
 pub mod session_table;
 pub mod shard;

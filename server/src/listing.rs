@@ -14,9 +14,40 @@ use tickloom_protocol::ids::RoomKey;
 use tickloom_protocol::time::Timestamp;
 
 use crate::properties::Properties;
+use crate::session::PendingJoin;
 
 /// Rooms that one shard lists at most; those that can be joined come before those that cannot.
 pub const LISTED_MAX: usize = 1_000;
+
+/// Rooms looked at for one newcomer. Where more are full, somebody may get a new room though a seat
+/// is free somewhere.
+pub const LOOKED_AT_MAX: usize = 1_024;
+
+/// The fullest listed room with so many free seats that suits somebody who knows no name.
+#[must_use]
+pub fn find(
+    listings: impl Iterator<Item = Arc<Listing>>,
+    join: &PendingJoin,
+    seats: usize,
+) -> Option<RoomKey> {
+    let mut best: Option<(usize, RoomKey)> = None;
+    let mut left = LOOKED_AT_MAX;
+    for listing in listings {
+        let rooms = listing.of_type(&join.key.room_type);
+        let rooms = &rooms[..rooms.len().min(left)];
+        left -= rooms.len();
+        let fits = |room: &&Arc<ListedRoom>| {
+            room.is_open() && room.seats_free >= seats && room.metadata.hold(&join.filter)
+        };
+        let fullest = rooms.iter().filter(fits).max_by_key(|room| room.members_count);
+        if let Some(room) = fullest
+            && best.as_ref().is_none_or(|(members_count, _)| room.members_count > *members_count)
+        {
+            best = Some((room.members_count, room.key.clone()));
+        }
+    }
+    best.map(|(_, key)| key)
+}
 
 /// What one shard lists.
 #[derive(Clone, PartialEq, Debug, Default)]

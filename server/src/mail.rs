@@ -1,6 +1,7 @@
 //! What shards say to each other: data, without a socket in it.
 
 use crate::http::HandOver;
+use crate::seats::Reserve;
 use crate::session::Session;
 
 /// One piece of mail.
@@ -10,6 +11,8 @@ pub enum Mail {
     Adopt(Box<Session>),
     /// A session that could not be delivered, back at its sender.
     Returned(Box<Session>),
+    /// Seats to keep, for a program that asked over HTTP.
+    Reserve(Box<Reserve>),
     /// A connection of the HTTP thread that asks for WebSocket, its socket beside it.
     Upgrade(HandOver),
 }

@@ -53,6 +53,8 @@ pub struct Metrics {
     pub resyncs: u64,
     /// Members that a host or a room's logic sent away.
     pub kicks: u64,
+    /// Seats that were kept for somebody with a token.
+    pub seats_reserved: u64,
     /// Close frames sent, by code.
     pub closes: BTreeMap<u16, u64>,
     /// Ticks of all rooms.
@@ -194,6 +196,7 @@ impl Default for Metrics {
             refusals: 0,
             resyncs: 0,
             kicks: 0,
+            seats_reserved: 0,
             closes: BTreeMap::new(),
             ticks: 0,
             ticks_overrun: 0,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tickloom_protocol::chunks::{ChunkError, Reader, Value};
+use tickloom_protocol::chunks::{ChunkError, Reader, Value, put_bytes, put_value};
 use tickloom_protocol::limits;
 
 /// Properties by key, none twice and none without a value.
@@ -82,6 +82,17 @@ impl Properties {
         self.by_key.iter().map(|(key, value)| (&**key, value))
     }
 
+    /// Whether they are short enough to travel.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        let mut bytes = vec![0];
+        for (key, value) in self.iter() {
+            put_bytes(&mut bytes, key.as_bytes());
+            put_value(&mut bytes, value);
+        }
+        bytes.len() <= limits::METADATA_BYTES_MAX
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -91,7 +102,6 @@ impl Properties {
 
 #[cfg(test)]
 mod tests {
-    use tickloom_protocol::chunks::{put_bytes, put_value};
     use tickloom_protocol::ids::EntityId;
 
     use super::*;

@@ -20,6 +20,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::board::{Activity, Board};
 use crate::config::Config;
 use crate::directory::{Directory, ShardIndex};
+use crate::http::Doors;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport, monotonic_now};
 use crate::rooms::RoomTypes;
@@ -100,7 +101,9 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         mailboxes.push(sender);
         edges.push((poll, listener, inbox));
     }
-    let (http, http_ended) = http::open(config.http, Arc::clone(&board), mailboxes.clone())?;
+    let (mailboxes_of_http, api_key) = (mailboxes.clone(), config.api_key.clone());
+    let doors = Doors { directory, mailboxes: mailboxes_of_http, api_key };
+    let (http, http_ended) = http::open(config.http, Arc::clone(&board), doors)?;
     let (notifier, notices) = unbounded();
     let server = Surroundings {
         board: Arc::clone(&board),

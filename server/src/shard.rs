@@ -14,6 +14,7 @@ mod hand_over;
 mod hosting;
 mod messages;
 mod pacing;
+mod reserving;
 pub(crate) mod seating;
 mod stats;
 mod stopping;
@@ -269,6 +270,10 @@ impl Shard {
                 Some(id)
             }
             Mail::Upgrade(hand_over) => Some(self.handle_returned(now, hand_over)),
+            Mail::Reserve(reserve) => {
+                self.handle_reserve(now, *reserve);
+                None
+            }
         }
     }
 

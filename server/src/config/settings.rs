@@ -14,6 +14,7 @@ use crate::config::log::{LogFormat, LogLevel};
 use crate::config::node::Raw;
 use crate::config::units::{Ceiling, Limit, Rate, Size};
 use crate::config::value::{Count, Folder, NamedFile, Value, accepts_within, read_within};
+use crate::http::ApiKey;
 use crate::origins::OriginPolicy;
 use crate::proxies::{ForwardedHeader, Networks};
 use crate::room::logic::RoomSpec;
@@ -420,6 +421,11 @@ settings! {
 
         /// The longest request body; a longer one gets 413. Each connection may hold one.
         body_max: Size = kib(64), within kib(1)..=kib(64 * 1024);
+
+        /// What other programs send as `Authorization: Bearer` to keep seats for their users at
+        /// /api/seats; "none" lets nobody. Better TICKLOOM_HTTP_API_KEY than a file that others
+        /// may read. There is no other authentication.
+        api_key: ApiKey = ApiKey::default();
     }
 
     /// What happens on SIGTERM and SIGINT.

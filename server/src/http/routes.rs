@@ -7,14 +7,18 @@ use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_VERSION, UPGRADE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tickloom_protocol::handshake::Refusal;
 
+use super::api::{self, SeatsRetry};
+use super::api_key::ApiKey;
 use super::counters::HttpCounters;
 use super::pages::{PAGES, Page};
 use super::process::ProcessFacts;
-use super::{StatsReport, metrics_text};
+use super::{Doors, StatsReport, metrics_text};
 use crate::board::Board;
+use crate::directory::{Directory, ShardIndex};
+use crate::mailbox::Mailbox;
 use crate::reactor::monotonic_now;
 
 /// What routes look at.
@@ -22,11 +26,33 @@ use crate::reactor::monotonic_now;
 pub(super) struct Site {
     board: Arc<Board>,
     counters: Arc<HttpCounters>,
+    doors: Doors,
+    seats: SeatsRetry,
 }
 
 impl Site {
-    pub(super) fn new(board: Arc<Board>, counters: Arc<HttpCounters>) -> Self {
-        Self { board, counters }
+    pub(super) fn new(board: Arc<Board>, counters: Arc<HttpCounters>, doors: Doors) -> Self {
+        Self { board, counters, doors, seats: SeatsRetry::default() }
+    }
+
+    pub(super) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.doors.directory
+    }
+
+    pub(super) fn api_key(&self) -> &ApiKey {
+        &self.doors.api_key
+    }
+
+    pub(super) fn mailbox(&self, shard: ShardIndex) -> Option<&Mailbox> {
+        self.doors.mailboxes.get(shard.0)
+    }
+
+    pub(super) fn seats(&self) -> &SeatsRetry {
+        &self.seats
     }
 
     pub(super) fn counters(&self) -> &HttpCounters {
@@ -49,6 +75,8 @@ pub(super) fn router(site: &Arc<Site>) -> Router {
         .route("/readyz", get(readyz))
         .route("/stats.json", get(stats))
         .route("/metrics", get(metrics))
+        .route("/api/rooms", get(api::list_rooms))
+        .route("/api/seats", post(api::reserve_seats))
         .route("/ws", get(needs_upgrade))
         .route("/echo", get(needs_upgrade))
         .with_state(Arc::clone(site));
@@ -94,13 +122,12 @@ async fn needs_upgrade() -> Response {
 }
 
 async fn not_found() -> Response {
-    let reason =
-        "nothing here; there are / /healthz /readyz /stats.json /metrics, and rooms at /ws";
+    let reason = "nothing here; there are / /healthz /readyz /stats.json /metrics /api/rooms, and rooms at /ws";
     plain(StatusCode::NOT_FOUND, reason)
 }
 
 async fn wrong_method() -> Response {
-    plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here")
+    plain(StatusCode::METHOD_NOT_ALLOWED, "the Allow header says what is answered here")
 }
 
 /// What is true at this moment and not later.
@@ -113,7 +140,7 @@ pub(super) fn plain(status: StatusCode, reason: &str) -> Response {
     headed(status, "text/plain; charset=utf-8", format!("{reason}\n"))
 }
 
-fn headed(status: StatusCode, content_type: &'static str, body: String) -> Response {
+pub(super) fn headed(status: StatusCode, content_type: &'static str, body: String) -> Response {
     let headers: [(HeaderName, &str); 2] =
         [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
     (status, headers, body).into_response()

@@ -14,9 +14,10 @@ use tower::ServiceExt;
 
 use super::counters::HttpCounters;
 use super::routes::Site;
-use super::{HttpConfig, guard, routes};
+use super::{ApiKey, Doors, HttpConfig, guard, routes};
 use crate::board::{Board, ShardStats};
 use crate::config::Config;
+use crate::directory::Directory;
 
 fn board() -> Arc<Board> {
     let board = Board::new(2, Timestamp(1_000_000), Some(1 << 30));
@@ -54,7 +55,13 @@ impl World {
     fn new() -> Self {
         let (board, config) = (board(), config());
         let places = Arc::new(Semaphore::new(config.connections_max));
-        let site = Arc::new(Site::new(Arc::clone(&board), Arc::<HttpCounters>::default()));
+        let doors = Doors {
+            directory: Directory::new(2, 0),
+            mailboxes: Vec::new(),
+            api_key: ApiKey::default(),
+        };
+        let counters = Arc::<HttpCounters>::default();
+        let site = Arc::new(Site::new(Arc::clone(&board), counters, doors));
         // Where REST will be; no route of today's reads a body.
         let sink = post(|body: Bytes| async move { format!("{} bytes", body.len()) });
         let routes = routes::router(&site).route("/sink", sink);
@@ -103,6 +110,7 @@ fn requests_get_the_status_of_their_path_and_method() {
         ("/readyz", 200, content_types[0]),
         ("/stats.json", 200, "application/json"),
         ("/metrics", 200, "text/plain; version=0.0.4; charset=utf-8"),
+        ("/api/rooms", 200, "application/json"),
         ("/ws", 426, content_types[0]),
         ("/echo", 426, content_types[0]),
         ("/nothing", 404, content_types[0]),
@@ -137,7 +145,7 @@ fn requests_get_the_status_of_their_path_and_method() {
     assert_eq!(upgrade.header("upgrade"), Some("websocket"));
     assert_eq!(upgrade.header("sec-websocket-version"), Some("13"));
     let nothing = world.ask("GET", "/nothing");
-    for there in ["/healthz", "/readyz", "/stats.json", "/metrics", "/ws"] {
+    for there in ["/healthz", "/readyz", "/stats.json", "/metrics", "/api/rooms", "/ws"] {
         assert!(nothing.text().contains(there), "{there} in {:?}", nothing.text());
     }
 }

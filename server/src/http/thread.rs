@@ -23,7 +23,7 @@ use super::connection::{self, End};
 use super::counters::HttpCounters;
 use super::routes::Site;
 use super::stream::{Deadlines, HttpStream, Transport};
-use super::{HandOver, HttpConfig, guard, routes};
+use super::{Doors, HandOver, HttpConfig, guard, routes};
 use crate::board::Board;
 use crate::directory::ShardIndex;
 use crate::mail::Mail;
@@ -108,11 +108,12 @@ impl Drop for Counted {
 pub fn open(
     config: HttpConfig,
     board: Arc<Board>,
-    mailboxes: Vec<Mailbox>,
+    doors: Doors,
 ) -> io::Result<(HttpSender, crossbeam_channel::Receiver<Infallible>)> {
     let counters = Arc::<HttpCounters>::default();
     let places = Arc::new(Semaphore::new(config.connections_max));
-    let site = Arc::new(Site::new(board, Arc::clone(&counters)));
+    let mailboxes = doors.mailboxes.clone();
+    let site = Arc::new(Site::new(board, Arc::clone(&counters), doors));
     let guard = guard::Limits::new(&config, Arc::clone(&places));
     let router = guard::guard(routes::router(&site), &site, guard);
     open_with(config, router, counters, places, mailboxes)

@@ -20,14 +20,14 @@ impl Room {
         self.spec.members_max.saturating_sub(taken)
     }
 
-    /// Whether somebody who knows no name and looks for this may come in.
-    pub fn suits(&mut self, now: Timestamp, filter: &Properties) -> bool {
+    /// Whether so many who know no name and look for this may come in.
+    pub fn suits(&mut self, now: Timestamp, filter: &Properties, seats: usize) -> bool {
         self.admission.is_listed()
             && self.panicked.is_none()
             && self.admission.check_lock().is_ok()
             && !self.admission.has_password()
             && self.admission.metadata().hold(filter)
-            && self.seats_free(now) > 0
+            && self.seats_free(now) >= seats
     }
 
     /// Whether there is a seat for somebody without a token.

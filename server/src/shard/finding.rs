@@ -12,18 +12,15 @@ use std::sync::Arc;
 
 use tickloom_protocol::client_message::JoinMode;
 use tickloom_protocol::ids::{MemberId, RoomKey};
+use tickloom_protocol::server_message::RefusalCode;
 use tickloom_protocol::time::Timestamp;
 
-use crate::listing::{ListedRoom, Listing};
-use crate::properties::Properties;
+use crate::listing::{self, Listing};
+use crate::room::write::Refusal;
 use crate::room_code;
 use crate::session::{Naming, PendingJoin};
 use crate::shard::Shard;
 use crate::tokens::{Token, TokenKind};
-
-/// Rooms looked at for one join, here and then on other shards. Where more are full, somebody may
-/// get a new room though a seat is free somewhere.
-const LOOKED_AT_MAX: usize = 1_024;
 
 /// How often somebody is sent to another shard whose listing has promised a room.
 const SEARCHES_MAX: u8 = 3;
@@ -48,12 +45,10 @@ impl Shard {
         let room_type = &*join.key.room_type;
         let found = match join.mode {
             JoinMode::Create => None,
-            JoinMode::JoinOrCreate | JoinMode::Join => {
-                self.find_here(now, room_type, &join.filter).or_else(|| {
-                    let looks = searches < SEARCHES_MAX;
-                    looks.then(|| self.find_elsewhere(room_type, &join.filter)).flatten()
-                })
-            }
+            JoinMode::JoinOrCreate | JoinMode::Join => self.find_here(now, join, 1).or_else(|| {
+                let looks = searches < SEARCHES_MAX;
+                looks.then(|| self.find_elsewhere(join)).flatten()
+            }),
         };
         match found {
             Some(key) => join.key = key,
@@ -63,19 +58,21 @@ impl Shard {
         Some(())
     }
 
-    /// A room of this shard.
-    fn find_here(
+    /// A room of this shard with so many free seats.
+    pub(super) fn find_here(
         &mut self,
         now: Timestamp,
-        room_type: &str,
-        filter: &Properties,
+        join: &PendingJoin,
+        seats: usize,
     ) -> Option<RoomKey> {
+        let room_type = &*join.key.room_type;
         let cursor = self.cursors.0.get(room_type);
-        let ids: Vec<_> = self.rooms.of_type(room_type, cursor).take(LOOKED_AT_MAX).collect();
+        let ids: Vec<_> =
+            self.rooms.of_type(room_type, cursor).take(listing::LOOKED_AT_MAX).collect();
         let mut last = None;
         for id in ids {
             let Some(room) = self.rooms.get_mut(id) else { continue };
-            let suits = room.suits(now, filter);
+            let suits = room.suits(now, &join.filter, seats);
             last = Some(room.key().clone());
             if suits {
                 break;
@@ -87,26 +84,11 @@ impl Shard {
         Some(key)
     }
 
-    /// A room of another shard: the fullest that still has a seat.
-    fn find_elsewhere(&self, room_type: &str, filter: &Properties) -> Option<RoomKey> {
-        let own = self.config.index.0;
-        let others = self.config.board.shards().iter().enumerate().filter(|(at, _)| *at != own);
-        let mut best: Option<Arc<ListedRoom>> = None;
-        let mut left = LOOKED_AT_MAX;
-        for (_, shard) in others {
-            let listing = shard.listing();
-            let rooms = listing.of_type(room_type);
-            let rooms = &rooms[..rooms.len().min(left)];
-            left -= rooms.len();
-            let suiting = rooms.iter().filter(|room| room.is_open() && room.metadata.hold(filter));
-            let fullest = suiting.max_by_key(|room| room.members_count);
-            if let Some(room) = fullest
-                && best.as_ref().is_none_or(|best| room.members_count > best.members_count)
-            {
-                best = Some(Arc::clone(room));
-            }
-        }
-        best.map(|room| room.key.clone())
+    /// A room of another shard.
+    fn find_elsewhere(&self, join: &PendingJoin) -> Option<RoomKey> {
+        let (own, shards) = (self.config.index.0, self.config.board.shards().iter());
+        let others = shards.enumerate().filter(|(at, _)| *at != own);
+        listing::find(others.map(|(_, shard)| shard.listing()), join, 1)
     }
 
     /// A code that no room has, for one that belongs to this shard: its maker need not move, and
@@ -125,6 +107,11 @@ impl Shard {
             }
         }
         None
+    }
+
+    /// What somebody is told for whom there is no code left.
+    pub(super) fn no_code() -> Refusal {
+        Refusal::new(RefusalCode::ServerFull, "the server has no name left for another room")
     }
 
     /// Tells everybody which rooms there are, if that has changed. The edge calls it once a

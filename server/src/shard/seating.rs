@@ -76,8 +76,8 @@ impl Shard {
         unread: &[u8],
     ) {
         if !self.is_settled(now, &mut pending) && self.choose_room(now, &mut pending).is_none() {
-            let message = "the server has no name left for another room";
-            return self.refuse(now, id, RefusalCode::ServerFull, message);
+            let Refusal { code, message } = Self::no_code();
+            return self.refuse(now, id, code, &message);
         }
         let owner = self.config.directory.shard_of(&pending.key);
         if owner == self.config.index {
@@ -112,7 +112,7 @@ impl Shard {
             Naming::Code => true,
             Naming::Server { .. } => {
                 let room = found.and_then(|room_id| self.rooms.get_mut(room_id));
-                room.is_some_and(|room| room.suits(now, &pending.filter))
+                room.is_some_and(|room| room.suits(now, &pending.filter, 1))
             }
         }
     }

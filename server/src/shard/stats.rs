@@ -94,6 +94,7 @@ fn counters(metrics: &Metrics) -> ShardStats {
         refusals: metrics.refusals,
         resyncs: metrics.resyncs,
         kicks: metrics.kicks,
+        seats_reserved: metrics.seats_reserved,
         rooms_failed: metrics.rooms_failed,
         shed_connections: metrics.shed(Shed::Connections),
         shed_descriptors: metrics.shed(Shed::Descriptors),

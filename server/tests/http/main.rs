@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "these tests are about sockets")]
 #![expect(clippy::disallowed_methods, reason = "deadlines of real sockets need the real clock")]
 
+mod api;
 mod garbage;
 mod keeping;
 #[path = "../player/mod.rs"]

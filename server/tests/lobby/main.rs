@@ -7,6 +7,7 @@ mod harness;
 mod elsewhere;
 mod hosting;
 mod joining;
+mod seats;
 
 use tickloom_protocol::chunks::{Value, put_bytes, put_value};
 use tickloom_protocol::client::ClientEvent;

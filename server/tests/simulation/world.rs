@@ -300,6 +300,7 @@ impl World {
         let under_way = |letter: &&Letter| match &letter.mail {
             Mail::Adopt(session) | Mail::Returned(session) => session.is_counted(),
             Mail::Upgrade(hand_over) => hand_over.counted.is_some(),
+            Mail::Reserve(_) => false,
         };
         let under_way = self.letters.iter().filter(under_way).count();
         let addresses = self.shards[0].config().board.addresses();

@@ -167,6 +167,10 @@ families! {
     "Members that a host or a room's logic sent away." {
         "": kicks,
     }
+    Counter One "tickloom_seats_reserved_total"
+    "Seats that were kept for somebody with a token." {
+        "": seats_reserved,
+    }
     Counter One "tickloom_compressed_frames_total"
     "Frames of rooms' state that were queued compressed." {
         "": frames_compressed,
