@@ -19,6 +19,7 @@ pub mod logic;
 pub mod member;
 mod places;
 pub mod sight;
+mod spectators;
 pub mod state;
 pub mod tree;
 pub mod write;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use tickloom_protocol::client_message::{Interest, Publish, Write};
 use tickloom_protocol::deflate::Sender;
-use tickloom_protocol::ids::{InputSeq, MemberId, OpId, RoomKey, Tick};
+use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, OpId, RoomKey, Tick};
 use tickloom_protocol::link::binary_frame;
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{
@@ -90,6 +91,10 @@ pub struct Room {
     next_member: u16,
     joins_count: u64,
     admission: Admission,
+    /// How many of `members` only watch.
+    spectators_count: usize,
+    /// When it ends for want of members who do more than watch; absent while there are some.
+    ends_at: Option<Timestamp>,
     /// What the list of rooms said of it last, if it does.
     listed: Option<Arc<ListedRoom>>,
     created: Timestamp,
@@ -158,6 +163,8 @@ impl Room {
             next_member: 1,
             joins_count: 0,
             admission: Admission::new(spec.is_listed),
+            spectators_count: 0,
+            ends_at: None,
             listed: None,
             created: now,
             sent: Tick::ZERO,
@@ -179,10 +186,13 @@ impl Room {
         session: SessionId,
         join: &PendingJoin,
     ) -> Result<Joined, Refusal> {
+        if join.spectates {
+            return self.spectate(now, session, join);
+        }
         let reserved = self.admit(now, join)?;
         let name = reserved.as_ref().map_or("", |seat| &seat.name);
         let name = if name.is_empty() { &join.name } else { name };
-        let member = self.free_member_id();
+        let member = self.free_member_id()?;
         let Some(entity) = self.state.spawn(member) else {
             let message = format!("{} has no free entity", self.key);
             return Err(Refusal::new(RefusalCode::RoomFull, message));
@@ -202,10 +212,16 @@ impl Room {
             self.state.despawn_owned(member);
             return Err(refusal);
         }
+        self.ends_at = None;
         if self.host.is_none() {
             self.set_host(Some(member));
         }
         self.ticker.want();
+        Ok(self.joined(member, entity, join))
+    }
+
+    /// What a newcomer is told.
+    fn joined(&self, member: MemberId, entity: EntityId, join: &PendingJoin) -> Joined {
         let (clock, tick) = (self.ticker.clock(), self.ticker.tick());
         let schema = RoomSchema::clone(self.state.schema());
         // A client that knows the name need not be told.
@@ -213,7 +229,7 @@ impl Room {
             Naming::Client => Box::default(),
             Naming::Code | Naming::Server { .. } => self.key.room.clone(),
         };
-        Ok(Joined { room, ..Joined::new(member, entity, clock, tick, schema) })
+        Joined { room, ..Joined::new(member, entity, clock, tick, schema) }
     }
 
     /// Lets somebody in who may take a seat: one that is kept for its token, or a free one.
@@ -242,10 +258,12 @@ impl Room {
 
     /// Takes a seat back, with everything its member owns.
     pub fn leave(&mut self, member: MemberId) {
-        if !self.members.contains_key(&member) {
-            return;
+        let Some(leaving) = self.members.get(&member) else { return };
+        if leaving.is_spectator() {
+            self.spectators_count -= 1;
+        } else {
+            self.call(Call::Leave(member), |logic, context| logic.on_leave(context, member));
         }
-        self.call(Call::Leave(member), |logic, context| logic.on_leave(context, member));
         let left = self.members.remove(&member);
         if left.is_some_and(|member| member.window.is_some())
             && self.members.values().all(|member| member.window.is_none())
@@ -255,7 +273,8 @@ impl Room {
         self.state.despawn_owned(member);
         self.state.forget_team(member);
         if self.host == Some(member) {
-            let longest_here = self.members.iter().min_by_key(|(_, member)| member.listener());
+            let players = self.members.iter().filter(|(_, member)| !member.is_spectator());
+            let longest_here = players.min_by_key(|(_, member)| member.listener());
             self.set_host(longest_here.map(|(id, _)| *id));
         }
         self.ticker.want();
@@ -264,8 +283,8 @@ impl Room {
     /// Queues what a member wants to do. `row` fits the room's input layout.
     pub fn handle_input(&mut self, member: MemberId, seq: InputSeq, row: &[u8]) -> Intake {
         match self.members.get_mut(&member) {
-            Some(member) => member.inputs.push(seq, row),
-            None => Intake::Dropped,
+            Some(member) if !member.is_spectator() => member.inputs.push(seq, row),
+            _ => Intake::Dropped,
         }
     }
 
@@ -287,7 +306,8 @@ impl Room {
     /// A member looks elsewhere, if this room lets it.
     pub fn handle_interest(&mut self, member: MemberId, interest: Interest) {
         let Some(member) = self.members.get_mut(&member) else { return };
-        if self.spec.cameras == Cameras::Free && self.state.places().is_some() {
+        let is_free = self.spec.cameras == Cameras::Free || member.is_spectator();
+        if is_free && self.state.places().is_some() {
             let camera = match interest {
                 Interest::Own => None,
                 Interest::At { x, y } => Some([x, y]),
@@ -316,7 +336,7 @@ impl Room {
             let refusal = Refusal::new(RefusalCode::NotJoined, "there is no such seat");
             return Err(WriteError::Refused(refusal));
         };
-        let writer = self.writer(member, seat);
+        let writer = self.writer(member, seat).map_err(WriteError::Refused)?;
         let changes = write::check(&self.state, writer, write)?;
         let call = Call::Write(member, write.changes);
         let answer = self.call(call, |logic, room| logic.on_write(room, member, &changes));
@@ -341,7 +361,7 @@ impl Room {
         let Some(seat) = self.members.get(&member) else {
             return Err(Refusal::new(RefusalCode::NotJoined, "there is no such seat"));
         };
-        let writer = self.writer(member, seat);
+        let writer = self.writer(member, seat)?;
         if !writer.may(topic.publish, MemberId::SERVER) {
             let message = format!("`{}` is not yours to publish on", topic.name);
             return Err(Refusal::new(RefusalCode::NotAllowed, message));
@@ -361,10 +381,13 @@ impl Room {
         Ok(Accepted { op: publish.op, tick: self.state.building(), entities: Vec::new() })
     }
 
-    fn writer(&self, member: MemberId, seat: &Member) -> Writer {
+    fn writer(&self, member: MemberId, seat: &Member) -> Result<Writer, Refusal> {
+        if seat.is_spectator() {
+            return Err(Refusal::new(RefusalCode::NotAllowed, "spectators only watch"));
+        }
         let is_host = self.host == Some(member);
-        let seats_free = self.spec.members_max - self.members.len();
-        Writer { member, entity: seat.entity(), is_host, seats_free }
+        let seats_free = self.spec.members_max - self.players_count();
+        Ok(Writer { member, entity: seat.entity(), is_host, seats_free })
     }
 
     fn publish_to(&mut self, from: MemberId, publish: &Publish<'_>) -> bool {
@@ -372,7 +395,7 @@ impl Room {
         let mut ids = Vec::with_capacity(recipients.capacity());
         for id in publish.to.iter() {
             // Who is not here hears nothing; who is named twice hears it once.
-            if let Some(member) = self.members.get(&id)
+            if let Some(member) = self.members.get(&id).filter(|seat| !seat.is_spectator())
                 && recipients.iter().all(|(known, _)| *known != member.listener())
             {
                 recipients.push((member.listener(), member.hearing.private_next));
@@ -471,11 +494,12 @@ impl Room {
         self.ticker.clock()
     }
 
-    /// When the next tick is due; never in a room without a rate in which nothing changed.
-    /// Meaningless without members: such a room sleeps.
+    /// When the room wants attention: for the next tick, which in a room without a rate in which
+    /// nothing changed is never due, or to end. Without members it sleeps.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.ticker.next_due()
+        let tick = self.ticker.next_due().filter(|_| !self.members.is_empty());
+        [tick, self.ends_at].into_iter().flatten().min()
     }
 
     /// When the sockets of its members are read. A room that ticks rarely would keep pings and
@@ -589,7 +613,8 @@ impl Room {
             return;
         }
         scratch.clear();
-        scratch.extend(self.members.keys());
+        let players = self.members.iter().filter(|(_, member)| !member.is_spectator());
+        scratch.extend(players.map(|(id, _)| *id));
         for id in scratch.iter() {
             let Some(member) = self.members.get_mut(id) else { continue };
             let inputs = member.inputs.take_tick();
@@ -601,13 +626,17 @@ impl Room {
         }
     }
 
-    /// The next id that nobody has. There are fewer seats than ids.
-    fn free_member_id(&mut self) -> MemberId {
+    /// The next id that nobody has. There are fewer seats than ids, but spectators have ids, too.
+    fn free_member_id(&mut self) -> Result<MemberId, Refusal> {
+        if self.members.len() >= usize::from(u16::MAX) {
+            let message = format!("{} has no id left for another member", self.key);
+            return Err(Refusal::new(RefusalCode::RoomFull, message));
+        }
         loop {
             let id = MemberId(self.next_member);
             self.next_member = self.next_member.checked_add(1).unwrap_or(1);
             if !self.members.contains_key(&id) {
-                return id;
+                return Ok(id);
             }
         }
     }

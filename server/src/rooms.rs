@@ -180,6 +180,7 @@ impl RoomTable {
         for (key, id) in &self.by_key {
             let slot = self.slot(*id).expect("a name leads to a room");
             assert_eq!(slot.room.key(), key);
+            slot.room.check_invariants();
             let is_scheduled = slot.due.is_none_or(|due| self.timetable.contains(&(due, *id)));
             assert!(is_scheduled, "{key} is in the timetable");
         }

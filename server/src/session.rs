@@ -106,6 +106,8 @@ pub struct PendingJoin {
     pub naming: Naming,
     /// Whether the room may or must exist.
     pub mode: JoinMode,
+    /// Whether only to watch.
+    pub spectates: bool,
     /// The password of a private room.
     pub password: Box<str>,
     /// A token for a reserved seat; empty without one.
@@ -142,6 +144,7 @@ impl PendingJoin {
             key,
             naming: Naming::Client,
             mode: JoinMode::JoinOrCreate,
+            spectates: false,
             password: Box::default(),
             seat: Box::default(),
             metadata: Properties::default(),
@@ -153,7 +156,9 @@ impl PendingJoin {
 
     /// What a client asks for, if that can be.
     pub(crate) fn of(join: &Join<'_>) -> Result<Self, Refusal> {
-        let is_unnamed = join.room.is_empty() && join.mode != JoinMode::Join;
+        // Who watches makes no room, and says which.
+        let mode = if join.spectate { JoinMode::Join } else { join.mode };
+        let is_unnamed = join.room.is_empty() && mode != JoinMode::Join;
         // Any name will do to look at the type.
         let key = RoomKey::parse(join.room_type, if is_unnamed { "any" } else { join.room });
         let Some(mut key) = key else {
@@ -172,7 +177,8 @@ impl PendingJoin {
         Ok(Self {
             key,
             naming,
-            mode: join.mode,
+            mode,
+            spectates: join.spectate,
             password: join.password.into(),
             seat: join.seat.into(),
             metadata: properties("metadata", join.metadata)?,

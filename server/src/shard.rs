@@ -484,9 +484,8 @@ impl Shard {
         let Some(seat) = self.sessions.get(id).and_then(Session::seat) else { return };
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         room.leave(seat.member);
-        let is_empty = room.members().is_empty();
-        let lingers_until = room.lingers_until(now, self.config.room_linger);
-        let due = if is_empty { Some(lingers_until) } else { room.next_due() };
+        room.note_vacancy(now, self.config.room_linger);
+        let due = room.next_due();
         let panicked = room.panicked().cloned();
         self.rooms.schedule(seat.room, due);
         self.set_reads(id, Reads::OnArrival);

@@ -44,6 +44,9 @@ pub use schema::{BODY, BUTTON_FIRE, EntityKind, LOOK, MAP, PROFILE, VITALS, WEAP
 
 /// Seats in an arena.
 pub const MEMBERS_MAX: usize = 128;
+
+/// Places for those who watch: as many as play.
+pub const SPECTATORS_MAX: usize = 128;
 /// Entities in an arena.
 pub const ENTITIES_MAX: usize = 2048;
 
@@ -95,6 +98,7 @@ impl RoomType for Arena {
     fn spec(&self) -> RoomSpec {
         RoomSpec {
             members_max: MEMBERS_MAX,
+            spectators_max: SPECTATORS_MAX,
             entities_max: ENTITIES_MAX,
             ..RoomSpec::at_rate(self.tick_rate_hz, Arc::clone(&self.schema))
         }

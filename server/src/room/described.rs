@@ -88,6 +88,7 @@ fn open_to_many() -> Description {
         cadence: Cadence::OnChange { interval: Duration::from_millis(50) },
         described_by: Describer::Joiner,
         members_max: 1_000,
+        spectators_max: 1_000,
         ..Description::default()
     }
 }
@@ -107,6 +108,7 @@ fn spec_of(description: &Description) -> RoomSpec {
         .with_entities_by(description.entities);
     RoomSpec {
         members_max: description.members_max,
+        spectators_max: description.spectators_max,
         entities_max: description.entities_max,
         events_max: description.events_max,
         events_bytes_max: description.events_bytes_max,

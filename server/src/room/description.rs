@@ -53,6 +53,8 @@ pub struct Description {
     pub described_by: Describer,
     /// Seats.
     pub members_max: usize,
+    /// Places for those who only watch.
+    pub spectators_max: usize,
     /// Entities, the room and one per member among them.
     pub entities_max: usize,
     /// Who may add and remove entities.
@@ -90,6 +92,7 @@ impl Default for Description {
             cadence: Cadence::OnChange { interval: Duration::from_millis(50) },
             described_by: Describer::Server,
             members_max: 200,
+            spectators_max: 0,
             entities_max: 10_000,
             entities: WritePolicy::Members,
             events_max: 256,

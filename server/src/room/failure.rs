@@ -92,6 +92,9 @@ impl Panicked {
         let (hook, member, name, bytes): (_, _, &str, &[u8]) = match call {
             Call::Create => ("on_create", None, "", &[]),
             Call::Join(joiner) => ("on_join", Some(joiner.member), joiner.name, joiner.options),
+            Call::Spectate(joiner) => {
+                ("on_spectate", Some(joiner.member), joiner.name, joiner.options)
+            }
             Call::Input(member, row) => ("on_input", Some(member), "", row),
             Call::Write(member, changes) => ("on_write", Some(member), "", changes),
             Call::Publish(member, publish) => {
@@ -124,6 +127,7 @@ impl Panicked {
 pub(super) enum Call<'a> {
     Create,
     Join(&'a Joiner<'a>),
+    Spectate(&'a Joiner<'a>),
     Input(MemberId, &'a [u8]),
     Write(MemberId, &'a [u8]),
     Publish(MemberId, &'a Publish<'a>),

@@ -93,6 +93,9 @@ pub struct RoomSpec {
     pub cadence: Cadence,
     /// Seats.
     pub members_max: usize,
+    /// Places for those who only watch; none unless the type says so, because what everybody sees
+    /// in a room is then seen by those, too, whom [`RoomLogic::on_join`] has not let in.
+    pub spectators_max: usize,
     /// Entities, the room itself included.
     pub entities_max: usize,
     /// Events kept for members who fall behind or come late.
@@ -212,6 +215,7 @@ impl RoomSpec {
             linger: None,
             cadence,
             members_max: 128,
+            spectators_max: 0,
             entities_max: 4096,
             events_max: 256,
             events_bytes_max: 64 * 1024,
@@ -246,6 +250,14 @@ pub trait RoomLogic {
     /// # Errors
     /// Why they do not get one.
     fn on_join(&mut self, _room: &mut Context<'_>, _joiner: &Joiner<'_>) -> Allowed {
+        Ok(())
+    }
+
+    /// Somebody wants to watch; their entity is the room's own, and they are no member.
+    ///
+    /// # Errors
+    /// Why they may not.
+    fn on_spectate(&mut self, _room: &mut Context<'_>, _watcher: &Joiner<'_>) -> Allowed {
         Ok(())
     }
 
@@ -463,12 +475,14 @@ impl Context<'_> {
 
     /// Everybody with a seat, in joining order.
     pub fn members(&self) -> impl Iterator<Item = MemberId> {
-        self.members.keys().copied()
+        let players = self.members.iter().filter(|(_, member)| !member.is_spectator());
+        players.map(|(id, _)| *id)
     }
 
     /// The entity that is a member's own.
     #[must_use]
     pub fn entity_of(&self, member: MemberId) -> Option<EntityId> {
-        self.members.get(&member).map(Member::entity)
+        let seat = self.members.get(&member).filter(|seat| !seat.is_spectator());
+        seat.map(Member::entity)
     }
 }

@@ -34,6 +34,7 @@ pub struct Member {
     entity: EntityId,
     /// The how-manieth member of the room it is.
     joined_in: u64,
+    role: Role,
     /// The tick the member has, once its queue drains; [`Tick::ZERO`] when it needs a snapshot.
     pub(crate) baseline: Tick,
     /// What it was told of what was said.
@@ -59,6 +60,7 @@ impl Member {
             session,
             entity,
             joined_in,
+            role: Role::Player,
             baseline,
             hearing,
             answers,
@@ -67,6 +69,19 @@ impl Member {
             inputs,
             sight,
         }
+    }
+
+    /// Somebody who only watches: it owns nothing, and the room's own entity stands for it.
+    #[must_use]
+    pub fn spectator(session: SessionId, hearing: Hearing, joined_in: u64) -> Self {
+        let member = Self::new(session, EntityId::ROOM, hearing, joined_in);
+        Self { role: Role::Spectator, ..member }
+    }
+
+    /// Whether it only watches.
+    #[must_use]
+    pub fn is_spectator(&self) -> bool {
+        self.role == Role::Spectator
     }
 
     /// Who sits here.
@@ -149,6 +164,15 @@ impl Answers {
         self.is_news = false;
         self.last
     }
+}
+
+/// What somebody is in a room for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// To do something: it has a seat and an entity.
+    Player,
+    /// To watch what everybody sees.
+    Spectator,
 }
 
 /// A member's inputs between arrival and the tick that takes them.

@@ -16,7 +16,7 @@ use crate::tokens::Token;
 impl Room {
     /// Seats that are neither taken nor kept for somebody.
     pub fn seats_free(&mut self, now: Timestamp) -> usize {
-        let taken = self.members.len() + self.admission.seats_reserved(now);
+        let taken = self.players_count() + self.admission.seats_reserved(now);
         self.spec.members_max.saturating_sub(taken)
     }
 
@@ -72,7 +72,7 @@ impl Room {
             return self.listed.take().is_some();
         }
         let seats_free = self.seats_free(now);
-        let (members_count, spectators_count) = (self.members.len(), 0);
+        let (members_count, spectators_count) = (self.players_count(), self.spectators_count);
         let admission = &self.admission;
         let (is_locked, has_password) = (admission.is_locked(), admission.has_password());
         if let Some(before) = &self.listed
@@ -97,11 +97,49 @@ impl Room {
         true
     }
 
-    /// Until when it is kept without members, which it has lost or never had at `now`.
+    /// Those who do more than watch.
     #[must_use]
-    pub fn lingers_until(&self, now: Timestamp, linger: Duration) -> Timestamp {
-        let until = now + self.spec.linger.unwrap_or(linger);
+    pub fn players_count(&self) -> usize {
+        self.members.len() - self.spectators_count
+    }
+
+    /// Those who only watch.
+    #[must_use]
+    pub fn spectators_count(&self) -> usize {
+        self.spectators_count
+    }
+
+    /// Notes when the room ends unless somebody comes, if nobody is there who does more than
+    /// watch. `linger` is how long rooms are kept whose type says nothing of it.
+    pub fn note_vacancy(&mut self, now: Timestamp, linger: Duration) {
+        if self.players_count() > 0 {
+            return;
+        }
+        let linger = self.spec.linger.unwrap_or(linger);
+        let until = *self.ends_at.get_or_insert(now + linger);
         // Whoever has a token finds the room.
-        self.admission.reserved_until().map_or(until, |reserved| reserved.max(until))
+        let reserved = self.admission.reserved_until();
+        self.ends_at = Some(reserved.map_or(until, |reserved| reserved.max(until)));
+    }
+
+    /// Whether nobody has come back in time.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.ends_at.is_some_and(|at| at <= now)
+    }
+
+    /// Checks what the field comments promise.
+    ///
+    /// # Panics
+    /// When a promise is broken.
+    pub fn check_invariants(&self) {
+        let spectators = self.members.values().filter(|member| member.is_spectator());
+        assert_eq!(spectators.count(), self.spectators_count, "{}: spectators", self.key);
+        let (players, seats) = (self.players_count(), self.spec.members_max);
+        assert!(players <= seats, "{}: {players} players have {seats} seats", self.key);
+        assert!(self.spectators_count <= self.spec.spectators_max, "{}: spectators", self.key);
+        let host = self.host.and_then(|host| self.members.get(&host));
+        assert_eq!(host.is_some_and(|host| !host.is_spectator()), players > 0, "{}", self.key);
+        assert!(players == 0 || self.ends_at.is_none(), "{} ends though it is used", self.key);
     }
 }

@@ -43,10 +43,9 @@ impl Shard {
         }
         let names = names.iter().map(|name| &**name);
         room.reserve(now, tokens.iter().copied().zip(names))?;
-        if room.members().is_empty() {
-            let until = room.lingers_until(now, self.config.room_linger);
-            self.rooms.schedule(room_id, Some(until));
-        }
+        room.note_vacancy(now, self.config.room_linger);
+        let due = room.next_due();
+        self.rooms.schedule(room_id, due);
         self.metrics.seats_reserved += tokens.len() as u64;
         Ok(SeatsKept { room: join.key.clone(), tokens })
     }

@@ -169,7 +169,7 @@ impl Shard {
             }
             (Some(room_id), JoinMode::JoinOrCreate | JoinMode::Join) => Ok(room_id),
             // Seats are kept in rooms that are there.
-            (None, _) if !join.seat.is_empty() => Err(Admission::bad_seat()),
+            (None, _) if !join.seat.is_empty() && !join.spectates => Err(Admission::bad_seat()),
             (None, JoinMode::Join) => {
                 let message = format!("there is no room {key}");
                 Err(Refusal::new(RefusalCode::UnknownRoom, message))
@@ -206,8 +206,11 @@ impl Shard {
         let mut room =
             room.map_err(|Denial { message }| Refusal::new(RefusalCode::BadOptions, message))?;
         self.found(&mut room, join);
-        let until = room.lingers_until(now, self.config.room_linger);
-        Ok(self.rooms.insert(room, until))
+        room.note_vacancy(now, self.config.room_linger);
+        let due = room.next_due();
+        let room_id = self.rooms.insert(room, now);
+        self.rooms.schedule(room_id, due);
+        Ok(room_id)
     }
 
     /// What the first joiner of a room says of it.

@@ -89,9 +89,8 @@ impl Shard {
     /// Ticks a room that is due, or drops one that nobody came back to.
     pub(super) fn run_room(&mut self, now: Timestamp, id: RoomId) {
         let Some(room) = self.rooms.get_mut(id) else { return };
-        if room.members().is_empty() {
-            self.rooms.remove(id);
-            return;
+        if room.is_over(now) {
+            return self.end_room(now, id);
         }
         let activity = Activity::Ticking { room_slot: id.index };
         self.config.board.shard(self.config.index.0).set_activity(activity);

@@ -8,6 +8,7 @@ mod elsewhere;
 mod hosting;
 mod joining;
 mod seats;
+mod spectating;
 
 use tickloom_protocol::chunks::{Value, put_bytes, put_value};
 use tickloom_protocol::client::ClientEvent;

@@ -124,6 +124,8 @@ impl Reader<'_> {
             Author::Joiner => (base.is_listed, None),
         };
         let members_max = fields.read_within("members_max", &(1..=bounds.members), problems);
+        let spectators = 0..=bounds.spectators;
+        let spectators_max = fields.read_within("spectators_max", &spectators, problems);
         let entities_max = fields.read_within("entities_max", &(2..=bounds.entities), problems);
         let events_max = fields.read_within("events_max", &(0..=bounds.events), problems);
         let events_bytes = Size(0)..=Size(bounds.events_bytes);
@@ -132,6 +134,7 @@ impl Reader<'_> {
             cadence: cadence.unwrap_or(base.cadence),
             described_by,
             members_max: members_max.unwrap_or(base.members_max),
+            spectators_max: spectators_max.unwrap_or(base.spectators_max),
             entities_max: entities_max.unwrap_or(base.entities_max),
             entities: fields.read("entities", problems).unwrap_or(base.entities),
             events_max: events_max.unwrap_or(base.events_max),
@@ -153,6 +156,7 @@ impl Reader<'_> {
 struct Bounds {
     interval_min: Duration,
     members: usize,
+    spectators: usize,
     entities: usize,
     events: usize,
     events_bytes: usize,
@@ -162,6 +166,7 @@ impl Bounds {
     const SERVER: Self = Self {
         interval_min: Duration::ZERO,
         members: MEMBERS_MAX,
+        spectators: MEMBERS_MAX,
         entities: limits::ENTITY_ID_MAX as usize,
         events: EVENTS_MAX,
         events_bytes: events::KEPT_BYTES_MAX,
@@ -171,6 +176,7 @@ impl Bounds {
         Self {
             interval_min: base.cadence.interval(),
             members: base.members_max,
+            spectators: base.spectators_max,
             entities: base.entities_max,
             events: base.events_max,
             events_bytes: base.events_bytes_max,

@@ -60,6 +60,7 @@ fn a_description_says_everything_once() {
 #[test]
 fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
     let text = "[rooms.a]\n[rooms.b]\ntick_rate = 30\ndescribe = 'joiner'\nmembers_max = 3
+        spectators_max = 5
         entities_max = 4\nentities = 'host'\nevents_max = 0\nevents_bytes_max = '0B'
         compression = 'off'
 listed = true
@@ -81,6 +82,7 @@ linger = '2m'\n
         cadence: Cadence::Fixed { tick_rate_hz: 30, send_every: 1 },
         described_by: Describer::Joiner,
         members_max: 3,
+        spectators_max: 5,
         entities_max: 4,
         entities: WritePolicy::Host,
         events_max: 0,

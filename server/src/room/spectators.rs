@@ -1,0 +1,51 @@
+//! Those who only watch: they get what everybody sees, in the very same bytes, and nothing else.
+//!
+//! A spectator is among the room's members where it is about sending, and nowhere else: it has no
+//! entity, no inputs and no say, it is no host, and the room's logic does not see it.
+
+use tickloom_protocol::ids::EntityId;
+use tickloom_protocol::server_message::{Joined, RefusalCode};
+use tickloom_protocol::time::Timestamp;
+
+use crate::room::Room;
+use crate::room::failure::Call;
+use crate::room::logic::Joiner;
+use crate::room::member::Member;
+use crate::room::write::Refusal;
+use crate::session::{PendingJoin, SessionId};
+
+impl Room {
+    /// Lets a session watch. A lock is about seats and keeps nobody from it; a password does.
+    pub(super) fn spectate(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        join: &PendingJoin,
+    ) -> Result<Joined, Refusal> {
+        let places = self.spec.spectators_max;
+        if places == 0 {
+            let message = "nobody may watch rooms of this type";
+            return Err(Refusal::new(RefusalCode::NotAllowed, message));
+        }
+        self.admission.check_password(&join.password)?;
+        if self.spectators_count >= places {
+            let message = format!("all {places} places for spectators of {} are taken", self.key);
+            return Err(Refusal::new(RefusalCode::RoomFull, message));
+        }
+        let (member, entity) = (self.free_member_id()?, EntityId::ROOM);
+        let joiner = Joiner { member, entity, name: &join.name, options: &join.options };
+        let call = Call::Spectate(&joiner);
+        let answer = self.call(call, |logic, context| logic.on_spectate(context, &joiner));
+        self.allowed(answer)?;
+        if self.members.is_empty() {
+            // The room slept; its clock goes on where it stopped.
+            self.ticker.slip(now);
+        }
+        let hearing = self.events.hearing_of_newcomer();
+        self.joins_count += 1;
+        self.spectators_count += 1;
+        self.members.insert(member, Member::spectator(session, hearing, self.joins_count));
+        self.ticker.want();
+        Ok(Joined { spectator: true, ..self.joined(member, entity, join) })
+    }
+}
