@@ -283,7 +283,12 @@ impl Room {
     /// Queues what a member wants to do. `row` fits the room's input layout.
     pub fn handle_input(&mut self, member: MemberId, seq: InputSeq, row: &[u8]) -> Intake {
         match self.members.get_mut(&member) {
-            Some(member) if !member.is_spectator() => member.inputs.push(seq, row),
+            Some(member) if !member.is_spectator() => {
+                if self.ticker.is_asleep() {
+                    self.ticker.want();
+                }
+                member.inputs.push(seq, row)
+            }
             _ => Intake::Dropped,
         }
     }
@@ -429,10 +434,17 @@ impl Room {
             return TickReport { lateness, fate: Fate::Fails(panicked.clone().into()) };
         }
         let mut fate = match next {
-            Some(Next::Tick) if self.ticker.tick() < Tick::MAX => Fate::Continues,
-            Some(Next::Tick | Next::Close) | None => Fate::Ends,
+            Some(Next::Close) | None => Fate::Ends,
+            Some(_) if self.ticker.tick() >= Tick::MAX => Fate::Ends,
+            Some(Next::Tick | Next::Sleep | Next::WakeIn(_)) => Fate::Continues,
         };
-        if self.ticker.is_send_tick() {
+        match next {
+            Some(Next::Sleep) => self.sleep(None),
+            Some(Next::WakeIn(time)) => self.sleep(Some(time)),
+            Some(Next::Tick | Next::Close) | None => {}
+        }
+        // Whoever sleeps leaves nothing untold.
+        if self.ticker.is_send_tick() || self.ticker.is_asleep() {
             let with_hash = now.saturating_since(self.hashed_at) >= HASH_EVERY;
             if with_hash {
                 self.hashed_at = now;
@@ -463,6 +475,25 @@ impl Room {
         TickReport { lateness, fate }
     }
 
+    /// No more ticks, unless inputs wait for theirs.
+    fn sleep(&mut self, at_most: Option<Duration>) {
+        let takes_inputs = self.spec.schema.input().row_bytes() > 0;
+        if !takes_inputs || self.members.values().all(|member| member.inputs.is_empty()) {
+            self.ticker.sleep(at_most);
+        }
+    }
+
+    /// Ends a room's sleep.
+    pub fn wake(&mut self, now: Timestamp) {
+        self.ticker.wake(now);
+    }
+
+    /// Whether the room has a rate and sleeps.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        self.ticker.is_asleep()
+    }
+
     /// Lets the room's clock slip after a stall, and tells its members.
     pub fn slip(
         &mut self,
@@ -471,6 +502,16 @@ impl Room {
         outboxes: &mut impl Outboxes,
     ) {
         self.ticker.slip(now);
+        self.tell_time(now, encoder, outboxes);
+    }
+
+    /// Tells the members what became of the room's time.
+    pub fn tell_time(
+        &self,
+        now: Timestamp,
+        encoder: &mut ServerEncoder,
+        outboxes: &mut impl Outboxes,
+    ) {
         let sync = self.time_sync(now);
         let frame = binary_frame(encoder.encode(&ServerMessage::TimeSync(sync)));
         for member in self.members.values() {
@@ -484,7 +525,7 @@ impl Room {
     #[must_use]
     pub fn time_sync(&self, now: Timestamp) -> TimeSync {
         let epoch = self.ticker.clock().epoch;
-        let (tick, scale_q16) = (self.ticker.tick(), TimeSync::REAL_TIME);
+        let (tick, scale_q16) = (self.ticker.tick(), self.ticker.scale_q16());
         TimeSync { client_us: 0, server: now, tick, epoch, scale_q16 }
     }
 
@@ -494,20 +535,20 @@ impl Room {
         self.ticker.clock()
     }
 
-    /// When the room wants attention: for the next tick, which in a room without a rate in which
-    /// nothing changed is never due, or to end. Without members it sleeps.
+    /// When the room wants attention: for the next tick, which is never due in one that sleeps or
+    /// has no rate while nothing changes, or to end. Without members it sleeps.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         let tick = self.ticker.next_due().filter(|_| !self.members.is_empty());
         [tick, self.ends_at].into_iter().flatten().min()
     }
 
-    /// When the sockets of its members are read. A room that ticks rarely would keep pings and
-    /// goodbyes waiting.
+    /// When the sockets of its members are read. A room that ticks rarely or sleeps would keep
+    /// pings and goodbyes waiting.
     #[must_use]
     pub fn reads(&self) -> Reads {
         let is_often = (1..=READS_ON_TURN_TICK_US_MAX).contains(&self.spec.tick_us());
-        if is_often { Reads::OnTurn } else { Reads::OnArrival }
+        if is_often && !self.is_asleep() { Reads::OnTurn } else { Reads::OnArrival }
     }
 
     /// The member that is the host: the one who is here longest.

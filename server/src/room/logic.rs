@@ -378,6 +378,11 @@ pub enum Freshness {
 pub enum Next {
     /// Another tick.
     Tick,
+    /// No ticks until somebody joins, leaves, acts, writes or publishes, and then the next tick as
+    /// if no time had passed. A room that sleeps costs nothing. Inputs that wait are taken first.
+    Sleep,
+    /// The same, but no longer than this.
+    WakeIn(Duration),
     /// To end: members are told and get no further state.
     Close,
 }

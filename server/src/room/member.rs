@@ -283,6 +283,12 @@ impl InputQueue {
         Some((row, Freshness::Fresh))
     }
 
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The newest input that was taken or dropped.
     #[must_use]
     pub fn acked(&self) -> InputSeq {

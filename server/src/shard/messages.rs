@@ -69,6 +69,10 @@ impl Shard {
             self.close(now, id, &CloseReason::new(CloseReason::OUT_OF_RANGE.code(), reason));
         } else {
             let intake = room.handle_input(seat.member, input.seq, input.row);
+            if room.is_asleep() {
+                let due = room.next_due();
+                self.rooms.schedule(seat.room, due);
+            }
             self.metrics.inputs += 1;
             self.metrics.inputs_dropped += u64::from(intake != Intake::Waits);
         }

@@ -3,7 +3,7 @@
 use tickloom_protocol::client_message::{Join, JoinMode};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::MemberId;
-use tickloom_protocol::server_message::{RefusalCode, ServerMessage};
+use tickloom_protocol::server_message::{RefusalCode, ServerMessage, TimeSync};
 use tickloom_protocol::time::Timestamp;
 
 use crate::mail::Mail;
@@ -126,7 +126,7 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         match room.join(now, id, join) {
             Ok(joined) => {
-                let (next_due, reads) = (room.next_due(), room.reads());
+                let (next_due, reads, time) = (room.next_due(), room.reads(), room.time_sync(now));
                 let Some(session) = self.sessions.get_mut(id) else { return };
                 let Some(link) = session.take_link() else { return };
                 if let Some(agreement) = link.deflate() {
@@ -137,6 +137,9 @@ impl Shard {
                 session.phase = Phase::Active(link, seat);
                 session.refusals = 0;
                 session.send(&mut self.encoder, &ServerMessage::Joined(joined));
+                if time.scale_q16 != TimeSync::REAL_TIME {
+                    session.send(&mut self.encoder, &ServerMessage::TimeSync(time));
+                }
                 self.metrics.joins += 1;
                 self.set_deadline(id, now + self.config.patience.ping);
                 self.set_reads(id, reads);

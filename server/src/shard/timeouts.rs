@@ -11,6 +11,7 @@ use tickloom_protocol::time::Timestamp;
 use crate::board::Activity;
 use crate::metrics::Metrics;
 use crate::room::failure::Failure;
+use crate::room::member::Member;
 use crate::room::{Fate, RoomId};
 use crate::session::{Phase, Reads, SessionId};
 use crate::shard::{Effect, Shard};
@@ -94,8 +95,12 @@ impl Shard {
         }
         let activity = Activity::Ticking { room_slot: id.index };
         self.config.board.shard(self.config.index.0).set_activity(activity);
+        let (slept, reads) = (room.is_asleep(), room.reads());
+        if slept {
+            room.wake(now);
+        }
         for _ in 0..CATCH_UP_STEPS_MAX {
-            if room.next_due().is_none_or(|due| due > now) {
+            if room.is_asleep() || room.next_due().is_none_or(|due| due > now) {
                 break;
             }
             let report = room.tick(now, &mut self.broadcast, &mut self.sessions);
@@ -110,13 +115,31 @@ impl Shard {
             }
         }
         let is_late = |due| now.saturating_since(due) > LATENESS_MAX;
-        if room.clock().tick_us > 0 && room.next_due().is_some_and(is_late) {
+        let has_ticks = room.clock().tick_us > 0 && !room.is_asleep();
+        if has_ticks && room.next_due().is_some_and(is_late) {
             room.slip(now, &mut self.encoder, &mut self.sessions);
             self.metrics.slips += 1;
         }
+        if room.is_asleep() != slept {
+            room.tell_time(now, &mut self.encoder, &mut self.sessions);
+        }
         let next_due = room.next_due();
         self.rooms.schedule(id, next_due);
+        self.set_reads_of_members(id, reads);
         self.send_away(now, id);
+    }
+
+    /// A room that had its members read like this may want something else by now.
+    fn set_reads_of_members(&mut self, id: RoomId, before: Reads) {
+        let Some(room) = self.rooms.get(id) else { return };
+        let reads = room.reads();
+        if reads == before {
+            return;
+        }
+        let sessions: Vec<SessionId> = room.members().values().map(Member::session).collect();
+        for session in sessions {
+            self.set_reads(session, reads);
+        }
     }
 
     /// Ends a room: its members are told, keep their connections and may join another.

@@ -10,6 +10,7 @@ mod described;
 mod events;
 mod hooks;
 mod pace;
+mod sleep;
 mod trees;
 mod writes;
 

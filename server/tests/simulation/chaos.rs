@@ -1,6 +1,7 @@
 //! A room type that changes everything that can change, at random.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tickloom_protocol::chunks::Value;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId};
@@ -150,7 +151,12 @@ impl RoomLogic for ChaosLogic {
                 *ticks -= 1;
                 Next::Tick
             }
-            None => Next::Tick,
+            // Some have nothing to do now and then.
+            None => match room.rng().u8(0..40) {
+                0 => Next::Sleep,
+                1 => Next::WakeIn(Duration::from_millis(room.rng().u64(1..400))),
+                _ => Next::Tick,
+            },
         }
     }
 }
