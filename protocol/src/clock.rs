@@ -195,6 +195,12 @@ impl Timetable {
         Some(f64::from(self.from.0) + us / f64::from(self.clock.tick_us))
     }
 
+    /// How fast the room's time runs, in 65536ths of real time.
+    #[must_use]
+    pub fn scale_q16(&self) -> u32 {
+        self.scale_q16
+    }
+
     /// From one tick to the next as long as time runs as it should; zero in a room without a rate.
     #[must_use]
     pub fn tick_length(&self) -> Duration {

@@ -127,6 +127,10 @@ shard_stats! {
     handshakes_waiting_count: saturating_add,
     /// 1 while nobody new is let in because there is more to do than time.
     overloaded: saturating_add,
+    /// How much is left out to keep up, 0 to 4.
+    load_level: max,
+    /// How much slower than real time rooms run that allow it, in percent.
+    time_slowed_percent: max,
     // ---- over the last second ----
     /// Median duration of a room's tick, in microseconds.
     tick_duration_p50_us: max,

@@ -31,6 +31,7 @@ use std::time::Duration;
 use tickloom_protocol::client_message::{Interest, Publish, Write};
 use tickloom_protocol::deflate::Sender;
 use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, OpId, RoomKey, Tick};
+use tickloom_protocol::limits;
 use tickloom_protocol::link::binary_frame;
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{
@@ -39,6 +40,7 @@ use tickloom_protocol::server_message::{
 use tickloom_protocol::time::Timestamp;
 
 use crate::listing::ListedRoom;
+use crate::overload::LoadLevel;
 use crate::room::admission::{Admission, ReservedSeat};
 use crate::room::broadcast::{
     Broadcast, Content, MemberWindow, Occasion, SharedWindow, ViewSettings,
@@ -46,14 +48,15 @@ use crate::room::broadcast::{
 use crate::room::events::EventLog;
 use crate::room::failure::{Call, Failure, FailureRecord, Panicked, guard};
 use crate::room::logic::{
-    Cadence, Cameras, Compression, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType,
+    Cadence, Cameras, Compression, Context, Denial, Dilation, Joiner, Next, RoomLogic, RoomSpec,
+    RoomType,
 };
 use crate::room::member::{Intake, Member};
 use crate::room::state::State;
 use crate::room::write::{Refusal, WriteError, Writer};
 use crate::session::{Naming, PendingJoin, Reads, SessionId};
 use crate::session_table::Outboxes;
-use crate::ticker::Ticker;
+use crate::ticker::{Sends, Ticker};
 
 /// How often members are told the hash of what they must have. A client pays for it with a walk
 /// over its whole replica, which is most of what a large room costs it.
@@ -62,6 +65,10 @@ const HASH_EVERY: Duration = Duration::from_secs(2);
 /// Members of rooms whose ticks are at most this long, in microseconds, are read on the room's
 /// turn.
 const READS_ON_TURN_TICK_US_MAX: u32 = 200_000;
+
+/// States after which a view shows how everything came to rest: the slowest cells, twice as slow as
+/// they may be when the server has too much to do.
+const VIEW_SETTLES_STATES: u16 = 2 * limits::RING_EVERY_MAX as u16;
 
 /// A room of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -102,6 +109,8 @@ pub struct Room {
     sent: Tick,
     /// When the members were told a hash last.
     hashed_at: Timestamp,
+    /// States sent since one that brought anything new.
+    idle_states: u16,
     /// Set by a panic of the logic, which is not called again.
     panicked: Option<Panicked>,
 }
@@ -169,6 +178,7 @@ impl Room {
             created: now,
             sent: Tick::ZERO,
             hashed_at: now,
+            idle_states: 0,
             panicked: None,
             spec,
         };
@@ -318,6 +328,7 @@ impl Room {
                 Interest::At { x, y } => Some([x, y]),
             };
             member.look(camera);
+            self.ticker.want();
         }
     }
 
@@ -426,6 +437,8 @@ impl Room {
         broadcast: &mut Broadcast,
         outboxes: &mut impl Outboxes,
     ) -> TickReport {
+        let halves = broadcast.load_level() >= LoadLevel::Sends;
+        self.ticker.set_sends(if halves { Sends::EveryOther } else { Sends::All });
         let lateness = self.ticker.begin(now);
         debug_assert_eq!(self.ticker.tick(), self.state.building(), "{}: one count", self.key);
         self.take_inputs(broadcast.member_scratch());
@@ -445,6 +458,8 @@ impl Room {
         }
         // Whoever sleeps leaves nothing untold.
         if self.ticker.is_send_tick() || self.ticker.is_asleep() {
+            let idle_states = self.idle_states.saturating_add(1);
+            self.idle_states = if self.state.is_sent() { idle_states } else { 0 };
             let with_hash = now.saturating_since(self.hashed_at) >= HASH_EVERY;
             if with_hash {
                 self.hashed_at = now;
@@ -455,7 +470,8 @@ impl Room {
             let mut content = Content { state, events, window: &mut self.window };
             let members = &mut self.members;
             let sent = if content.state.places().is_some() {
-                let settings = ViewSettings { limits: self.spec.sight, steps: 0 };
+                let steps = u8::from(broadcast.load_level() >= LoadLevel::FarCells);
+                let settings = ViewSettings { limits: self.spec.sight, steps };
                 broadcast.send_views(&mut content, members, occasion, settings, outboxes)
             } else {
                 broadcast.send(content, members, occasion, outboxes)
@@ -475,10 +491,15 @@ impl Room {
         TickReport { lateness, fate }
     }
 
-    /// No more ticks, unless inputs wait for theirs.
+    /// No more ticks, unless inputs wait for theirs, or members have not been sent everything yet
+    /// that is in view.
     fn sleep(&mut self, at_most: Option<Duration>) {
         let takes_inputs = self.spec.schema.input().row_bytes() > 0;
-        if !takes_inputs || self.members.values().all(|member| member.inputs.is_empty()) {
+        let has_acted = |member: &Member| !takes_inputs || member.inputs.is_empty();
+        let sees_all = self.state.places().is_none() || self.idle_states > VIEW_SETTLES_STATES;
+        let is_whole = |member: &Member| member.sight.as_ref().is_none_or(|sight| sight.is_whole());
+        let mut members = self.members.values();
+        if sees_all && members.all(|member| has_acted(member) && is_whole(member)) {
             self.ticker.sleep(at_most);
         }
     }
@@ -486,6 +507,14 @@ impl Room {
     /// Ends a room's sleep.
     pub fn wake(&mut self, now: Timestamp) {
         self.ticker.wake(now);
+    }
+
+    /// From the next tick on, time runs at `scale_q16` / 65536 of real time if the room allows it.
+    /// Says whether that is another pace than before.
+    pub fn set_time_scale(&mut self, scale_q16: u32) -> bool {
+        let may = self.spec.dilation == Dilation::Allowed;
+        let scale_q16 = if may { scale_q16 } else { TimeSync::REAL_TIME };
+        self.ticker.set_scale(scale_q16)
     }
 
     /// Whether the room has a rate and sleeps.

@@ -130,13 +130,14 @@ impl Ticker {
         self.slip(now);
     }
 
-    /// From the next tick on, time runs at `scale_q16` / 65536 of real time.
+    /// From the next tick on, time runs at `scale_q16` / 65536 of real time. Says whether that is
+    /// another pace than before.
     ///
     /// # Panics
     /// When that is no time at all.
-    pub fn set_scale(&mut self, scale_q16: u32) {
+    pub fn set_scale(&mut self, scale_q16: u32) -> bool {
         assert_ne!(scale_q16, 0, "a room whose time stands still sleeps");
-        self.scale_q16 = scale_q16;
+        std::mem::replace(&mut self.scale_q16, scale_q16) != scale_q16
     }
 
     /// From now on, state is sent so often.

@@ -388,8 +388,10 @@ settings! {
         /// Rooms made for one address at once.
         rooms_per_address_burst: Count = Count::of(100);
 
-        /// Let nobody in while a core has more to do than time: busy for 95 % of a second whose
-        /// ticks began late, until a second is below 85 %. Otherwise ticks slip for everybody.
+        /// Leave things out while a core has more to do than time, one after the other: far cells
+        /// above 70 %, and when ticks begin late, every other state, joins, and in rooms that allow
+        /// it the pace of time. Let nobody in that is busy for 95 % of a second whose ticks began
+        /// late, until a second is below 85 %. Otherwise ticks slip for everybody.
         shed_when_busy: bool = true;
     }
 

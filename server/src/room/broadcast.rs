@@ -26,6 +26,7 @@ use tickloom_protocol::link::put_binary_header;
 use tickloom_protocol::server_message::DeltaHead;
 
 use crate::outbox::{Backpressure, LARGE_BYTES_MIN};
+use crate::overload::LoadLevel;
 use crate::room::broadcast::packing::{Likeness, Packer, VARIANTS_MAX, Variant};
 use crate::room::events::{EventLog, Hearing};
 use crate::room::member::Member;
@@ -63,6 +64,7 @@ pub struct Broadcast {
     behind: Vec<(Tick, MemberId)>,
     members: Vec<MemberId>,
     counts: BroadcastCounts,
+    load_level: LoadLevel,
 }
 
 /// Shared chunks up to this many bytes are copied into each member's frame, so that the frame is
@@ -299,12 +301,14 @@ impl Broadcast {
         let mut behind = std::mem::take(&mut self.behind);
         behind.sort_unstable();
         let mut deferred = false;
+        let share = if self.load_level >= LoadLevel::Newcomers { 2 } else { 1 };
+        let recovery_bytes_max = RECOVERY_BYTES_MAX / share;
         for (_, id) in &behind {
             let Some(member) = members.get_mut(id) else { continue };
             let reachable = content.state.reaches_back_to(member.baseline);
             let since = if reachable { member.baseline } else { Tick::ZERO };
             let is_encoded = self.position(Start::of(member, since)).is_some();
-            if !is_encoded && self.recovery_bytes >= RECOVERY_BYTES_MAX {
+            if !is_encoded && self.recovery_bytes >= recovery_bytes_max {
                 self.counts.deferred += 1;
                 deferred = true;
                 continue;
@@ -348,6 +352,17 @@ impl Broadcast {
         self.counts
     }
 
+    /// How much is left out from now on.
+    pub fn set_load_level(&mut self, level: LoadLevel) {
+        self.load_level = level;
+    }
+
+    /// How much is left out.
+    #[must_use]
+    pub fn load_level(&self) -> LoadLevel {
+        self.load_level
+    }
+
     /// A list of members to reuse.
     pub(crate) fn member_scratch(&mut self) -> &mut Vec<MemberId> {
         &mut self.members
@@ -370,6 +385,7 @@ impl Broadcast {
             content.state.encode_private_hashes(id, &mut self.private);
         }
         let head = member.head(content.state.building(), since, occasion.previous);
+        let head = DeltaHead { load_level: self.load_level as u8, ..head };
         let bytes = self.prefix.bytes() + self.shared[shared].chunks.len() + self.private.len();
         if bytes > limits::SERVER_MESSAGE_BYTES_MAX {
             return Err(Oversized { bytes });

@@ -114,8 +114,20 @@ pub struct RoomSpec {
     /// How long a room without members keeps its state; as the server's configuration says when
     /// absent.
     pub linger: Option<Duration>,
+    /// Whether its time may run slower than real time.
+    pub dilation: Dilation,
     /// Components, inputs and topics.
     pub schema: Arc<RoomSchema>,
+}
+
+/// Whether a room's time may run slower than real time when its server has more to do than time.
+/// The length of a tick is the same for the room's logic, and its clients are told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dilation {
+    /// It may not: ticks slip when nothing else helps.
+    Never,
+    /// It may, down to a quarter.
+    Allowed,
 }
 
 /// Whether what a room sends is compressed.
@@ -221,6 +233,7 @@ impl RoomSpec {
             events_bytes_max: 64 * 1024,
             sight: SightLimits::default(),
             cameras: Cameras::default(),
+            dilation: Dilation::Never,
             schema,
         }
     }

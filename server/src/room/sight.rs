@@ -170,6 +170,12 @@ impl Sight {
         &self.subscriptions
     }
 
+    /// Whether it was sent every cell in view.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.is_partial
+    }
+
     /// How far its rings are shrunk, in steps.
     #[must_use]
     pub fn strain(&self) -> u8 {

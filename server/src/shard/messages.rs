@@ -43,6 +43,8 @@ impl Shard {
             Ok(ClientMessage::Interest(interest)) => {
                 if let Some((room, seat)) = self.room_of(id) {
                     room.handle_interest(seat.member, interest);
+                    let due = room.next_due();
+                    self.rooms.schedule(seat.room, due);
                 }
             }
             Ok(ClientMessage::Report(_)) => {}

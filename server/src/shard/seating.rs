@@ -58,7 +58,7 @@ impl Shard {
             let message = "the server is short of memory, try again later";
             return self.refuse(now, id, RefusalCode::ServerFull, message);
         }
-        if self.overload.is_over() {
+        if self.overload.defers_joins() {
             self.metrics.count_shed(Shed::BusyJoins, 1);
             let message = "the server has more to do than time, try again later";
             return self.refuse(now, id, RefusalCode::ServerFull, message);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tickloom_protocol::server_message::TimeSync;
+
 use crate::board::ShardStats;
 use crate::metrics::{Metrics, Shed};
 use crate::overload::{Load, WhenBusy};
@@ -18,6 +20,8 @@ impl Shard {
         let duration = self.metrics.tick_duration_us.take_second();
         let lateness = self.metrics.tick_lateness_us.take_second();
         let sent = self.broadcast.counts();
+        let ladder = self.overload.ladder();
+        let slowed = u64::from(TimeSync::REAL_TIME - ladder.scale_q16());
         let mut stats = ShardStats {
             frames_compressed: sent.packed,
             frames_compressed_bytes_before: sent.packed_bytes_before,
@@ -27,6 +31,8 @@ impl Shard {
             sessions_count: self.sessions.count() as u64,
             handshakes_waiting_count: self.handshakes_waiting() as u64,
             overloaded: u64::from(self.overload.is_over()),
+            load_level: ladder.level() as u64,
+            time_slowed_percent: slowed * 100 / u64::from(TimeSync::REAL_TIME),
             rooms_count: self.rooms.count() as u64,
             tick_duration_p50_us: duration.p50_us,
             tick_duration_p99_us: duration.p99_us,
@@ -53,6 +59,7 @@ impl Shard {
         self.ticks_overrun_before = self.metrics.ticks_overrun;
         if self.config.busy == WhenBusy::LetNobodyIn {
             self.overload.handle_load(Load { busy, elapsed, ticks_overrun });
+            self.broadcast.set_load_level(self.overload.ladder().level());
         }
     }
 

@@ -120,7 +120,8 @@ impl Shard {
             room.slip(now, &mut self.encoder, &mut self.sessions);
             self.metrics.slips += 1;
         }
-        if room.is_asleep() != slept {
+        let is_paced = room.set_time_scale(self.overload.ladder().scale_q16());
+        if is_paced || room.is_asleep() != slept {
             room.tell_time(now, &mut self.encoder, &mut self.sessions);
         }
         let next_due = room.next_due();

@@ -9,6 +9,7 @@ mod budget;
 mod described;
 mod events;
 mod hooks;
+mod ladder;
 mod pace;
 mod sleep;
 mod trees;

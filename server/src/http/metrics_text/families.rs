@@ -91,6 +91,14 @@ families! {
     "1 while nobody new is let in because there is more to do than time." {
         "": overloaded,
     }
+    Gauge One "tickloom_load_level"
+    "How much is left out to keep up: 1 far cells, 2 every other send, 3 joins, 4 time." {
+        "": load_level,
+    }
+    Gauge One "tickloom_time_slowed_percent"
+    "How much slower than real time rooms run that allow it." {
+        "": time_slowed_percent,
+    }
     Counter Micros "tickloom_core_busy_seconds_total"
     "Time that the shard's thread did not wait for something to do." {
         "": busy_us,

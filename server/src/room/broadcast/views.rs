@@ -16,6 +16,7 @@ use tickloom_protocol::chunks::{ChunkKind, put_chunk};
 use tickloom_protocol::ids::{MemberId, StreamId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::put_binary_header;
+use tickloom_protocol::server_message::DeltaHead;
 
 use super::cell_chunks::{CellChunks, Slice};
 use super::{Broadcast, Content, Occasion, Oversized, RECOVERY_BYTES_MAX, Start};
@@ -159,6 +160,7 @@ impl Broadcast {
             content.state.encode_private_hashes(id, private);
         }
         let head = member.head(content.state.building(), since, occasion.previous);
+        let head = DeltaHead { load_level: self.load_level as u8, ..head };
         let selected = views.selected.iter().map(|slice| slice.range());
         let chunks_bytes = selected.clone().map(|range| range.len()).sum::<usize>() + private.len();
         let bytes = prefix.bytes() + chunks_bytes;
