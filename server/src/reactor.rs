@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -21,16 +20,16 @@ use rustix::time::{
 use tickloom_protocol::time::Timestamp;
 
 use crate::failure_files::FailureSender;
-use crate::http::{Arrival, HandOver, HttpSender};
-use crate::mail::Mail;
+use crate::http::{Arrival, HttpSender};
 use crate::mailbox::{Inbox, Letter, Mailbox};
 use crate::metrics::{Metrics, Shed};
 use crate::room::RoomId;
 use crate::room::broadcast::BroadcastCounts;
-use crate::session::{Reads, SessionId};
-use crate::shard::{Effect, Shard};
+use crate::session::SessionId;
+use crate::shard::Shard;
 
 mod accept;
+mod effects;
 mod pulse;
 
 use accept::Acceptor;
@@ -90,6 +89,10 @@ pub struct Reactor {
     writes: Option<Vec<WriteStamp>>,
     failures: Option<FailureSender>,
     http: HttpSender,
+    /// What neither the HTTP thread nor another shard took: it comes back once the shard's effects
+    /// are done.
+    not_taken: Vec<Box<Arrival>>,
+    undelivered: Vec<Letter>,
 }
 
 /// What a read brought.
@@ -212,6 +215,8 @@ impl Reactor {
             writes: (write_stamps == WriteStamps::Keep).then(Vec::new),
             failures,
             http,
+            not_taken: Vec::new(),
+            undelivered: Vec::new(),
         })
     }
 
@@ -469,18 +474,6 @@ impl Reactor {
         }
     }
 
-    /// Does what the shard asks for; says whether that was anything. A session that left the
-    /// shard's table has left its index to the next one, so its socket must go before another
-    /// comes: this follows everything that may end or move a session.
-    fn obey_all(&mut self, now: Timestamp) -> bool {
-        let mut any = false;
-        while let Some(effect) = self.shard.poll_effect() {
-            self.obey(now, effect);
-            any = true;
-        }
-        any
-    }
-
     /// Writes a session's queue until it is empty or the socket is full.
     fn flush(&mut self, now: Timestamp, id: SessionId) {
         let Some(socket) = socket_mut(&mut self.sockets, id) else { return };
@@ -504,65 +497,6 @@ impl Reactor {
         }
         if socket.is_blocked {
             self.shard.handle_blocked(id);
-        }
-    }
-
-    fn obey(&mut self, now: Timestamp, effect: Effect) {
-        match effect {
-            Effect::Read(id, reads) => {
-                if let Some(socket) = socket_mut(&mut self.sockets, id) {
-                    socket.is_paused = reads == Reads::Later;
-                    let interest = match reads {
-                        Reads::OnArrival => Interest::READABLE | Interest::WRITABLE,
-                        // Its end and its errors are reported all the same.
-                        Reads::OnTurn | Reads::Later => Interest::WRITABLE,
-                    };
-                    let registry = self.poll.registry();
-                    if registry.reregister(&mut socket.stream, token_of(id), interest).is_err() {
-                        self.shard.handle_broken(now, id);
-                    }
-                }
-            }
-            Effect::ShutDown(id) => {
-                if let Some(socket) = socket_mut(&mut self.sockets, id) {
-                    // Fails when the other end is gone, which its own event will tell.
-                    let _ = socket.stream.shutdown(Shutdown::Write);
-                }
-            }
-            Effect::Close(id) => drop(self.take_socket(id)),
-            Effect::Record(record) => {
-                if let Some(failures) = &self.failures {
-                    failures.send(record);
-                }
-            }
-            Effect::Deliver { socket: id, to, mail } => {
-                let socket = self.let_go(id);
-                if let Err(letter) = self.mailboxes[to.0].send(Letter { mail, socket }) {
-                    self.take_back(now, *letter);
-                }
-            }
-            Effect::HandOver { socket: id, hand_over } => self.hand_over(now, id, hand_over),
-        }
-    }
-
-    /// A letter could not be delivered: its session stays here, to be told so.
-    fn take_back(&mut self, now: Timestamp, letter: Letter) {
-        let (Mail::Adopt(session) | Mail::Returned(session)) = letter.mail else { return };
-        let mail = Mail::Returned(session);
-        if let (Some(id), Some(stream)) = (self.shard.handle_mail(now, mail), letter.socket) {
-            self.add_socket(now, id, stream);
-        }
-    }
-
-    /// Gives a connection to the HTTP thread; when that does not take it, it is told so here.
-    fn hand_over(&mut self, now: Timestamp, id: SessionId, hand_over: HandOver) {
-        let Some(stream) = self.let_go(id) else { return };
-        let shard = self.shard.config().index;
-        let arrival = Arrival { hand_over, stream: stream.into(), shard };
-        if let Err(arrival) = self.http.send(arrival) {
-            let Arrival { hand_over, stream, .. } = *arrival;
-            let id = self.shard.handle_handed_back(now, hand_over);
-            self.add_socket(now, id, TcpStream::from_std(stream));
         }
     }
 

@@ -84,11 +84,18 @@ impl World {
     }
 
     pub(super) fn obey(&mut self, index: ShardIndex) {
+        let mut handed_back = Vec::new();
         loop {
             while let Some(id) = self.shards[index.0].poll_flush() {
                 self.flush(index, id);
             }
-            let Some(effect) = self.shards[index.0].poll_effect() else { return };
+            let Some(effect) = self.shards[index.0].poll_effect() else {
+                // Whoever comes may get the index of somebody whose socket had to go first.
+                let Some((number, hand_over)) = handed_back.pop() else { return };
+                let id = self.shards[index.0].handle_handed_back(self.now, hand_over);
+                self.connections.get_mut(&number).expect("found").socket = Some((index, id));
+                continue;
+            };
             match effect {
                 Effect::ShutDown(id) => {
                     if let Some(number) = self.find(index, id) {
@@ -110,20 +117,27 @@ impl World {
                     self.letters.push_back(Letter { at, to, mail, connection: number });
                     self.outcome.moves_between_shards += 1;
                 }
-                Effect::HandOver { socket, hand_over } => self.hand_over(index, socket, hand_over),
+                Effect::HandOver { socket, hand_over } => {
+                    handed_back.extend(self.hand_over(index, socket, hand_over));
+                }
             }
         }
     }
 
     /// The HTTP thread answers and closes, takes it not, or gives it back for an upgrade.
-    fn hand_over(&mut self, index: ShardIndex, socket: SessionId, hand_over: HandOver) {
+    fn hand_over(
+        &mut self,
+        index: ShardIndex,
+        socket: SessionId,
+        hand_over: HandOver,
+    ) -> Option<(usize, HandOver)> {
         let number = self.find(index, socket).expect("a session has a connection");
         self.outcome.handed_over += 1;
         match hand_over.bytes.len() % 3 {
             0 => self.close_socket(index, socket),
             1 => {
-                let id = self.shards[index.0].handle_handed_back(self.now, hand_over);
-                self.connections.get_mut(&number).expect("found").socket = Some((index, id));
+                self.connections.get_mut(&number).expect("found").socket = None;
+                return Some((number, hand_over));
             }
             _ => {
                 self.connections.get_mut(&number).expect("found").socket = None;
@@ -133,6 +147,7 @@ impl World {
                 self.letters.push_back(Letter { at, to: index, mail, connection: number });
             }
         }
+        None
     }
 
     fn deliver_letters(&mut self) {
