@@ -18,6 +18,7 @@ mod host;
 pub mod logic;
 pub mod member;
 mod places;
+mod presence;
 pub mod sight;
 mod spectators;
 pub mod state;
@@ -30,10 +31,9 @@ use std::time::Duration;
 
 use tickloom_protocol::client_message::{Interest, Publish, Write};
 use tickloom_protocol::deflate::Sender;
-use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, OpId, RoomKey, Tick};
+use tickloom_protocol::ids::{InputSeq, MemberId, OpId, RoomKey, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::binary_frame;
-use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{
     Accepted, Joined, RefusalCode, RoomClock, ServerEncoder, ServerMessage, TimeSync,
 };
@@ -41,7 +41,7 @@ use tickloom_protocol::time::Timestamp;
 
 use crate::listing::ListedRoom;
 use crate::overload::LoadLevel;
-use crate::room::admission::{Admission, ReservedSeat};
+use crate::room::admission::Admission;
 use crate::room::broadcast::{
     Broadcast, Content, MemberWindow, Occasion, SharedWindow, ViewSettings,
 };
@@ -54,7 +54,7 @@ use crate::room::logic::{
 use crate::room::member::{Intake, Member};
 use crate::room::state::State;
 use crate::room::write::{Refusal, WriteError, Writer};
-use crate::session::{Naming, PendingJoin, Reads, SessionId};
+use crate::session::{PendingJoin, Reads, SessionId};
 use crate::session_table::Outboxes;
 use crate::ticker::{Sends, Ticker};
 
@@ -228,33 +228,6 @@ impl Room {
         }
         self.ticker.want();
         Ok(self.joined(member, entity, join))
-    }
-
-    /// What a newcomer is told.
-    fn joined(&self, member: MemberId, entity: EntityId, join: &PendingJoin) -> Joined {
-        let (clock, tick) = (self.ticker.clock(), self.ticker.tick());
-        let schema = RoomSchema::clone(self.state.schema());
-        // A client that knows the name need not be told.
-        let room = match join.naming {
-            Naming::Client => Box::default(),
-            Naming::Code | Naming::Server { .. } => self.key.room.clone(),
-        };
-        Joined { room, ..Joined::new(member, entity, clock, tick, schema) }
-    }
-
-    /// Lets somebody in who may take a seat: one that is kept for its token, or a free one.
-    fn admit(
-        &mut self,
-        now: Timestamp,
-        join: &PendingJoin,
-    ) -> Result<Option<ReservedSeat>, Refusal> {
-        if !join.seat.is_empty() {
-            return self.admission.redeem(now, &join.seat).map(Some);
-        }
-        self.admission.check_lock()?;
-        self.admission.check_password(&join.password)?;
-        self.check_seats(now)?;
-        Ok(None)
     }
 
     /// A member inflates what is compressed like this. A room that does not compress forgets it.
@@ -692,21 +665,6 @@ impl Room {
                 let row = row.bytes();
                 let call = Call::Input(*id, row);
                 self.call(call, |logic, room| logic.on_input(room, *id, row, *freshness));
-            }
-        }
-    }
-
-    /// The next id that nobody has. There are fewer seats than ids, but spectators have ids, too.
-    fn free_member_id(&mut self) -> Result<MemberId, Refusal> {
-        if self.members.len() >= usize::from(u16::MAX) {
-            let message = format!("{} has no id left for another member", self.key);
-            return Err(Refusal::new(RefusalCode::RoomFull, message));
-        }
-        loop {
-            let id = MemberId(self.next_member);
-            self.next_member = self.next_member.checked_add(1).unwrap_or(1);
-            if !self.members.contains_key(&id) {
-                return Ok(id);
             }
         }
     }

@@ -340,18 +340,13 @@ impl Session {
     /// Says no to a join; the connection stays usable for another try.
     pub(crate) fn refuse(&mut self, encoder: &mut ServerEncoder, code: RefusalCode, message: &str) {
         self.refusals += 1;
-        self.refuse_op(encoder, OpId::NONE, code, message);
+        self.refuse_op(encoder, OpId::NONE, &Refusal::new(code, message));
     }
 
-    /// Says no to a write or a publication.
-    pub(crate) fn refuse_op(
-        &mut self,
-        encoder: &mut ServerEncoder,
-        op: OpId,
-        code: RefusalCode,
-        message: &str,
-    ) {
-        let retry_ms = match code {
+    /// Says no to something that has a number.
+    pub(crate) fn refuse_op(&mut self, encoder: &mut ServerEncoder, op: OpId, refusal: &Refusal) {
+        let Refusal { code, message, retry } = refusal;
+        let usual_ms = match code {
             RefusalCode::RoomFull | RefusalCode::ServerFull => 1_000,
             RefusalCode::Busy => 100,
             RefusalCode::UnknownRoomType
@@ -369,7 +364,9 @@ impl Session {
             | RefusalCode::WrongPassword
             | RefusalCode::BadSeat => 0,
         };
-        self.send(encoder, &ServerMessage::Refused(Refused { code, message, retry_ms, op }));
+        let retry_ms = retry.map_or(usual_ms, |retry| retry.as_micros().div_ceil(1_000) as u32);
+        let refused = Refused { code: *code, message, retry_ms, op };
+        self.send(encoder, &ServerMessage::Refused(refused));
     }
 
     /// Sends a close frame if that still has a meaning, and stops listening.

@@ -14,6 +14,7 @@ use tickloom_protocol::schema::{
     ComponentDesc, FieldDesc, FieldType, RoomSchema, TopicDesc, WritePolicy,
 };
 
+use crate::rate::Rate;
 use crate::room::description::{Describer, Description, OWN_COMPONENTS};
 use crate::room::logic::{
     Cadence, Compression, Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType,
@@ -109,6 +110,10 @@ fn spec_of(description: &Description) -> RoomSpec {
     RoomSpec {
         members_max: description.members_max,
         spectators_max: description.spectators_max,
+        presence_rate: description.presence_rate.map(|rate| {
+            let per_second = u64::from(rate.0);
+            Rate::new(per_second, per_second)
+        }),
         entities_max: description.entities_max,
         events_max: description.events_max,
         events_bytes_max: description.events_bytes_max,
@@ -138,16 +143,21 @@ impl RoomType for Described {
     }
 
     fn create(&self) -> Box<dyn RoomLogic> {
-        Box::new(DescribedLogic)
+        Box::new(DescribedLogic { names_max: self.description.names_max })
     }
 }
 
 /// What the server itself does in a described room.
-struct DescribedLogic;
+struct DescribedLogic {
+    names_max: usize,
+}
 
 impl RoomLogic for DescribedLogic {
     fn on_join(&mut self, room: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial> {
-        room.state_mut().set_opaque(NAME, joiner.entity, joiner.name.as_bytes());
+        // Whoever joins is one of them already.
+        if room.members().count() <= self.names_max {
+            room.state_mut().set_opaque(NAME, joiner.entity, joiner.name.as_bytes());
+        }
         Ok(())
     }
 

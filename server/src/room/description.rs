@@ -17,6 +17,7 @@ use tickloom_protocol::limits;
 use tickloom_protocol::schema::{ComponentDesc, FieldType, TopicDesc, WritePolicy};
 
 use crate::config::problem::Problem;
+use crate::config::units::Rate;
 use crate::room::logic::{Cadence, Compression};
 
 pub use reading::read_all;
@@ -55,6 +56,10 @@ pub struct Description {
     pub members_max: usize,
     /// Places for those who only watch.
     pub spectators_max: usize,
+    /// Members beyond which those who come are not shown by name.
+    pub names_max: usize,
+    /// How often a member may change its own entity; as often as it likes when absent.
+    pub presence_rate: Option<Rate>,
     /// Entities, the room and one per member among them.
     pub entities_max: usize,
     /// Who may add and remove entities.
@@ -93,6 +98,8 @@ impl Default for Description {
             described_by: Describer::Server,
             members_max: 200,
             spectators_max: 0,
+            names_max: MEMBERS_MAX,
+            presence_rate: None,
             entities_max: 10_000,
             entities: WritePolicy::Members,
             events_max: 256,

@@ -27,6 +27,7 @@ use tickloom_protocol::ids::{EntityId, MemberId, Tick, TopicId};
 use tickloom_protocol::schema::{FieldId, RoomSchema};
 
 use crate::properties::Properties;
+use crate::rate::Rate;
 use crate::room::admission::Admission;
 use crate::room::events::EventLog;
 use crate::room::member::Member;
@@ -96,6 +97,9 @@ pub struct RoomSpec {
     /// Places for those who only watch; none unless the type says so, because what everybody sees
     /// in a room is then seen by those, too, whom [`RoomLogic::on_join`] has not let in.
     pub spectators_max: usize,
+    /// How often a member may change its own entity, and nothing else, with a write; as often as
+    /// it likes when absent. Where thousands move cursors at once, each need not at every tick.
+    pub presence_rate: Option<Rate>,
     /// Entities, the room itself included.
     pub entities_max: usize,
     /// Events kept for members who fall behind or come late.
@@ -228,6 +232,7 @@ impl RoomSpec {
             cadence,
             members_max: 128,
             spectators_max: 0,
+            presence_rate: None,
             entities_max: 4096,
             events_max: 256,
             events_bytes_max: 64 * 1024,

@@ -6,6 +6,7 @@ use tickloom_protocol::ids::{EntityId, InputSeq, OpId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::server_message::DeltaHead;
 
+use crate::rate::Bucket;
 use crate::room::broadcast::MemberWindow;
 use crate::room::events::{Hearing, Listener};
 use crate::room::logic::Freshness;
@@ -35,6 +36,8 @@ pub struct Member {
     /// The how-manieth member of the room it is.
     joined_in: u64,
     role: Role,
+    /// How often it changed its own entity.
+    pub(crate) presence: Bucket,
     /// The tick the member has, once its queue drains; [`Tick::ZERO`] when it needs a snapshot.
     pub(crate) baseline: Tick,
     /// What it was told of what was said.
@@ -61,6 +64,7 @@ impl Member {
             entity,
             joined_in,
             role: Role::Player,
+            presence: Bucket::default(),
             baseline,
             hearing,
             answers,

@@ -1,16 +1,20 @@
-//! How many places a room has: seats that are taken, kept for somebody, or free, and what the list
-//! of rooms says of it.
+//! How many places a room has: seats that are taken, kept for somebody, or free; who gets one; and
+//! what the list of rooms says of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickloom_protocol::server_message::RefusalCode;
+use tickloom_protocol::ids::{EntityId, MemberId};
+use tickloom_protocol::schema::RoomSchema;
+use tickloom_protocol::server_message::{Joined, RefusalCode};
 use tickloom_protocol::time::Timestamp;
 
 use crate::listing::ListedRoom;
 use crate::properties::Properties;
 use crate::room::Room;
+use crate::room::admission::ReservedSeat;
 use crate::room::write::Refusal;
+use crate::session::{Naming, PendingJoin};
 use crate::tokens::Token;
 
 impl Room {
@@ -30,8 +34,50 @@ impl Room {
             && self.seats_free(now) >= seats
     }
 
+    /// Lets somebody in who may take a seat: one that is kept for its token, or a free one.
+    pub(super) fn admit(
+        &mut self,
+        now: Timestamp,
+        join: &PendingJoin,
+    ) -> Result<Option<ReservedSeat>, Refusal> {
+        if !join.seat.is_empty() {
+            return self.admission.redeem(now, &join.seat).map(Some);
+        }
+        self.admission.check_lock()?;
+        self.admission.check_password(&join.password)?;
+        self.check_seats(now)?;
+        Ok(None)
+    }
+
+    /// What a newcomer is told.
+    pub(super) fn joined(&self, member: MemberId, entity: EntityId, join: &PendingJoin) -> Joined {
+        let (clock, tick) = (self.ticker.clock(), self.ticker.tick());
+        let schema = RoomSchema::clone(self.state.schema());
+        // A client that knows the name need not be told.
+        let room = match join.naming {
+            Naming::Client => Box::default(),
+            Naming::Code | Naming::Server { .. } => self.key.room.clone(),
+        };
+        Joined { room, ..Joined::new(member, entity, clock, tick, schema) }
+    }
+
+    /// The next id that nobody has. There are fewer seats than ids, but spectators have ids, too.
+    pub(super) fn free_member_id(&mut self) -> Result<MemberId, Refusal> {
+        if self.members.len() >= usize::from(u16::MAX) {
+            let message = format!("{} has no id left for another member", self.key);
+            return Err(Refusal::new(RefusalCode::RoomFull, message));
+        }
+        loop {
+            let id = MemberId(self.next_member);
+            self.next_member = self.next_member.checked_add(1).unwrap_or(1);
+            if !self.members.contains_key(&id) {
+                return Ok(id);
+            }
+        }
+    }
+
     /// Whether there is a seat for somebody without a token.
-    pub(super) fn check_seats(&mut self, now: Timestamp) -> Result<(), Refusal> {
+    fn check_seats(&mut self, now: Timestamp) -> Result<(), Refusal> {
         if self.seats_free(now) > 0 {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 //! whole.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tickloom_protocol::changes::{Change, Target, read_changes};
 use tickloom_protocol::chunks::{ChunkError, Value};
@@ -33,11 +34,13 @@ pub struct Refusal {
     pub code: RefusalCode,
     /// For people.
     pub message: String,
+    /// When to try again, if that is known better than the code says.
+    pub retry: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry: None }
     }
 }
 

@@ -83,6 +83,9 @@ impl Shard {
     fn handle_write(&mut self, now: Timestamp, id: SessionId, write: &Write<'_>) {
         // Without a seat it crossed our Left: there is nothing to write to any more.
         let Some((room, seat)) = self.room_of(id) else { return };
+        if let Err(refusal) = room.check_presence(now, seat.member, write) {
+            return self.refuse_op(now, id, seat, write.op, &refusal);
+        }
         match room.handle_write(seat.member, write) {
             Ok(accepted) => self.accepted(now, id, seat, accepted),
             Err(WriteError::Refused(refusal)) => self.refuse_op(now, id, seat, write.op, &refusal),
@@ -134,7 +137,7 @@ impl Shard {
             room.handle_answer(seat.member, op);
         }
         if let Some(session) = self.sessions.get_mut(id) {
-            session.refuse_op(&mut self.encoder, op, refusal.code, &refusal.message);
+            session.refuse_op(&mut self.encoder, op, refusal);
         }
         self.reschedule(now, seat.room);
     }

@@ -34,7 +34,7 @@ impl Shard {
         }
         match PendingJoin::of(&join) {
             Ok(join) => self.join(now, id, join, unread),
-            Err(Refusal { code, message }) => self.refuse(now, id, code, &message),
+            Err(Refusal { code, message, .. }) => self.refuse(now, id, code, &message),
         }
     }
 
@@ -76,7 +76,7 @@ impl Shard {
         unread: &[u8],
     ) {
         if !self.is_settled(now, &mut pending) && self.choose_room(now, &mut pending).is_none() {
-            let Refusal { code, message } = Self::no_code();
+            let Refusal { code, message, .. } = Self::no_code();
             return self.refuse(now, id, code, &message);
         }
         let owner = self.config.directory.shard_of(&pending.key);
@@ -145,7 +145,7 @@ impl Shard {
                 self.set_reads(id, reads);
                 self.send_away(now, room_id);
             }
-            Err(Refusal { code, message }) => {
+            Err(Refusal { code, message, .. }) => {
                 let panicked = room.panicked().cloned();
                 self.refuse(now, id, code, &message);
                 if let Some(panicked) = panicked {

@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod crowd;
 mod elsewhere;
 mod hosting;
 mod joining;

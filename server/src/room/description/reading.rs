@@ -14,7 +14,7 @@ use crate::config::fields::Fields;
 use crate::config::node::{Entry, Node, Raw};
 use crate::config::problem::{Problem, Span};
 use crate::config::settings::TICK_RATES;
-use crate::config::units::Size;
+use crate::config::units::{Rate, Size};
 use crate::config::value::Value;
 use crate::room::description::words::{KindName, MediaType, Name, Publisher};
 use crate::room::description::{
@@ -116,12 +116,9 @@ impl Reader<'_> {
             Author::Server => fields.read("compression", problems).or(base.compression),
             Author::Joiner => base.compression,
         };
-        let (is_listed, linger) = match author {
-            Author::Server => (
-                fields.read("listed", problems).unwrap_or(base.is_listed),
-                fields.read_within("linger", &(Duration::ZERO..=LINGER_MAX), problems),
-            ),
-            Author::Joiner => (base.is_listed, None),
+        let keeping = match author {
+            Author::Server => Keeping::read(base, &mut fields, problems),
+            Author::Joiner => Keeping::of(base),
         };
         let members_max = fields.read_within("members_max", &(1..=bounds.members), problems);
         let spectators = 0..=bounds.spectators;
@@ -135,13 +132,15 @@ impl Reader<'_> {
             described_by,
             members_max: members_max.unwrap_or(base.members_max),
             spectators_max: spectators_max.unwrap_or(base.spectators_max),
+            names_max: keeping.names_max,
+            presence_rate: keeping.presence_rate,
             entities_max: entities_max.unwrap_or(base.entities_max),
             entities: fields.read("entities", problems).unwrap_or(base.entities),
             events_max: events_max.unwrap_or(base.events_max),
             events_bytes_max: events_bytes_max.map_or(base.events_bytes_max, |size| size.0),
             compression,
-            is_listed,
-            linger: linger.or(base.linger),
+            is_listed: keeping.is_listed,
+            linger: keeping.linger,
             components: read_components(&mut fields, problems)
                 .unwrap_or_else(|| base.components.clone()),
             topics: read_topics(&mut fields, problems).unwrap_or_else(|| base.topics.clone()),
@@ -149,6 +148,33 @@ impl Reader<'_> {
         check_capacities(&mut fields, &description, problems);
         fields.finish(problems);
         Some(description)
+    }
+}
+
+/// How rooms are kept, which is not for joiners to say.
+struct Keeping {
+    names_max: usize,
+    presence_rate: Option<Rate>,
+    is_listed: bool,
+    linger: Option<Duration>,
+}
+
+impl Keeping {
+    fn of(base: &Description) -> Self {
+        let Description { names_max, presence_rate, is_listed, linger, .. } = *base;
+        Self { names_max, presence_rate, is_listed, linger }
+    }
+
+    fn read(base: &Description, fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Self {
+        let names_max = fields.read_within("names_max", &(0..=MEMBERS_MAX), problems);
+        let presence_rate = fields.read_within("presence_rate", &TICK_RATES, problems);
+        let linger = fields.read_within("linger", &(Duration::ZERO..=LINGER_MAX), problems);
+        Self {
+            names_max: names_max.unwrap_or(base.names_max),
+            presence_rate: presence_rate.or(base.presence_rate),
+            is_listed: fields.read("listed", problems).unwrap_or(base.is_listed),
+            linger: linger.or(base.linger),
+        }
     }
 }
 

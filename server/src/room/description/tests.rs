@@ -6,6 +6,7 @@ use tickloom_protocol::schema::{FieldDesc, FieldType, Interpolation};
 use super::*;
 use crate::config::layers::{Asked, Layers};
 use crate::config::problem::{Problems, Source};
+use crate::config::units::Rate;
 use crate::room::logic::Compression;
 
 fn read(text: &str) -> Asked {
@@ -52,6 +53,8 @@ fn a_description_says_everything_once() {
         topics: vec![TopicDesc { history: true, ..TopicDesc::new("chat") }],
         compression: Some(Compression::On),
         linger: Some(Duration::from_secs(30)),
+        names_max: 200,
+        presence_rate: Some(Rate(30)),
         ..Description::default()
     };
     assert_eq!(asked.rooms, Descriptions::from([("board".into(), expected)]));
@@ -61,6 +64,8 @@ fn a_description_says_everything_once() {
 fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
     let text = "[rooms.a]\n[rooms.b]\ntick_rate = 30\ndescribe = 'joiner'\nmembers_max = 3
         spectators_max = 5
+        names_max = 2
+        presence_rate = 10
         entities_max = 4\nentities = 'host'\nevents_max = 0\nevents_bytes_max = '0B'
         compression = 'off'
 listed = true
@@ -83,6 +88,8 @@ linger = '2m'\n
         described_by: Describer::Joiner,
         members_max: 3,
         spectators_max: 5,
+        names_max: 2,
+        presence_rate: Some(Rate(10)),
         entities_max: 4,
         entities: WritePolicy::Host,
         events_max: 0,
