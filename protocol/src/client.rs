@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::changes::ChangesBuilder;
 use crate::chunks::Value;
 use crate::client_message::{
-    ClientEncoder, ClientMessage, Input, Join, Publish, Recipients, Write,
+    ClientEncoder, ClientMessage, Configure, Input, Join, Kick, Publish, Recipients, Write,
 };
 use crate::clock::Timetable;
 use crate::close::CloseReason;
@@ -242,6 +242,22 @@ impl Client {
         let mut buffer = Vec::new();
         let to = Recipients::put(to, &mut buffer);
         self.send(ClientMessage::Publish(Publish { op, topic, to, body }));
+        op
+    }
+
+    /// Changes what the room is to newcomers, as its host. Returns the number that the answer will
+    /// name, whatever `configure` says.
+    pub fn configure(&mut self, configure: Configure<'_>) -> OpId {
+        let op = self.next_op();
+        self.send(ClientMessage::Configure(Configure { op, ..configure }));
+        op
+    }
+
+    /// Sends a member away, as the room's host, with a sentence for them. Returns the number that
+    /// the answer will name.
+    pub fn kick(&mut self, member: MemberId, message: &str) -> OpId {
+        let op = self.next_op();
+        self.send(ClientMessage::Kick(Kick { op, member, message }));
         op
     }
 

@@ -135,6 +135,11 @@ impl Admission {
         self.seats.len()
     }
 
+    /// Seats that are kept, those included whose time is over and that nobody has counted since.
+    pub(crate) fn seats_noted(&self) -> usize {
+        self.seats.len()
+    }
+
     /// When the last seat that is kept for somebody is free again.
     #[must_use]
     pub fn reserved_until(&self) -> Option<Timestamp> {

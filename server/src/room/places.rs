@@ -182,7 +182,8 @@ impl Room {
         let spectators = self.members.values().filter(|member| member.is_spectator());
         assert_eq!(spectators.count(), self.spectators_count, "{}: spectators", self.key);
         let (players, seats) = (self.players_count(), self.spec.members_max);
-        assert!(players <= seats, "{}: {players} players have {seats} seats", self.key);
+        let taken = players + self.admission.seats_noted();
+        assert!(taken <= seats, "{}: {taken} of {seats} seats are taken", self.key);
         assert!(self.spectators_count <= self.spec.spectators_max, "{}: spectators", self.key);
         let host = self.host.and_then(|host| self.members.get(&host));
         assert_eq!(host.is_some_and(|host| !host.is_spectator()), players > 0, "{}", self.key);

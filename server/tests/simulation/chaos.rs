@@ -52,6 +52,7 @@ impl RoomType for Chaos {
             cadence: Cadence::Fixed { tick_rate_hz: 60, send_every: 2 },
             members_max: 6,
             entities_max: 64,
+            spectators_max: 3,
             // Rows are packed, and most frames differ: it is here for what it does to windows.
             compression: Compression::On,
             ..RoomSpec::at_rate(60, Arc::clone(&self.schema))
@@ -144,6 +145,10 @@ impl RoomLogic for ChaosLogic {
                 own.chain(self.critters.iter().copied()).chain([EntityId::ROOM]).collect();
             let entity = all[room.rng().usize(0..all.len())];
             self.change(room, entity);
+        }
+        let first = room.members().next();
+        if let Some(member) = first.filter(|_| room.rng().u16(0..2_000) == 0) {
+            room.kick(member, "by chance");
         }
         match &mut self.ticks_left {
             Some(0) => Next::Close,

@@ -14,6 +14,8 @@ use tickloom_server::room::described::Described;
 use tickloom_server::room::description::Description;
 use tickloom_server::room::logic::{Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType};
 
+use crate::lobby::Seat as KeptSeat;
+
 /// A described room that knows which one it is: rooms of one name come and go.
 pub struct Marked(Described);
 
@@ -23,6 +25,8 @@ impl Marked {
         let members = WritePolicy::Members;
         let description = Description {
             members_max: 6,
+            spectators_max: 2,
+            is_listed: true,
             entities_max: 40,
             components: vec![
                 ComponentDesc::opaque("mark", "x/y", 8).writable_by(WritePolicy::Server),
@@ -42,6 +46,8 @@ impl Marked {
     pub fn feed() -> Self {
         let description = Description {
             members_max: 6,
+            spectators_max: 2,
+            is_listed: true,
             entities_max: 40,
             // Few, so that those who fall behind miss some.
             events_max: 3,
@@ -96,6 +102,8 @@ pub struct Truth {
     said: BTreeMap<(u64, u64), OwnedEvent>,
     /// What the counter of a board was raised to, by those who were told that they did.
     counted: BTreeSet<(u64, i64)>,
+    /// Seats that somebody has taken with their token.
+    pub seats_taken: BTreeSet<KeptSeat>,
 }
 
 /// What an honest member of a described room has done and seen since it joined.

@@ -9,6 +9,7 @@
 mod chaos;
 mod described;
 mod encryption;
+mod lobby;
 mod network;
 mod outcome;
 mod peer;
@@ -83,6 +84,14 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.encrypted > 50, "{total:?}");
         assert!(total.resumed > 10, "{total:?}");
         assert!(total.handshakes_failed > 5, "{total:?}");
+        assert!(total.watching > 20, "{total:?}");
+        assert!(total.chosen > 20, "{total:?}");
+        assert!(total.kept_out > 20, "{total:?}");
+        assert!(total.seats_taken > 10, "{total:?}");
+        assert!(total.seats_lost > 5, "{total:?}");
+        assert!(total.ruled > 20, "{total:?}");
+        assert!(total.overruled > 20, "{total:?}");
+        assert!(total.kicked > 5, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");
         assert!(total.described.conflicts > 10, "{total:?}");

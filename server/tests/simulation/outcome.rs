@@ -42,6 +42,20 @@ pub struct Outcome {
     /// Handshakes by ticket.
     pub resumed: u64,
     pub handshakes_failed: u64,
+    /// Clients that came to watch.
+    pub watching: u64,
+    /// Rooms that the server chose or named.
+    pub chosen: u64,
+    /// Joins that a lock, a password or a room's absence kept out, and all others.
+    pub kept_out: u64,
+    pub refused: u64,
+    /// Seats taken with a token, and tokens that were good no more.
+    pub seats_taken: u64,
+    pub seats_lost: u64,
+    /// Orders of hosts, and of those who are none.
+    pub ruled: u64,
+    pub overruled: u64,
+    pub kicked: u64,
     pub described: Counts,
     /// A hash over everything honest clients saw, in order.
     pub trace: u64,
@@ -68,6 +82,15 @@ impl Outcome {
         self.encrypted += other.encrypted;
         self.resumed += other.resumed;
         self.handshakes_failed += other.handshakes_failed;
+        self.watching += other.watching;
+        self.chosen += other.chosen;
+        self.kept_out += other.kept_out;
+        self.refused += other.refused;
+        self.seats_taken += other.seats_taken;
+        self.seats_lost += other.seats_lost;
+        self.ruled += other.ruled;
+        self.overruled += other.overruled;
+        self.kicked += other.kicked;
         self.described.add(&other.described);
     }
 }

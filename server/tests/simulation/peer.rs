@@ -10,8 +10,10 @@ use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::handshake::{ClientKey, UpgradeError};
 use tickloom_protocol::ids::{InputSeq, OpId};
 use tickloom_protocol::replica::Outcome as Taken;
+use tickloom_protocol::server_message::LeaveReason;
 
 use crate::described::{Truth, Witness};
+use crate::lobby::{Seat, Visit};
 use crate::outcome::Outcome;
 
 /// An honest client and what it has seen.
@@ -32,6 +34,7 @@ pub struct Honest {
     /// The last write or publication of this seat that a delta said was answered.
     answered: OpId,
     witness: Witness,
+    visit: Visit,
     /// Bytes that are no whole frame yet.
     unread: Vec<u8>,
 }
@@ -61,13 +64,14 @@ impl Honest {
             acked: InputSeq(0),
             answered: OpId::NONE,
             witness: Witness::default(),
+            visit: Visit::default(),
             unread: Vec::new(),
         }
     }
 
-    pub fn join(&mut self, room_type: &str, room: &str, name: &str) {
+    pub fn join(&mut self, seats: &mut Vec<Seat>, rng: &mut fastrand::Rng) {
         self.joining = true;
-        self.client.join(Join { room_type, room, name, ..Join::default() });
+        self.visit.begin(&mut self.client, seats, rng);
     }
 
     pub fn leave(&mut self) {
@@ -82,6 +86,10 @@ impl Honest {
 
     /// What members do in rooms of this kind.
     pub fn act(&mut self, rng: &mut fastrand::Rng) {
+        if self.visit.act(&mut self.client, rng) {
+            // Spectators try now and then, to no effect.
+            return self.input(rng);
+        }
         if !self.witness.act(&mut self.client, rng) {
             self.input(rng);
         }
@@ -154,6 +162,7 @@ impl Honest {
                 (self.sent, self.acked) = (InputSeq(0), InputSeq(0));
                 self.answered = OpId::NONE;
                 self.witness = Witness::default();
+                self.visit.joined(&self.client, &mut truth.seats_taken, outcome);
                 outcome.joins += 1;
             }
             ClientEvent::Applied { head, applied, events, .. } => {
@@ -172,13 +181,18 @@ impl Honest {
                 self.witness.applied(&self.client, &events, truth, &mut outcome.described);
             }
             ClientEvent::Broken(error) => panic!("a replica broke: {error}"),
+            ClientEvent::Refused { code, op, .. }
+                if self.visit.answered(&self.client, op, Some(code), outcome) => {}
             ClientEvent::Refused { code, op, .. } if op != OpId::NONE => {
                 self.witness.refused(op, code, &mut outcome.described);
             }
+            ClientEvent::Accepted(accepted)
+                if self.visit.answered(&self.client, accepted.op, None, outcome) => {}
             ClientEvent::Accepted(accepted) => {
                 self.witness.accepted(&self.client, &accepted, truth, &mut outcome.described);
             }
-            ClientEvent::Refused { .. } => {
+            ClientEvent::Refused { code, .. } => {
+                self.visit.refused(code, outcome);
                 self.joining = false;
                 self.refusals += 1;
                 // Who keeps asking is closed; an honest client gives up before that.
@@ -187,7 +201,10 @@ impl Honest {
                     self.client.close();
                 }
             }
-            ClientEvent::Left(_) => self.asked_to_leave = false,
+            ClientEvent::Left(reason) => {
+                self.asked_to_leave = false;
+                outcome.kicked += u64::from(reason == LeaveReason::Kicked);
+            }
             ClientEvent::TimeSync(_) => {}
             ClientEvent::GoAway { retry_ms } => {
                 assert!(!self.told_to_go && retry_ms <= 5_000, "{retry_ms} ms");

@@ -22,15 +22,17 @@ use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::proxies::Networks;
 use tickloom_server::rate::Rate;
 use tickloom_server::room::RoomId;
+use tickloom_server::room::admission::SEAT_PATIENCE;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
-use tickloom_server::session::{Patience, Reads, SessionId};
+use tickloom_server::session::{Naming, Patience, Reads, SessionId};
 use tickloom_server::shard::{Effect, Shard, ShardConfig, Surroundings};
 use tickloom_server::tokens::Secret;
 
 use crate::chaos::Chaos;
 use crate::described::{Marked, Truth};
 use crate::encryption::{Encryption, hostile_hello};
+use crate::lobby::{self, Seat};
 use crate::network::Direction;
 use crate::outcome::{Outcome, Plant};
 use crate::peer::{Honest, hostile_bytes};
@@ -82,6 +84,8 @@ pub struct World {
     ghosts: Vec<(ShardIndex, SessionId, Direction)>,
     outcome: Outcome,
     truth: Truth,
+    /// Kept for whoever takes them.
+    seats: Vec<Seat>,
     steps: u64,
 }
 
@@ -132,7 +136,7 @@ impl World {
                 windows_max: 3,
             },
             sessions_max: 100,
-            rooms_max: 5,
+            rooms_max: 8,
             room_linger: Duration::from_secs(1),
             seed: seed + index as u64,
             ..ShardConfig::of(&Config::loopback(), &server, ShardIndex(index))
@@ -150,6 +154,7 @@ impl World {
             ghosts: Vec::new(),
             outcome: Outcome::default(),
             truth: Truth::default(),
+            seats: Vec::new(),
             steps: 0,
         }
     }
@@ -248,7 +253,11 @@ impl World {
                 self.obey(ShardIndex(index));
             }
         }
-        for _ in 0..400 {
+        // Rooms wait for those whose seats they keep.
+        for passed in 0..400 + 50 * SEAT_PATIENCE.as_secs() {
+            if passed > 400 && self.shards.iter().all(|shard| shard.rooms().count() == 0) {
+                break;
+            }
             self.pass(Duration::from_millis(20));
         }
         self.check_addresses();
@@ -329,6 +338,13 @@ impl World {
         if self.connections.len() < 14 && self.rng.u8(0..4) == 0 {
             self.connect();
         }
+        if self.rng.u8(0..40) == 0 {
+            self.keep_seats();
+        }
+        if self.rng.u8(0..30) == 0 {
+            let shard = self.rng.usize(0..self.shards.len());
+            self.shards[shard].publish_listing(self.now);
+        }
         let numbers: Vec<usize> = self.connections.keys().copied().collect();
         if numbers.is_empty() {
             return;
@@ -337,6 +353,20 @@ impl World {
             let number = numbers[self.rng.usize(0..numbers.len())];
             self.act_one(number);
         }
+    }
+
+    /// Another program asks for seats, of the shard that owns the room or of any.
+    fn keep_seats(&mut self) {
+        let wanted = lobby::wanted(&mut self.rng);
+        let directory = self.shards[0].config().directory;
+        let owner = match wanted.room.naming {
+            Naming::Server { .. } => self.rng.usize(0..self.shards.len()),
+            Naming::Client | Naming::Code => directory.shard_of(&wanted.room.key).0,
+        };
+        let (reserve, take) = lobby::ask(wanted);
+        self.shards[owner].handle_mail(self.now, Mail::Reserve(Box::new(reserve)));
+        self.obey(ShardIndex(owner));
+        take(&mut self.seats);
     }
 
     fn connect(&mut self) {
@@ -419,11 +449,7 @@ impl World {
                     6 => honest.client.ping(now.as_micros()),
                     _ if seated && !honest.asked_to_leave => honest.act(rng),
                     _ if !seated && !honest.joining => {
-                        let room_type =
-                            ["arena", "chaos", "chaos", "board", "feed"][rng.usize(0..5)];
-                        let room = format!("room-{}", rng.u8(0..6));
-                        let name = if rng.u8(0..12) == 0 { "denied" } else { "sim" };
-                        honest.join(room_type, &room, name);
+                        honest.join(&mut self.seats, rng);
                     }
                     _ => {}
                 }
