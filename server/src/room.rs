@@ -18,11 +18,13 @@ mod host;
 pub mod logic;
 pub mod member;
 mod places;
+mod player_name;
 mod presence;
 pub mod sight;
 mod spectators;
 pub mod state;
 pub mod tree;
+pub mod world;
 pub mod write;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::room::arena::Arena;
 use crate::room::described::Described;
 use crate::room::logic::RoomType;
+use crate::room::world::World;
 use crate::room::{Room, RoomId};
 
 /// The room types a server offers. All shards share one list.
@@ -40,12 +41,13 @@ impl std::fmt::Debug for RoomTypes {
     }
 }
 
-/// The room types of a server that has no code of its own: a game, shared state, messages, and
-/// what its configuration describes.
+/// The room types of a server that has no code of its own: a game, a world too large to send
+/// whole, shared state, messages, and what its configuration describes.
 #[must_use]
 pub fn built_in_types(config: &Config) -> RoomTypes {
     let types = RoomTypes::default()
         .with(Arena::new(config.tick_rate_hz))
+        .with(World::new(config.tick_rate_hz))
         .with(Described::state())
         .with(Described::relay());
     config.rooms.iter().fold(types, |types, (name, description)| {

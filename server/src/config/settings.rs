@@ -311,7 +311,7 @@ settings! {
         handshakes_pace: Limit<Rate> = Limit(Some(Rate(2000)));
     }
 
-    /// How fast the built-in arena runs.
+    /// How fast the built-in games run.
     tick: Tick {
         /// Ticks per second of the built-in rooms. Each tick costs processor time and bandwidth
         /// per client.

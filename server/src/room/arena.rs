@@ -26,6 +26,7 @@ use crate::room::arena::pickup::{PICKUPS, Pickup};
 use crate::room::arena::projectile::{Flight, PROJECTILES_MAX, Projectile};
 use crate::room::arena::vector::Vec2;
 use crate::room::logic::{Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType};
+use crate::room::player_name;
 use crate::room::state::State;
 
 mod bot;
@@ -51,7 +52,6 @@ pub const SPECTATORS_MAX: usize = 128;
 pub const ENTITIES_MAX: usize = 2048;
 
 const NAME: &str = "name";
-const NAME_CHARS_MAX: usize = 24;
 
 const DAMAGE: u8 = 25;
 const KILL_SCORE: u16 = 5;
@@ -156,10 +156,7 @@ impl RoomLogic for ArenaLogic {
     }
 
     fn on_join(&mut self, room: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial> {
-        let name = match clean_name(joiner.name) {
-            name if name.is_empty() => format!("player-{}", joiner.member.0),
-            name => name,
-        };
+        let name = player_name::of(joiner);
         let position = self.map.free_place(room.rng());
         self.add_fighter(room, joiner.entity, Driver::Member(joiner.member), position, &name);
         Ok(())
@@ -377,17 +374,4 @@ fn reward_kill(fighters: &mut [Fighter], shooter: EntityId) {
     if shooter.is_alive() {
         shooter.streak = shooter.streak.saturating_add(1);
     }
-}
-
-/// A name that is short and cannot disturb the text around it.
-fn clean_name(name: &str) -> String {
-    let disturbs = |letter: char| {
-        letter.is_control()
-            // Invisible, or turns the direction of the text that follows.
-            || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let clean: String =
-        name.trim().chars().filter(|letter| !disturbs(*letter)).take(NAME_CHARS_MAX).collect();
-    clean.trim().into()
 }

@@ -26,7 +26,7 @@ pub use reading::read_all;
 pub type Descriptions = BTreeMap<Box<str>, Description>;
 
 /// Room types that are code and cannot be described.
-pub const BUILT_IN: &[&str] = &["arena"];
+pub const BUILT_IN: &[&str] = &["arena", "world"];
 
 /// Most seats in a described room: member ids have 16 bits, 0 is the server.
 pub const MEMBERS_MAX: usize = u16::MAX as usize - 1;
