@@ -258,7 +258,7 @@ impl Plan {
             let has_rate = bot.kind.rate_hz() > 0;
             bot.rate_hz = run.input_rate.filter(|_| has_rate).unwrap_or(bot.rate_hz);
             bot.room_size = run.room_size.map_or(bot.room_size, NonZeroU32::get);
-            let by_player = matches!(bot.kind, BotKind::Arena | BotKind::State);
+            let by_player = matches!(bot.kind, BotKind::Arena | BotKind::World | BotKind::State);
             if by_player && bot.rate_hz > RATE_HZ_MAX {
                 return Err(PlanError::RateTooHigh { flag: "--input-rate", rate_hz: bot.rate_hz });
             }

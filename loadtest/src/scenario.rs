@@ -21,8 +21,9 @@ use bots::{BOTS_MAX, Bot, BotKind, WEIGHTS_MAX};
 use phases::{PHASES_MAX, Phase, Phases};
 
 /// The scenarios that are built in, as the files they could be.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("arena", include_str!("../scenarios/arena.toml")),
+    ("world", include_str!("../scenarios/world.toml")),
     ("state", include_str!("../scenarios/state.toml")),
     ("chat", include_str!("../scenarios/chat.toml")),
     ("danmaku", include_str!("../scenarios/danmaku.toml")),

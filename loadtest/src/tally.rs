@@ -206,6 +206,12 @@ counters! {
     deltas_applied,
     /// Hash chunks that matched, over the whole run.
     hashes_checked,
+    /// Views of rooms with interest, one for each client that stayed to the end.
+    views_counted,
+    /// Cells with somebody in them, of all these views.
+    view_cells,
+    /// Entities of all these views.
+    view_entities,
     /// Deltas after which a replica was not equal to its room, over the whole run.
     hash_mismatches,
     /// Deltas that started from a tick the replica did not have, over the whole run.

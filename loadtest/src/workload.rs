@@ -1,7 +1,8 @@
 //! What each client does in its room, and when: seeded, open loop, and free of clocks and sockets.
 //!
 //! ```text
-//! arena    inputs, and how long until they are acknowledged
+//! arena    inputs, and how long until they are acknowledged     (player)
+//! world    the same, by players who roam, crowd and leap
 //! state    writes, and whether what was accepted is there       (writes checks)
 //! relay    publications, and whether everybody hears all of it  (hearing checks)
 //! ```
@@ -11,8 +12,10 @@
 
 mod arena;
 mod hearing;
+mod player;
 mod relay;
 mod state;
+mod world;
 mod writes;
 
 use std::time::Duration;
@@ -106,7 +109,10 @@ impl Workload for Idle {
 #[must_use]
 pub fn workload(place: &Place<'_>, identity: Identity) -> Box<dyn Workload> {
     match place.bot.kind {
-        BotKind::Arena | BotKind::Spectator => Box::new(arena::Arena::new(place, identity)),
+        BotKind::Arena | BotKind::Spectator => {
+            Box::new(player::Player::new(place, arena::Fighter::new(identity.seed)))
+        }
+        BotKind::World => Box::new(player::Player::new(place, world::Walker::new(identity.seed))),
         BotKind::State => Box::new(state::State::new(place, identity)),
         BotKind::Chat | BotKind::Danmaku | BotKind::Quotes => {
             Box::new(relay::Relay::new(place, identity))
@@ -129,7 +135,7 @@ pub fn schedule(place: &Place<'_>, start: Timestamp, index: u32) -> Schedule {
         )),
         BotKind::Danmaku => Schedule::Bursts(Bursts::new(start + phase_of(place.room), place)),
         BotKind::Quotes => Schedule::Even(InputSchedule::new(start, rate_hz, place.room)),
-        BotKind::Arena | BotKind::Spectator | BotKind::State | BotKind::Idle => {
+        BotKind::Arena | BotKind::Spectator | BotKind::World | BotKind::State | BotKind::Idle => {
             Schedule::Even(InputSchedule::new(start, rate_hz, index))
         }
     }

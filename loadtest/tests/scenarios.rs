@@ -50,6 +50,20 @@ fn players_who_leave_are_replaced_and_slow_readers_catch_up() {
 }
 
 #[test]
+fn the_cells_that_players_of_a_world_see_are_compared_with_its_own() {
+    let flags = "-d 3s --warmup 200ms --connect-rate 500/s -n 40 --scenario world";
+    let (text, report) = good("world", flags);
+    let count = |name: &str| report["counters"][name].as_u64().unwrap_or_default();
+    assert_eq!(report["scenario"]["rooms"]["rooms_count"], 1, "{text}");
+    let (views, cells) = (count("views_counted"), count("view_cells"));
+    assert!(views == 40 && cells > 10 * views, "{text}");
+    assert!(count("view_entities") < 200 * views, "of 540 entities: {text}");
+    // Each cell in view states its hash once in two seconds.
+    assert!(count("hashes_checked") > cells / 2, "{text}");
+    assert!(count("inputs_acked") > 1_000, "{text}");
+}
+
+#[test]
 fn over_encrypted_connections_those_who_come_back_resume() {
     let flags = format!("{SHORT} -n 20 --room-size 10 --churn 30/s --tls --processes 2");
     let (text, report) = good("tls", &flags);

@@ -64,7 +64,7 @@ pub(super) struct RunArgs {
     /// Server to drive, as ws://HOST:PORT/ws or wss://HOST:PORT/ws; without it a server is started for the run.
     #[arg(short, long, value_name = "URL", value_parser = parse_url)]
     pub(super) url: Option<Url>,
-    /// What the clients do: arena, state, chat, danmaku, quotes, idle, or a file that says it
+    /// What the clients do: arena, world, state, chat, danmaku, quotes, idle, or a file that says it
     /// (see `loadtest scenarios`).
     #[arg(long, value_name = "NAME|FILE.toml", default_value = "arena", value_parser = parse_scenario)]
     pub(super) scenario: Scenario,

@@ -38,8 +38,7 @@ impl RoomLoad {
     /// Whether some clients are in rooms that change all the time, and so send hashes.
     #[must_use]
     pub fn has_hashes(&self) -> bool {
-        let changes =
-            |bot: &Bot| matches!(bot.kind, BotKind::Arena | BotKind::Spectator | BotKind::State);
+        let changes = |bot: &Bot| bot.kind.is_player() || bot.kind == BotKind::State;
         self.cast.bots().iter().any(changes)
     }
 
@@ -101,7 +100,7 @@ impl Load {
     /// What the lines of a run are about.
     #[must_use]
     pub fn headline(&self) -> Headline {
-        let is_player = |bot: &Bot| matches!(bot.kind, BotKind::Arena | BotKind::Spectator);
+        let is_player = |bot: &Bot| bot.kind.is_player();
         match self {
             Self::Rooms(rooms) if rooms.cast.bots().iter().any(is_player) => Headline::StateAge,
             Self::Rooms(_) => Headline::Events,

@@ -90,7 +90,7 @@ impl Report {
     pub(super) fn write_rooms(&self, out: &mut String) -> Result {
         let (summary, counters) = (&self.summary, &self.counters);
         let Some(rooms) = &self.scenario.rooms else { return Ok(()) };
-        let has_ticks = rooms.has(&[BotKind::Arena, BotKind::Spectator]);
+        let has_ticks = rooms.bots.iter().any(|bot| bot.kind.is_player());
         if has_ticks || summary.state_age_us.count > 0 {
             write_times(out, "state_age", &summary.state_age_us)?;
         }

@@ -153,6 +153,17 @@ impl Report {
             thousands(self.agreement.replicas_compared),
             self.agreement.rooms_diverged,
         )?;
+        if counters.views_counted > 0 {
+            let mean = |count: u64| count as f64 / counters.views_counted as f64;
+            writeln!(
+                out,
+                "  views         {} at the end, of {:.1} cells with somebody and {:.1} entities on \
+                 average",
+                thousands(counters.views_counted),
+                mean(counters.view_cells),
+                mean(counters.view_entities),
+            )?;
+        }
         writeln!(
             out,
             "  brought up    catch-ups {}  conflated {}  unasked snapshots {}  clock slips {}",

@@ -19,6 +19,8 @@ pub enum BotKind {
     Arena,
     /// It watches an arena.
     Spectator,
+    /// It walks about in a world too large to send whole.
+    World,
     /// It moves its cursor and edits what is shared.
     State,
     /// It talks now and then.
@@ -33,15 +35,22 @@ pub enum BotKind {
 
 impl BotKind {
     /// Every kind with its name.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 8] = [
         ("arena", Self::Arena),
         ("spectator", Self::Spectator),
+        ("world", Self::World),
         ("state", Self::State),
         ("chat", Self::Chat),
         ("danmaku", Self::Danmaku),
         ("quotes", Self::Quotes),
         ("idle", Self::Idle),
     ];
+
+    /// Whether it is in a game, which ticks at a rate and whose state has an age.
+    #[must_use]
+    pub const fn is_player(self) -> bool {
+        matches!(self, Self::Arena | Self::Spectator | Self::World)
+    }
 
     /// The topic it publishes on, when it does.
     #[must_use]
@@ -50,7 +59,7 @@ impl BotKind {
             Self::Chat => Some("chat"),
             Self::Danmaku => Some("danmaku"),
             Self::Quotes => Some("quotes"),
-            Self::Arena | Self::Spectator | Self::State | Self::Idle => None,
+            Self::Arena | Self::Spectator | Self::World | Self::State | Self::Idle => None,
         }
     }
 
@@ -59,6 +68,7 @@ impl BotKind {
     pub const fn room_type(self) -> &'static str {
         match self {
             Self::Arena | Self::Spectator => "arena",
+            Self::World => "world",
             Self::State | Self::Idle => "state",
             Self::Chat | Self::Danmaku | Self::Quotes => "relay",
         }
@@ -68,7 +78,7 @@ impl BotKind {
     #[must_use]
     pub const fn rate_hz(self) -> u32 {
         match self {
-            Self::Arena | Self::State => 20,
+            Self::Arena | Self::World | Self::State => 20,
             Self::Chat => 5,
             Self::Danmaku => 10,
             Self::Quotes => 50,
@@ -83,6 +93,7 @@ impl BotKind {
             Self::Arena | Self::Spectator | Self::State | Self::Idle => 20,
             Self::Chat => 50,
             Self::Danmaku | Self::Quotes => 200,
+            Self::World => 2_500,
         }
     }
 }
