@@ -102,6 +102,15 @@ impl<'a> Recipients<'a> {
         Self { bytes: buffer }
     }
 
+    /// A list from its bytes, and back.
+    pub(crate) const fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Whether it is for everybody.
     #[must_use]
     pub fn is_empty(&self) -> bool {

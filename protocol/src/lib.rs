@@ -15,6 +15,7 @@
 //!      pending     what it wrote itself and shows already
 //!      client      handshake + link + replica as one sans-I/O client
 //!      clock       what time it is on the server, and which tick to act for
+//!      recording   what happened to a room, as a file
 //! ```
 //!
 //! Nothing here touches a socket, a clock, a thread or a source of randomness: bytes, times and
@@ -45,6 +46,7 @@ pub mod events;
 pub mod ordering;
 pub mod pending;
 pub mod props;
+pub mod recording;
 pub mod replica;
 
 pub mod client;

@@ -188,6 +188,10 @@ shard_stats! {
     seats_reserved: saturating_add,
     /// Rooms that could not go on.
     rooms_failed: saturating_add,
+    /// Recordings of rooms begun.
+    recordings: saturating_add,
+    /// Recordings that ended before their room, because they could not be kept.
+    recordings_stopped: saturating_add,
     /// Frames of rooms' state that were queued compressed.
     frames_compressed: saturating_add,
     /// What those would have had in bytes.

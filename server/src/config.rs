@@ -36,7 +36,7 @@ use crate::config::cores::CoreList;
 use crate::config::layers::Asked;
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::{
-    Key, LimitsSection, Origin, Server, Settings, TlsSection, WebSocket,
+    Key, LimitsSection, Origin, Rooms, Server, Settings, TlsSection, WebSocket,
 };
 use crate::config::units::Limit;
 use crate::config::value::Count;
@@ -47,6 +47,7 @@ use crate::overload::WhenBusy;
 use crate::proxies::{Proxies, ProxyProtocol};
 use crate::rate::Rate;
 use crate::reactor::WriteStamps;
+use crate::recording::{Recording, RecordingConfig};
 use crate::room::description::Descriptions;
 use crate::session::Patience;
 use crate::shard::Echo;
@@ -122,6 +123,8 @@ pub struct Config {
     /// Where to keep how rooms failed: at most 100 files of at most 12 KiB, the oldest
     /// replaced. They hold what players sent.
     pub failures_dir: Option<PathBuf>,
+    /// Where recordings of rooms go, and which there are.
+    pub recording: Option<RecordingConfig>,
     /// Whether to keep a stamp of every write, for benchmarks.
     pub write_stamps: WriteStamps,
 }
@@ -201,6 +204,7 @@ impl Config {
         let settings = &asked.settings;
         let mut problems = asked.problems.clone();
         problems.extend(conflicts(asked));
+        problems.extend(unrecorded(asked));
         problems.extend(unavailable(asked, machine));
         if let Some(problems) = Problems::found(problems, asked.file.clone()) {
             return Err(problems);
@@ -281,6 +285,7 @@ impl Config {
             api_key: http.api_key.value.clone(),
             rooms: Descriptions::new(),
             seed: chosen.seed,
+            recording: recording(room),
             failures_dir: room.failures_dir.value.0.clone(),
             write_stamps: WriteStamps::Skip,
         }
@@ -296,6 +301,15 @@ fn tls_source(tls: &TlsSection) -> TlsSource {
         _ if tls.dev_cert.value => TlsSource::Made,
         _ => TlsSource::Off,
     }
+}
+
+fn recording(room: &Rooms) -> Option<RecordingConfig> {
+    Some(RecordingConfig {
+        dir: room.recordings_dir.value.0.clone()?,
+        of_all: room.record.value,
+        file_bytes_max: room.recording_max.value.0 as u64,
+        dir_bytes_max: room.recordings_max.value.0 as u64,
+    })
 }
 
 fn proxies(server: &Server) -> Proxies {
@@ -372,7 +386,7 @@ pub fn describe_cores(cores: &[usize]) -> String {
 
 /// Keys that do not go together.
 fn conflicts(asked: &Asked) -> Vec<Problem> {
-    let Settings { server, websocket, tls, tick, limits, outbound, stop, watchdog, .. } =
+    let Settings { server, websocket, tls, tick, room, limits, outbound, stop, watchdog, .. } =
         &asked.settings;
     let messages_rate = limits.messages_rate.value.0;
     let bytes_rate = limits.bytes_rate.value.0;
@@ -425,7 +439,7 @@ fn conflicts(asked: &Asked) -> Vec<Problem> {
             "one client's queue must fit into the memory of the process",
         ),
     ];
-    let rows = rows.into_iter().chain(tls_rules(tls));
+    let rows = rows.into_iter().chain(tls_rules(tls)).chain(recording_rules(room));
     let broken = rows.filter(|(broken, ..)| *broken);
     let problem = |(_, keys, relation, why)| conflict(asked, keys, relation, why);
     broken.filter_map(problem).collect()
@@ -452,6 +466,35 @@ fn tls_rules(tls: &TlsSection) -> [Rule; 4] {
             why_one,
         ),
     ]
+}
+
+fn recording_rules(room: &Rooms) -> [Rule; 2] {
+    let has_folder = room.recordings_dir.value.0.is_some();
+    [
+        (
+            room.record.value == Recording::Inputs && !has_folder,
+            [("room", "record"), ("room", "recordings_dir")],
+            "needs",
+            "what is kept of rooms are files, and files are in a folder",
+        ),
+        (
+            room.recording_max.value > room.recordings_max.value,
+            [("room", "recording_max"), ("room", "recordings_max")],
+            "must not be more than",
+            "one recording is among all of them",
+        ),
+    ]
+}
+
+/// Described rooms that are to be recorded nowhere.
+fn unrecorded(asked: &Asked) -> Option<Problem> {
+    if asked.settings.room.recordings_dir.value.0.is_some() {
+        return None;
+    }
+    let mut rooms = asked.rooms.iter();
+    let (name, _) = rooms.find(|(_, described)| described.record == Recording::Inputs)?;
+    let message = format!("`rooms.{name}.record` needs `room.recordings_dir`");
+    Some(Problem::new(message).help("what is kept of rooms are files, and files are in a folder"))
 }
 
 /// `None` when one of the keys has been complained about: it does not have the value it was meant

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! One pinned thread per core runs a [`reactor`]: the only code beside [`mailbox`], [`runtime`],
-//! [`watchdog`], [`failure_files`], [`tls::certificate`], the [`http`] thread and the [`doctor`]'s
+//! [`watchdog`], [`failure_files`], [`recording::writer`], [`tls::certificate`], the [`http`] thread and the [`doctor`]'s
 //! look around that touches sockets, clocks, files and threads. Everything it calls is plain data
 //! and functions, and runs unchanged in the
 //! simulation under `tests/`.
@@ -152,6 +152,7 @@ pub mod outbox;
 pub mod overload;
 pub mod properties;
 pub mod quarantine;
+pub mod recording;
 pub mod seats;
 pub mod session;
 pub mod session_table;

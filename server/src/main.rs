@@ -1,7 +1,7 @@
 //! The `tickloom` binary: command line, files, logs, signals, exit code.
 //!
-//! Exit codes: 0 all is well, 1 something failed (an address in use, a doctor's cross), 2 what was
-//! asked for makes no sense, which starting again will not change.
+//! Exit codes: 0 all is well, 1 something failed (an address in use, a doctor's cross, a replay that
+//! went astray), 2 what was asked for makes no sense, which starting again will not change.
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,10 @@ use tickloom_server::runtime::{self, Stopper};
 use tickloom_server::tls::certificate::CertificateError;
 use tickloom_server::tls::identity::{Identity, TlsError, TlsSource};
 use tracing::level_filters::LevelFilter;
+
+mod replay_command;
+
+use replay_command::Wish;
 
 /// The file that is read when it is there and no other is named.
 const FILE: &str = "tickloom.toml";
@@ -62,6 +66,21 @@ enum Command {
     Doctor {
         #[command(flatten)]
         flags: Flags,
+    },
+    /// Make happen again what a recording of a room says, and check that it comes to the same
+    Replay {
+        /// The recording, from the folder `room.recordings_dir`
+        file: PathBuf,
+        /// The last tick to replay; all of them without
+        #[arg(long, value_name = "TICK")]
+        until: Option<u32>,
+        /// Print everything that the room holds at the end
+        #[arg(long)]
+        dump: bool,
+        /// The configuration that described the room; `tickloom.toml` in the working folder if
+        /// there is one
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Print the version
     Version {
@@ -106,6 +125,9 @@ fn main() -> ExitCode {
             }
         }
         Command::Doctor { flags } => doctor(flags),
+        Command::Replay { file, until, dump, config } => {
+            replay(&Wish { file: &file, until, dump }, config)
+        }
         Command::Version { json } => print(&version(json)),
     }
 }
@@ -149,6 +171,18 @@ fn doctor(flags: Flags) -> ExitCode {
     print(&render(&findings));
     let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
     if bad { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn replay(wish: &Wish<'_>, config: Option<PathBuf>) -> ExitCode {
+    let asked = ask(Flags { config, keys: Vec::new() });
+    // Cores and certificates are another machine's; what is wrong with rooms matters here, too.
+    if let Some(problems) = Problems::found(asked.problems.clone(), asked.file.clone()) {
+        return refuse(&problems);
+    }
+    replay_command::replay(wish, &asked).unwrap_or_else(|problem| {
+        eprintln!("{}", problem.render(None, &renderer()));
+        ExitCode::from(USAGE)
+    })
 }
 
 fn version(json: bool) -> String {

@@ -65,6 +65,10 @@ pub struct Metrics {
     pub slips: u64,
     /// Rooms that could not go on.
     pub rooms_failed: u64,
+    /// Recordings of rooms begun.
+    pub recordings: u64,
+    /// Recordings that ended before their room.
+    pub recordings_stopped: u64,
     /// New work turned away, by kind.
     sheds: [u64; Shed::ALL.len()],
     /// Connections that took everything and were closed by both ends after the stop began.
@@ -202,6 +206,8 @@ impl Default for Metrics {
             ticks_overrun: 0,
             slips: 0,
             rooms_failed: 0,
+            recordings: 0,
+            recordings_stopped: 0,
             sheds: [0; Shed::ALL.len()],
             stopped_in_order: 0,
             stopped_cut: 0,

@@ -65,6 +65,20 @@ impl Properties {
         }
     }
 
+    /// The bytes that [`Properties::parse`] reads.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (key, value) in &self.by_key {
+            put_bytes(&mut bytes, key.as_bytes());
+            put_value(&mut bytes, value);
+        }
+        if !bytes.is_empty() {
+            bytes.push(0);
+        }
+        bytes
+    }
+
     /// Whether everything in `filter` is here, with the same value: 1 is not 1.0.
     #[must_use]
     pub fn hold(&self, filter: &Self) -> bool {
@@ -85,12 +99,7 @@ impl Properties {
     /// Whether they are short enough to travel.
     #[must_use]
     pub fn fits(&self) -> bool {
-        let mut bytes = vec![0];
-        for (key, value) in self.iter() {
-            put_bytes(&mut bytes, key.as_bytes());
-            put_value(&mut bytes, value);
-        }
-        bytes.len() <= limits::METADATA_BYTES_MAX
+        self.bytes().len() <= limits::METADATA_BYTES_MAX
     }
 
     /// Whether there are none.

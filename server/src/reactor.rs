@@ -23,6 +23,7 @@ use crate::failure_files::FailureSender;
 use crate::http::{Arrival, HttpSender};
 use crate::mailbox::{Inbox, Letter, Mailbox};
 use crate::metrics::{Metrics, Shed};
+use crate::recording::writer::RecordingSender;
 use crate::room::RoomId;
 use crate::room::broadcast::BroadcastCounts;
 use crate::session::SessionId;
@@ -88,6 +89,7 @@ pub struct Reactor {
     write_buffer: Box<[u8]>,
     writes: Option<Vec<WriteStamp>>,
     failures: Option<FailureSender>,
+    recordings: Option<RecordingSender>,
     http: HttpSender,
     /// What neither the HTTP thread nor another shard took: it comes back once the shard's effects
     /// are done.
@@ -180,6 +182,8 @@ pub struct Parts {
     pub write_stamps: WriteStamps,
     /// Who keeps how rooms failed, if anybody does.
     pub failures: Option<FailureSender>,
+    /// Who writes what rooms record, if anybody does.
+    pub recordings: Option<RecordingSender>,
     /// Who answers requests that are no upgrades.
     pub http: HttpSender,
 }
@@ -190,7 +194,8 @@ impl Reactor {
     /// # Errors
     /// The kernel has no timer or no room in its poll for us.
     pub fn new(parts: Parts, shard: Shard) -> io::Result<Self> {
-        let Parts { poll, mut listener, inbox, mailboxes, write_stamps, failures, http } = parts;
+        let Parts { poll, mut listener, inbox, mailboxes, write_stamps, .. } = parts;
+        let Parts { failures, recordings, http, .. } = parts;
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let registry = poll.registry();
@@ -214,6 +219,7 @@ impl Reactor {
             write_buffer: vec![0; WRITE_BYTES_MAX].into(),
             writes: (write_stamps == WriteStamps::Keep).then(Vec::new),
             failures,
+            recordings,
             http,
             not_taken: Vec::new(),
             undelivered: Vec::new(),

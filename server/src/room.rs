@@ -20,6 +20,7 @@ pub mod member;
 mod places;
 mod player_name;
 mod presence;
+pub mod recorded;
 pub mod sight;
 mod spectators;
 pub mod state;
@@ -33,9 +34,10 @@ use std::time::Duration;
 
 use tickloom_protocol::client_message::{Interest, Publish, Write};
 use tickloom_protocol::deflate::Sender;
-use tickloom_protocol::ids::{InputSeq, MemberId, OpId, RoomKey, Tick};
+use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, OpId, RoomKey, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::binary_frame;
+use tickloom_protocol::recording::Event;
 use tickloom_protocol::server_message::{
     Accepted, Joined, RefusalCode, RoomClock, ServerEncoder, ServerMessage, TimeSync,
 };
@@ -54,6 +56,7 @@ use crate::room::logic::{
     RoomType,
 };
 use crate::room::member::{Intake, Member};
+use crate::room::recorded::RoomRecorder;
 use crate::room::state::State;
 use crate::room::write::{Refusal, WriteError, Writer};
 use crate::session::{PendingJoin, Reads, SessionId};
@@ -115,6 +118,8 @@ pub struct Room {
     idle_states: u16,
     /// Set by a panic of the logic, which is not called again.
     panicked: Option<Panicked>,
+    /// Present while what happens to the room is recorded.
+    recorder: Option<Box<RoomRecorder>>,
 }
 
 /// What one tick did.
@@ -182,6 +187,7 @@ impl Room {
             hashed_at: now,
             idle_states: 0,
             panicked: None,
+            recorder: None,
             spec,
         };
         room.call(Call::Create, |logic, context| logic.on_create(context));
@@ -204,6 +210,19 @@ impl Room {
         let reserved = self.admit(now, join)?;
         let name = reserved.as_ref().map_or("", |seat| &seat.name);
         let name = if name.is_empty() { &join.name } else { name };
+        let (member, entity) = self.seat(now, session, name, &join.options)?;
+        Ok(self.joined(member, entity, join))
+    }
+
+    /// Gives a session a seat that was let in.
+    pub(crate) fn seat(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        name: &str,
+        options: &[u8],
+    ) -> Result<(MemberId, EntityId), Refusal> {
+        self.record(Event::Join { name, options });
         let member = self.free_member_id()?;
         let Some(entity) = self.state.spawn(member) else {
             let message = format!("{} has no free entity", self.key);
@@ -216,7 +235,7 @@ impl Room {
         let hearing = self.events.hearing_of_newcomer();
         self.joins_count += 1;
         self.members.insert(member, Member::new(session, entity, hearing, self.joins_count));
-        let joiner = Joiner { member, entity, name, options: &join.options };
+        let joiner = Joiner { member, entity, name, options };
         let answer =
             self.call(Call::Join(&joiner), |logic, context| logic.on_join(context, &joiner));
         if let Err(refusal) = self.allowed(answer) {
@@ -229,7 +248,7 @@ impl Room {
             self.set_host(Some(member));
         }
         self.ticker.want();
-        Ok(self.joined(member, entity, join))
+        Ok((member, entity))
     }
 
     /// A member inflates what is compressed like this. A room that does not compress forgets it.
@@ -244,7 +263,9 @@ impl Room {
     /// Takes a seat back, with everything its member owns.
     pub fn leave(&mut self, member: MemberId) {
         let Some(leaving) = self.members.get(&member) else { return };
-        if leaving.is_spectator() {
+        let is_spectator = leaving.is_spectator();
+        self.record(Event::Leave(member));
+        if is_spectator {
             self.spectators_count -= 1;
         } else {
             self.call(Call::Leave(member), |logic, context| logic.on_leave(context, member));
@@ -267,6 +288,7 @@ impl Room {
 
     /// Queues what a member wants to do. `row` fits the room's input layout.
     pub fn handle_input(&mut self, member: MemberId, seq: InputSeq, row: &[u8]) -> Intake {
+        self.record(Event::Input { member, seq, row });
         match self.members.get_mut(&member) {
             Some(member) if !member.is_spectator() => {
                 if self.ticker.is_asleep() {
@@ -329,6 +351,7 @@ impl Room {
         };
         let writer = self.writer(member, seat).map_err(WriteError::Refused)?;
         let changes = write::check(&self.state, writer, write)?;
+        self.record(Event::Write { member, if_tick: write.if_tick, changes: write.changes });
         let call = Call::Write(member, write.changes);
         let answer = self.call(call, |logic, room| logic.on_write(room, member, &changes));
         self.allowed(answer).map_err(WriteError::Refused)?;
@@ -357,6 +380,8 @@ impl Room {
             let message = format!("`{}` is not yours to publish on", topic.name);
             return Err(Refusal::new(RefusalCode::NotAllowed, message));
         }
+        let Publish { topic, to, body, .. } = *publish;
+        self.record(Event::Publish { member, topic, to, body });
         let call = Call::Publish(member, publish);
         let answer = self.call(call, |logic, room| logic.on_publish(room, member, publish));
         self.allowed(answer)?;
@@ -415,6 +440,7 @@ impl Room {
         let halves = broadcast.load_level() >= LoadLevel::Sends;
         self.ticker.set_sends(if halves { Sends::EveryOther } else { Sends::All });
         let lateness = self.ticker.begin(now);
+        self.record_tick(now);
         debug_assert_eq!(self.ticker.tick(), self.state.building(), "{}: one count", self.key);
         self.take_inputs(broadcast.member_scratch());
         let next = self.call(Call::Tick, |logic, context| logic.on_tick(context));
@@ -461,6 +487,7 @@ impl Room {
             self.events.mark_sent();
         }
         self.state.advance();
+        self.record_outcome();
         #[cfg(debug_assertions)]
         self.state.check_invariants();
         TickReport { lateness, fate }

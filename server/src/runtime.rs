@@ -23,6 +23,7 @@ use crate::directory::{Directory, ShardIndex};
 use crate::http::Doors;
 use crate::mailbox::{Mailbox, mailbox};
 use crate::reactor::{MAILBOX, Parts, Reactor, ShardReport, monotonic_now};
+use crate::recording::writer;
 use crate::rooms::RoomTypes;
 use crate::shard::{Shard, ShardConfig, Surroundings};
 use crate::tls::identity::Identity;
@@ -53,6 +54,8 @@ pub struct Server {
     notices: Receiver<Notice>,
     /// Never sent to: the files about failures are written when it is disconnected.
     failures_written: Option<Receiver<Infallible>>,
+    /// Never sent to: the recordings are written when it is disconnected.
+    recordings_written: Option<Receiver<Infallible>>,
     /// Never sent to: the HTTP thread serves until it is disconnected.
     http_ended: Receiver<Infallible>,
     /// Never sent to: the watchdog watches until it is dropped.
@@ -78,8 +81,8 @@ pub fn allowed_cores() -> Vec<usize> {
 ///
 /// # Errors
 /// The certificate cannot be shown (a [`TlsError`] inside), the address cannot be listened on, the
-/// directory for failures cannot be made, or the kernel refuses a poll, a timer, a thread or random
-/// bytes.
+/// directory for failures or for recordings cannot be made, or the kernel refuses a poll, a timer,
+/// a thread or random bytes.
 ///
 /// [`TlsError`]: crate::tls::identity::TlsError
 pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
@@ -87,6 +90,10 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
     let identity = Identity::of(&config.tls, config.listen).map_err(io::Error::other)?;
     let failures = config.failures_dir.as_deref().map(failure_files::open).transpose()?;
     let (failures, failures_written) = failures.unzip();
+    let recordings = config.recording.as_ref();
+    let recordings = recordings.map(|config| writer::open(config, shards_count)).transpose()?;
+    let (recordings, recordings_written) = recordings.unzip();
+    let mut recordings = recordings.into_iter().flatten();
     let directory = Directory::new(shards_count, config.seed);
     let board = Arc::new(Board::new(shards_count, monotonic_now(), config.memory_bytes_max));
     let listeners = listen(config.listen, shards_count)?;
@@ -121,6 +128,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
             mailboxes: mailboxes.clone(),
             write_stamps: config.write_stamps,
             failures: failures.clone(),
+            recordings: recordings.next(),
             http: http.clone(),
         };
         let shard_config = ShardConfig::of(config, &server, ShardIndex(index));
@@ -141,6 +149,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         threads,
         notices,
         failures_written,
+        recordings_written,
         http_ended,
         _watched,
     })
@@ -193,7 +202,7 @@ impl Server {
         let reports = joined.collect();
         // Its connections came from shards, which have ended: it says goodbye to them and ends.
         let _ = self.http_ended.recv_timeout(self.stopper.time_left().unwrap_or_default());
-        if let Some(written) = self.failures_written {
+        for written in [self.failures_written, self.recordings_written].into_iter().flatten() {
             // A disk that hangs holds nobody up longer than a shard may.
             let _ = written.recv_timeout(self.stopper.time_left().unwrap_or_default());
         }

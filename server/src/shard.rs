@@ -14,6 +14,7 @@ mod hand_over;
 mod hosting;
 mod messages;
 mod pacing;
+mod recordings;
 mod reserving;
 pub(crate) mod seating;
 mod stats;
@@ -38,6 +39,7 @@ use crate::outbox::{Backpressure, Outbox};
 use crate::overload::Overload;
 use crate::quarantine::Quarantine;
 use crate::rate::Bucket;
+use crate::recording::Piece;
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
 use crate::room::failure::FailureRecord;
@@ -83,6 +85,8 @@ pub enum Effect {
     },
     /// Keep how a room failed, where somebody finds it.
     Record(Box<FailureRecord>),
+    /// Write what a room recorded. [`Shard::handle_recording_stopped`] is told when that fails.
+    Recording(Box<Piece>),
 }
 
 /// Sessions, rooms and deadlines of one thread.
@@ -488,6 +492,7 @@ impl Shard {
         let due = room.next_due();
         let panicked = room.panicked().cloned();
         self.rooms.schedule(seat.room, due);
+        self.hand_over_recorded(seat.room);
         self.set_reads(id, Reads::OnArrival);
         // Without members it has no tick that would find out.
         if let Some(panicked) = panicked {

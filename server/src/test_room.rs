@@ -449,6 +449,7 @@ impl TestRoom {
                 }
                 // What members say arrives at once.
                 Effect::Read(..) => {}
+                Effect::Recording(_) => unreachable!("nothing is recorded without a folder"),
                 Effect::Record(record) => self.failure = Some(*record),
                 Effect::Deliver { .. } => unreachable!("there is one shard"),
                 Effect::HandOver { .. } => unreachable!("clients here ask for WebSocket"),

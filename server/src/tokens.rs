@@ -55,6 +55,9 @@ impl Token {
     /// Its length.
     pub const BYTES: usize = 24;
 
+    /// One that everybody can guess: for a replay, in which nobody is asked for a password.
+    pub(crate) const KNOWN: Self = Self([0; Self::BYTES]);
+
     /// What travels to the client.
     #[must_use]
     pub fn bytes(&self) -> &[u8; Self::BYTES] {

@@ -94,6 +94,7 @@ impl World {
                 Some(Effect::ShutDown(id)) => self.shard.handle_disconnect(self.now, id),
                 // Bytes may always come earlier than they are asked for.
                 Some(Effect::Read(..)) => {}
+                Some(Effect::Recording(_)) => unreachable!("nothing is recorded"),
                 Some(Effect::Record(record)) => self.records.push(*record),
                 Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
                 Some(Effect::HandOver { .. }) => unreachable!("everybody asks for WebSocket"),

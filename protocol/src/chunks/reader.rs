@@ -47,6 +47,12 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
+    /// How many bytes were not read yet.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The next chunk, or `None` at the end.
     ///
     /// # Errors

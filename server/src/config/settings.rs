@@ -17,6 +17,7 @@ use crate::config::value::{Count, Folder, NamedFile, Value, accepts_within, read
 use crate::http::ApiKey;
 use crate::origins::OriginPolicy;
 use crate::proxies::{ForwardedHeader, Networks};
+use crate::recording::Recording;
 use crate::room::logic::RoomSpec;
 
 /// Where a value comes from; later ones win.
@@ -330,6 +331,20 @@ settings! {
 
         /// Where to write how rooms failed: one JSON file each, at most 100, the oldest replaced.
         failures_dir: Folder = Folder(None);
+
+        /// What to keep of rooms, for `tickloom replay`: "inputs" is everything that happens to
+        /// them, at about 5 bytes per input; "off" leaves it to the types, `[rooms.NAME]` among
+        /// them. It holds what players send and how they are called.
+        record: Recording = Recording::Off;
+
+        /// Where to keep it: a file for each room. Without, nothing is recorded.
+        recordings_dir: Folder = Folder(None);
+
+        /// Bytes of one recording, which ends then.
+        recording_max: Size = kib(64 << 10), within kib(1)..=kib(1 << 20);
+
+        /// Bytes of all recordings; the oldest are replaced.
+        recordings_max: Size = kib(1 << 20), within kib(1)..=kib(1 << 30);
     }
 
     /// What one client may ask of the server; "none" is without a limit, for measurements.

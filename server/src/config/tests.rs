@@ -118,6 +118,9 @@ fn keys_that_do_not_go_together_are_both_named() {
             "websocket.message_max",
             "websocket.message_timeout",
         ),
+        (file("[room]\nrecord = 'inputs'"), "room.record", "room.recordings_dir"),
+        (file("[room]\nrecordings_max = '1MB'"), "room.recording_max", "room.recordings_max"),
+        (file("[rooms.a]\nrecord = 'inputs'"), "rooms.a.record", "room.recordings_dir"),
     ] {
         let problems = problems(layers);
         assert_eq!(problems.matches("error: ").count(), 1, "{problems}");
@@ -163,7 +166,8 @@ fn what_is_configured_is_what_the_server_gets() {
         fragments_max = 'none'\nping_interval = '9s'\npong_timeout = '8s'\nhead_timeout = '3s'
         join_timeout = '4s'\nmessage_timeout = '10s'\ndrain_timeout = '5s'\n
         [tls]\ncert = 'c.pem'\nkey = 'k.pem'\nhandshake_timeout = '6s'\nhandshakes_pace = 50\n
-        [tick]\nrate = '7/s'\n[room]\nrooms_max = 13\nlinger = '14s'\nfailures_dir = 'a b'\n
+        [tick]\nrate = '7/s'\n[room]\nrooms_max = 13\nlinger = '14s'\nfailures_dir = 'a b'
+        record = 'inputs'\nrecordings_dir = 'r'\nrecording_max = '43KiB'\nrecordings_max = '44KiB'\n
         [outbound]\nsoft_max = '15KiB'\nhard_max = '16KiB'\nstall_max = '17s'\n
         [limits]\nmessages_rate = 30\nmessages_burst = 31\nbytes_rate = '32KiB'\n
         bytes_burst = '64KiB'\ncontrols_rate = 'none'\nlead_max = '33s'\n
@@ -177,7 +181,7 @@ fn what_is_configured_is_what_the_server_gets() {
     let config = Config::resolve(&file(text).merge(), &machine(), 9);
     let config = config.unwrap_or_else(|problems| panic!("{problems}"));
     let shown = format!(
-        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?}",
+        "{} {:?} {:?} {:?} {} {:?} {} {:?} {:?} {} {} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {} {:?} {:?} {:?} {:?}",
         config.listen,
         config.cores,
         config.proxies,
@@ -200,6 +204,7 @@ fn what_is_configured_is_what_the_server_gets() {
         config.allowance,
         (config.link, config.addresses, config.handshakes, config.busy),
         config.handshakes_pace,
+        config.recording,
     );
     assert_eq!(
         shown,
@@ -213,6 +218,8 @@ fn what_is_configured_is_what_the_server_gets() {
          fragments_max: None }, AddressLimits { exempt: Networks([]), connections_max: Some(36), \
          handshakes: Some(Rate { unit_ns: 27027028, burst_ns: 1027027064 }), rooms: Some(Rate { \
          unit_ns: 24390244, burst_ns: 1024390248 }) }, Some(Rate { unit_ns: 25641026, burst_ns: \
-         1025641040 }), GoOn) Some(Rate { unit_ns: 20000000, burst_ns: 100000000 })"
+         1025641040 }), GoOn) Some(Rate { unit_ns: 20000000, burst_ns: 100000000 }) \
+         Some(RecordingConfig { dir: \"r\", of_all: Inputs, file_bytes_max: 44032, \
+         dir_bytes_max: 45056 })"
     );
 }

@@ -11,6 +11,7 @@ use crate::http::{Arrival, HandOver};
 use crate::mail::Mail;
 use crate::mailbox::Letter;
 use crate::reactor::{Reactor, socket_mut, token_of};
+use crate::recording::Piece;
 use crate::session::{Reads, SessionId};
 use crate::shard::Effect;
 
@@ -64,6 +65,7 @@ impl Reactor {
                     failures.send(record);
                 }
             }
+            Effect::Recording(piece) => self.keep(piece),
             Effect::Deliver { socket: id, to, mail } => {
                 let socket = self.let_go(id);
                 if let Err(letter) = self.mailboxes[to.0].send(Letter { mail, socket }) {
@@ -71,6 +73,18 @@ impl Reactor {
                 }
             }
             Effect::HandOver { socket: id, hand_over } => self.hand_over(id, hand_over),
+        }
+    }
+
+    /// Has a piece of a recording written, and hears which recordings cannot go on.
+    fn keep(&mut self, piece: Box<Piece>) {
+        let Some(recordings) = &mut self.recordings else { return };
+        let room = piece.room;
+        if let Err(why) = recordings.send(piece) {
+            self.shard.handle_recording_stopped(room, &why);
+        }
+        while let Some((room, why)) = recordings.poll_stopped() {
+            self.shard.handle_recording_stopped(room, &why);
         }
     }
 

@@ -117,6 +117,7 @@ fn spec_of(description: &Description) -> RoomSpec {
         entities_max: description.entities_max,
         events_max: description.events_max,
         events_bytes_max: description.events_bytes_max,
+        record: description.record,
         compression: description.compression.unwrap_or(Compression::of(description.cadence)),
         is_listed: description.is_listed,
         linger: description.linger,

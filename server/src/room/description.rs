@@ -18,6 +18,7 @@ use tickloom_protocol::schema::{ComponentDesc, FieldType, TopicDesc, WritePolicy
 
 use crate::config::problem::Problem;
 use crate::config::units::Rate;
+use crate::recording::Recording;
 use crate::room::logic::{Cadence, Compression};
 
 pub use reading::read_all;
@@ -74,6 +75,8 @@ pub struct Description {
     pub is_listed: bool,
     /// How long a room without members keeps its state; as for all rooms when absent.
     pub linger: Option<Duration>,
+    /// What is kept of the rooms, where the server has a place for it.
+    pub record: Recording,
     /// What entities have beside what every described room has. Together within the limits of the
     /// wire, no name twice.
     pub components: Vec<ComponentDesc>,
@@ -107,6 +110,7 @@ impl Default for Description {
             compression: None,
             is_listed: false,
             linger: None,
+            record: Recording::Off,
             components: Vec::new(),
             topics: Vec::new(),
         }

@@ -2,6 +2,7 @@
 
 use tickloom_protocol::client_message::{Configure, Kick};
 use tickloom_protocol::ids::{MemberId, OpId};
+use tickloom_protocol::recording::Event;
 use tickloom_protocol::server_message::{Accepted, RefusalCode};
 
 use crate::properties::Properties;
@@ -28,6 +29,7 @@ impl Room {
         let metadata = metadata.map_err(|error| {
             Refusal::new(RefusalCode::Invalid, format!("the metadata is of no use: {error}"))
         })?;
+        self.record(Event::Configure { member, configure: *configure });
         let call = Call::Configure(member, configure);
         let answer = self.call(call, |logic, room| logic.on_configure(room, member, configure));
         self.allowed(answer)?;
@@ -61,6 +63,7 @@ impl Room {
             let message = "there is no such member any more";
             return Err(Refusal::new(RefusalCode::Invalid, message));
         }
+        self.record(Event::Kick { member, kicked: kick.member, message: kick.message });
         let call = Call::Kick(member, kick);
         let answer = self.call(call, |logic, room| logic.on_kick(room, member, kick.member));
         self.allowed(answer)?;

@@ -28,6 +28,7 @@ use tickloom_protocol::schema::{FieldId, RoomSchema};
 
 use crate::properties::Properties;
 use crate::rate::Rate;
+use crate::recording::Recording;
 use crate::room::admission::Admission;
 use crate::room::events::EventLog;
 use crate::room::member::Member;
@@ -120,6 +121,8 @@ pub struct RoomSpec {
     pub linger: Option<Duration>,
     /// Whether its time may run slower than real time.
     pub dilation: Dilation,
+    /// What is kept of its rooms, where the server has a place for it.
+    pub record: Recording,
     /// Components, inputs and topics.
     pub schema: Arc<RoomSchema>,
 }
@@ -239,6 +242,7 @@ impl RoomSpec {
             sight: SightLimits::default(),
             cameras: Cameras::default(),
             dilation: Dilation::Never,
+            record: Recording::Off,
             schema,
         }
     }
@@ -349,6 +353,11 @@ pub trait RoomLogic {
 
     /// A member left or lost its connection. Afterwards everything it owns is despawned.
     fn on_leave(&mut self, _room: &mut Context<'_>, _member: MemberId) {}
+
+    /// Appends what the logic knows and its room's state does not show, in any form that is the
+    /// same whenever that is: `{:?}` of its fields will do, if they have an order. Recordings
+    /// check it, so that a replay that goes astray is noticed before it shows.
+    fn save(&self, _output: &mut Vec<u8>) {}
 }
 
 /// Somebody who wants a seat.

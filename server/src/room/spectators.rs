@@ -3,7 +3,8 @@
 //! A spectator is among the room's members where it is about sending, and nowhere else: it has no
 //! entity, no inputs and no say, it is no host, and the room's logic does not see it.
 
-use tickloom_protocol::ids::EntityId;
+use tickloom_protocol::ids::{EntityId, MemberId};
+use tickloom_protocol::recording::Event;
 use tickloom_protocol::server_message::{Joined, RefusalCode};
 use tickloom_protocol::time::Timestamp;
 
@@ -32,8 +33,21 @@ impl Room {
             let message = format!("all {places} places for spectators of {} are taken", self.key);
             return Err(Refusal::new(RefusalCode::RoomFull, message));
         }
+        let member = self.watch(now, session, &join.name, &join.options)?;
+        Ok(Joined { spectator: true, ..self.joined(member, EntityId::ROOM, join) })
+    }
+
+    /// Lets a session watch that was let in.
+    pub(crate) fn watch(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        name: &str,
+        options: &[u8],
+    ) -> Result<MemberId, Refusal> {
+        self.record(Event::Spectate { name, options });
         let (member, entity) = (self.free_member_id()?, EntityId::ROOM);
-        let joiner = Joiner { member, entity, name: &join.name, options: &join.options };
+        let joiner = Joiner { member, entity, name, options };
         let call = Call::Spectate(&joiner);
         let answer = self.call(call, |logic, context| logic.on_spectate(context, &joiner));
         self.allowed(answer)?;
@@ -46,6 +60,6 @@ impl Room {
         self.spectators_count += 1;
         self.members.insert(member, Member::spectator(session, hearing, self.joins_count));
         self.ticker.want();
-        Ok(Joined { spectator: true, ..self.joined(member, entity, join) })
+        Ok(member)
     }
 }

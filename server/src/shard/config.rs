@@ -17,6 +17,7 @@ use crate::outbox::OutboxLimits;
 use crate::overload::WhenBusy;
 use crate::proxies::Proxies;
 use crate::rate::Rate;
+use crate::recording::RecordedRooms;
 use crate::rooms::RoomTypes;
 use crate::session::Patience;
 use crate::tokens::Secret;
@@ -68,6 +69,8 @@ pub struct ShardConfig {
     pub stall_max: Duration,
     /// The time over which clients are told to come back when the server stops.
     pub retry_spread: Duration,
+    /// Which rooms are recorded.
+    pub recorded: RecordedRooms,
     /// Seeds the rooms' randomness.
     pub seed: u64,
     /// What tokens are made from.
@@ -105,6 +108,7 @@ impl ShardConfig {
             room_linger: config.room_linger,
             stall_max: config.stall_max,
             retry_spread: config.stop.retry_spread,
+            recorded: RecordedRooms::of(config.recording.as_ref()),
             seed: config.seed.wrapping_add(index.0 as u64),
             secret: server.secret.clone(),
         }

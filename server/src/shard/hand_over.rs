@@ -144,7 +144,7 @@ mod tests {
                         assert_eq!(socket, self.id, "the one connection there is");
                         self.handed_over.push(hand_over);
                     }
-                    Some(Effect::Read(..) | Effect::Record(_)) => {}
+                    Some(Effect::Read(..) | Effect::Record(_) | Effect::Recording(_)) => {}
                     Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
                 }
             }

@@ -213,6 +213,7 @@ impl Shard {
         let due = room.next_due();
         let room_id = self.rooms.insert(room, now);
         self.rooms.schedule(room_id, due);
+        self.begin_recording(now, room_id, &join.options);
         Ok(room_id)
     }
 

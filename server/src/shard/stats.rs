@@ -103,6 +103,8 @@ fn counters(metrics: &Metrics) -> ShardStats {
         kicks: metrics.kicks,
         seats_reserved: metrics.seats_reserved,
         rooms_failed: metrics.rooms_failed,
+        recordings: metrics.recordings,
+        recordings_stopped: metrics.recordings_stopped,
         shed_connections: metrics.shed(Shed::Connections),
         shed_descriptors: metrics.shed(Shed::Descriptors),
         shed_address_connections: metrics.shed(Shed::AddressConnections),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::handshake::Refusal;
+use tickloom_protocol::recording::EndReason;
 use tickloom_protocol::server_message::{LeaveReason, Left, ServerMessage};
 use tickloom_protocol::time::Timestamp;
 
@@ -128,6 +129,7 @@ impl Shard {
         self.rooms.schedule(id, next_due);
         self.set_reads_of_members(id, reads);
         self.send_away(now, id);
+        self.hand_over_recorded(id);
     }
 
     /// A room that had its members read like this may want something else by now.
@@ -145,7 +147,9 @@ impl Shard {
 
     /// Ends a room: its members are told, keep their connections and may join another.
     fn end_room(&mut self, now: Timestamp, id: RoomId) {
-        let Some(room) = self.rooms.remove(id) else { return };
+        let Some(mut room) = self.rooms.remove(id) else { return };
+        let reason = if room.is_over(now) { EndReason::Empty } else { EndReason::Closed };
+        self.end_recording(id, &mut room, reason);
         for member in room.members().values() {
             let session_id = member.session();
             let Some(session) = self.sessions.get_mut(session_id) else { continue };
@@ -163,7 +167,12 @@ impl Shard {
     /// Ends a room that cannot go on: its connections close, and may come back to a new one. When
     /// rooms of one type keep failing, that type gets no new rooms for a while.
     pub(super) fn fail_room(&mut self, now: Timestamp, id: RoomId, failure: &Failure) {
-        let Some(room) = self.rooms.remove(id) else { return };
+        let Some(mut room) = self.rooms.remove(id) else { return };
+        let reason = match failure {
+            Failure::Oversized(_) => EndReason::Oversized,
+            Failure::Panicked(_) => EndReason::Panicked,
+        };
+        self.end_recording(id, &mut room, reason);
         self.metrics.rooms_failed += 1;
         if let Some(record) = room.failure_record() {
             self.quarantine.keep(record.clone());

@@ -254,7 +254,7 @@ impl World {
                         line.reads = Some(reads);
                     }
                 }
-                Some(Effect::Record(_)) => {}
+                Some(Effect::Record(_) | Effect::Recording(_)) => {}
                 Some(Effect::Deliver { .. }) => unreachable!("there is one shard"),
                 // The HTTP thread has it now.
                 Some(Effect::HandOver { socket, .. }) => {

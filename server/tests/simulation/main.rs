@@ -13,6 +13,7 @@ mod lobby;
 mod network;
 mod outcome;
 mod peer;
+mod recordings;
 mod world;
 
 #[path = "../tls_client/mod.rs"]
@@ -21,6 +22,7 @@ mod tls_client;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use outcome::{Outcome, Plant};
+use tickloom_server::recording::RecordedRooms;
 use world::World;
 
 const STEPS: u64 = 400;
@@ -32,10 +34,14 @@ fn knob(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Runs one seed to its end. A failure says how to see it again.
+/// Runs one seed to its end, with all rooms recorded. A failure says how to see it again.
 fn run(seed: u64, plant: Plant) -> Result<Outcome, String> {
+    run_recording(seed, plant, RecordedRooms::All)
+}
+
+fn run_recording(seed: u64, plant: Plant, recorded: RecordedRooms) -> Result<Outcome, String> {
     let steps = knob("SIM_STEPS", STEPS);
-    let mut world = World::new(seed, plant);
+    let mut world = World::new(seed, plant, recorded);
     let result = catch_unwind(AssertUnwindSafe(|| {
         for _ in 0..steps {
             world.step();
@@ -92,6 +98,7 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.ruled > 20, "{total:?}");
         assert!(total.overruled > 20, "{total:?}");
         assert!(total.kicked > 5, "{total:?}");
+        assert!(total.checkpoints > 50, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");
         assert!(total.described.conflicts > 10, "{total:?}");
@@ -109,6 +116,18 @@ fn one_seed_gives_one_trace() {
             (outcome.trace, outcome)
         });
         assert_eq!(traces[0], traces[1], "seed={seed}");
+    }
+}
+
+#[test]
+fn recording_rooms_changes_nothing_in_them() {
+    for seed in [6, 7, 8] {
+        let [on, off] = [RecordedRooms::All, RecordedRooms::None].map(|recorded| {
+            let outcome = run_recording(seed, Plant::Nothing, recorded);
+            outcome.unwrap_or_else(|failure| panic!("{failure}"))
+        });
+        assert!(on.checkpoints > 0 && off.checkpoints == 0, "seed={seed}");
+        assert_eq!(on, Outcome { checkpoints: on.checkpoints, ..off }, "seed={seed}");
     }
 }
 

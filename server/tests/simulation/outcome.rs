@@ -57,6 +57,8 @@ pub struct Outcome {
     pub overruled: u64,
     pub kicked: u64,
     pub described: Counts,
+    /// Hashes of rooms that their recordings came to again.
+    pub checkpoints: u64,
     /// A hash over everything honest clients saw, in order.
     pub trace: u64,
 }
@@ -91,6 +93,7 @@ impl Outcome {
         self.ruled += other.ruled;
         self.overruled += other.overruled;
         self.kicked += other.kicked;
+        self.checkpoints += other.checkpoints;
         self.described.add(&other.described);
     }
 }

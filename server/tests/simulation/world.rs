@@ -21,6 +21,7 @@ use tickloom_server::mail::Mail;
 use tickloom_server::outbox::OutboxLimits;
 use tickloom_server::proxies::Networks;
 use tickloom_server::rate::Rate;
+use tickloom_server::recording::RecordedRooms;
 use tickloom_server::room::RoomId;
 use tickloom_server::room::admission::SEAT_PATIENCE;
 use tickloom_server::room::arena::Arena;
@@ -36,6 +37,7 @@ use crate::lobby::{self, Seat};
 use crate::network::Direction;
 use crate::outcome::{Outcome, Plant};
 use crate::peer::{Honest, hostile_bytes};
+use crate::recordings::Recordings;
 use crate::tls_client::TlsClient;
 
 enum Peer {
@@ -82,6 +84,8 @@ pub struct World {
     foreign_frame: Option<(usize, Vec<u8>)>,
     /// Late bytes of connections that are closed, for [`Plant::StaleToken`].
     ghosts: Vec<(ShardIndex, SessionId, Direction)>,
+    room_types: RoomTypes,
+    recordings: Recordings,
     outcome: Outcome,
     truth: Truth,
     /// Kept for whoever takes them.
@@ -90,7 +94,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, plant: Plant) -> Self {
+    pub fn new(seed: u64, plant: Plant, recorded: RecordedRooms) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let shards_count = rng.usize(1..4);
         let directory = Directory::new(shards_count, seed);
@@ -101,7 +105,7 @@ impl World {
         let tls = encryption.as_ref().map(Encryption::server);
         let room_types = room_types.with(Marked::board()).with(Marked::feed());
         let secret = Secret::new([0; 32]);
-        let server = Surroundings { board, directory, room_types, tls, secret };
+        let server = Surroundings { board, directory, room_types: room_types.clone(), tls, secret };
         let config = |index| ShardConfig {
             patience: Patience {
                 handshake: Duration::from_secs(5),
@@ -139,6 +143,7 @@ impl World {
             rooms_max: 8,
             room_linger: Duration::from_secs(1),
             seed: seed + index as u64,
+            recorded,
             ..ShardConfig::of(&Config::loopback(), &server, ShardIndex(index))
         };
         Self {
@@ -152,6 +157,8 @@ impl World {
             letters: VecDeque::new(),
             foreign_frame: None,
             ghosts: Vec::new(),
+            room_types,
+            recordings: Recordings::default(),
             outcome: Outcome::default(),
             truth: Truth::default(),
             seats: Vec::new(),
@@ -274,6 +281,7 @@ impl World {
             self.outcome.resumed += shard.metrics().handshakes_resumed;
             self.outcome.handshakes_failed += shard.metrics().handshakes_failed;
         }
+        self.outcome.checkpoints += self.recordings.check(&self.room_types);
         self.outcome.clone()
     }
 

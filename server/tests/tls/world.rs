@@ -125,7 +125,10 @@ impl World {
                 Effect::ShutDown(id) if id == line.id => line.is_shut_down = true,
                 Effect::Close(id) if id == line.id => line.is_closed = true,
                 Effect::ShutDown(_) | Effect::Close(_) | Effect::Read(..) => {}
-                Effect::Deliver { .. } | Effect::Record(_) | Effect::HandOver { .. } => {
+                Effect::Deliver { .. }
+                | Effect::Record(_)
+                | Effect::Recording(_)
+                | Effect::HandOver { .. } => {
                     panic!("{effect:?}")
                 }
             }

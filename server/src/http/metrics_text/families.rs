@@ -200,6 +200,14 @@ families! {
     "Rooms that could not go on." {
         "": rooms_failed,
     }
+    Counter One "tickloom_recordings_total"
+    "Recordings of rooms begun." {
+        "": recordings,
+    }
+    Counter One "tickloom_recordings_stopped_total"
+    "Recordings that ended before their room, because they could not be kept." {
+        "": recordings_stopped,
+    }
     Counter One "tickloom_connections_closed_total"
     "Close frames sent, by what for." by "kind" {
         "done": closes_done,

@@ -120,6 +120,10 @@ impl Reader<'_> {
             Author::Server => Keeping::read(base, &mut fields, problems),
             Author::Joiner => Keeping::of(base),
         };
+        let record = match author {
+            Author::Server => fields.read("record", problems).unwrap_or(base.record),
+            Author::Joiner => base.record,
+        };
         let members_max = fields.read_within("members_max", &(1..=bounds.members), problems);
         let spectators = 0..=bounds.spectators;
         let spectators_max = fields.read_within("spectators_max", &spectators, problems);
@@ -141,6 +145,7 @@ impl Reader<'_> {
             compression,
             is_listed: keeping.is_listed,
             linger: keeping.linger,
+            record,
             components: read_components(&mut fields, problems)
                 .unwrap_or_else(|| base.components.clone()),
             topics: read_topics(&mut fields, problems).unwrap_or_else(|| base.topics.clone()),

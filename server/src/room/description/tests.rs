@@ -69,7 +69,7 @@ fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
         entities_max = 4\nentities = 'host'\nevents_max = 0\nevents_bytes_max = '0B'
         compression = 'off'
 listed = true
-linger = '2m'\n
+linger = '2m'\nrecord = 'inputs'\n
         [[rooms.b.components]]\nname = 'c'\nkind = 'packed'\nscope = 'owner'\nwrite = 'server'
         fields = [{ name = 'f', type = 'quant8', min = -1.5, max = 1, mode = 'wrap',
                     interpolation = 'angle' }, { name = 'g', type = 'entity' }]\n
@@ -97,6 +97,7 @@ linger = '2m'\n
         compression: Some(Compression::Off),
         is_listed: true,
         linger: Some(Duration::from_secs(120)),
+        record: Recording::Inputs,
         components: vec![ComponentDesc::packed("c", row).expect("a row").for_owner()],
         topics: vec![TopicDesc { publish: WritePolicy::Host, ..TopicDesc::new("t") }],
     };

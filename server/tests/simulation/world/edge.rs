@@ -103,6 +103,7 @@ impl World {
                     }
                 }
                 Effect::Close(id) => self.close_socket(index, id),
+                Effect::Recording(piece) => self.recordings.write(index, &piece),
                 Effect::Record(record) => panic!("no room fails here: {record:?}"),
                 Effect::Read(id, reads) => {
                     if let Some(number) = self.find(index, id) {
