@@ -6,6 +6,7 @@
 //! state          the parts before a broadcast: changes, writes of members, one encoder
 //! fanout         the broadcast: one tick for every member, queued in memory
 //! hop            mail between shards: its sender's part, and how long it is on its way
+//! replay         what happened to an arena, again and faster
 //! instructions   the pure code again, counted: the same answer on any machine and any load
 //!
 //! floor          what the kernel alone takes per tick, echo and delivery, on raw loopback
