@@ -105,7 +105,7 @@ fn record(args: &Args) -> anyhow::Result<Vec<u8>> {
     let Ok(mut room) = room else { bail!("an arena needs no options") };
     room.begin_recording(now, &[]);
     let mut file = prologue(0);
-    let join = PendingJoin { key, name: "player".into(), options: [].into() };
+    let join = PendingJoin::new(key, "player");
     let mut players = Vec::new();
     for index in 0..args.players {
         let joined = room.join(now, SessionId { index, generation: 0 }, &join);

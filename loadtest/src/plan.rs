@@ -24,6 +24,7 @@ use crate::scenario::bots::{BotKind, Cast};
 use crate::scenario::phases::Phases;
 use crate::threshold::Threshold;
 use crate::tls::Trust;
+use crate::workload::recorded::Script;
 
 /// Highest rate of inputs or ticks. Rooms tick at 128 Hz at most; players send no faster.
 const RATE_HZ_MAX: u32 = 128;
@@ -238,7 +239,9 @@ impl Attack {
 
 impl Plan {
     fn rooms(run: RunArgs) -> Result<Self, PlanError> {
-        let RunArgs { scenario, mut course, mut output, .. } = run;
+        let RunArgs { scenario, recording, mut course, mut output, .. } = run;
+        let scenario = recording.as_ref().map_or(scenario, Script::scenario);
+        let recorded_hz = recording.as_ref().map(Script::tick_rate_hz).filter(|rate| *rate > 0);
         let phases = scenario.phases;
         let (clients, warmup) = match (phases.0.is_empty(), run.clients) {
             (true, clients) => (clients.map_or(CLIENTS_COUNT, NonZeroU32::get), course.warmup),
@@ -271,7 +274,7 @@ impl Plan {
                 return Err(PlanError::SeveralRoomTypes);
             }
         }
-        let tick_rate_hz = run.tick_rate.unwrap_or(TICK_RATE_HZ);
+        let tick_rate_hz = run.tick_rate.or(recorded_hz).unwrap_or(TICK_RATE_HZ);
         match tick_rate_hz {
             0 => return Err(PlanError::ZeroRate("--tick-rate")),
             1..=RATE_HZ_MAX => {}
@@ -279,8 +282,13 @@ impl Plan {
         }
         output.threshold.extend(scenario.thresholds);
         let cast = Cast::new(bots, clients, run.rooms.map(NonZeroU32::get), run.slow_readers);
-        let load =
-            Load::Rooms(RoomLoad { scenario: scenario.name, cast, phases, churn: run.churn });
+        let load = Load::Rooms(RoomLoad {
+            scenario: scenario.name,
+            cast,
+            script: recording,
+            phases,
+            churn: run.churn,
+        });
         let target = run.url.map_or(
             Target::Spawn { tick_rate_hz, scheme: run.generator.tls.spawned() },
             Target::Url,

@@ -4,15 +4,18 @@
 //! arena    inputs, and how long until they are acknowledged     (player)
 //! world    the same, by players who roam, crowd and leap
 //! state    writes, and whether what was accepted is there       (writes checks)
+//! recorded what the players of a recording did, when they did it
 //! relay    publications, and whether everybody hears all of it  (hearing checks)
 //! ```
 //!
 //! Times are intended ones: input `k` of a client belongs at `start + phase + k / rate`, however
 //! late the generator or the server is. What is late is measured against that moment.
 
+mod acks;
 mod arena;
 mod hearing;
 mod player;
+pub mod recorded;
 mod relay;
 mod state;
 mod world;
@@ -27,6 +30,7 @@ use tickloom_protocol::time::Timestamp;
 
 use crate::client::{Ledger, Turn};
 use crate::scenario::bots::{BotKind, Place};
+use crate::workload::recorded::Role;
 
 /// The golden ratio's fraction in 64 bits: multiples of it spread evenly, so neighbouring clients
 /// get unlike seeds and phases without a generator of their own.
@@ -105,9 +109,12 @@ impl Workload for Idle {
     }
 }
 
-/// What a client of this place does.
+/// What a client of this place does: what its role says, if it has one.
 #[must_use]
-pub fn workload(place: &Place<'_>, identity: Identity) -> Box<dyn Workload> {
+pub fn workload(place: &Place<'_>, identity: Identity, role: Option<Role>) -> Box<dyn Workload> {
+    if let Some(role) = role {
+        return Box::new(recorded::Recorded::new(role, place));
+    }
     match place.bot.kind {
         BotKind::Arena | BotKind::Spectator => {
             Box::new(player::Player::new(place, arena::Fighter::new(identity.seed)))
@@ -123,7 +130,10 @@ pub fn workload(place: &Place<'_>, identity: Identity) -> Box<dyn Workload> {
 
 /// When a client of this place acts.
 #[must_use]
-pub fn schedule(place: &Place<'_>, start: Timestamp, index: u32) -> Schedule {
+pub fn schedule(place: &Place<'_>, start: Timestamp, index: u32, role: Option<Role>) -> Schedule {
+    if let Some(role) = role {
+        return Schedule::Recorded(role);
+    }
     let rate_hz = place.bot.rate_hz;
     match place.bot.kind {
         // Rooms speak at different moments, or all of a run's publications would come at once.
@@ -148,12 +158,14 @@ fn phase_of(room: u32) -> Duration {
 }
 
 /// When a client acts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Schedule {
     /// At a rate.
     Even(InputSchedule),
     /// At once, and then for a while not.
     Bursts(Bursts),
+    /// When somebody did.
+    Recorded(Role),
 }
 
 impl Schedule {
@@ -163,6 +175,7 @@ impl Schedule {
         match self {
             Self::Even(even) => even.intended(k),
             Self::Bursts(bursts) => bursts.intended(k),
+            Self::Recorded(role) => role.intended(k),
         }
     }
 
@@ -172,6 +185,7 @@ impl Schedule {
         match self {
             Self::Even(even) => even.first_from(at),
             Self::Bursts(bursts) => bursts.first_from(at),
+            Self::Recorded(role) => role.first_from(at),
         }
     }
 }

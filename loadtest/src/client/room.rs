@@ -89,17 +89,18 @@ impl Client for RoomClient {
         if plan.deflate {
             key = key.with_deflate(Offer::default());
         }
+        let role = load.script.as_ref().map(|script| script.role(setup.start, index));
         Self {
             protocol: ProtocolClient::connect_with(key, &setup.url.authority, &setup.url.path),
             stage: Stage::Upgrading,
             bot: place.bot.clone(),
-            workload: workload(&place, identity),
+            workload: workload(&place, identity, role.clone()),
             index,
             life: setup.life,
             room: place.room,
             is_slow: place.read_rate.is_some(),
             clock_offset_us: setup.clock_offset_us,
-            schedule: schedule(&place, setup.start, index),
+            schedule: schedule(&place, setup.start, index, role),
             next_act: 0,
             was_active: false,
             stage_since: now,

@@ -18,6 +18,7 @@ use crate::scenario::bots::SlowReaders;
 use crate::scenario::{self, Scenario, hint};
 use crate::threshold::Threshold;
 use crate::tls::Trust;
+use crate::workload::recorded::Script;
 
 /// Drives a Tickloom server with many clients and says how old their state is.
 ///
@@ -68,6 +69,11 @@ pub(super) struct RunArgs {
     /// (see `loadtest scenarios`).
     #[arg(long, value_name = "NAME|FILE.toml", default_value = "arena", value_parser = parse_scenario)]
     pub(super) scenario: Scenario,
+    /// A recording that a server kept of a room (its `room.recordings_dir`): the clients do what its
+    /// players did, when they did it. Clients beyond the recorded ones begin somewhere else in it,
+    /// and all begin again when it is over.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scenario", "input_rate"], value_parser = parse_recording)]
+    pub(super) recording: Option<Script>,
     /// Clients to connect [default: 1k]; each takes a socket and, with its replica of a room of
     /// 20, 17 KiB.
     #[arg(short = 'n', long, value_name = "COUNT", value_parser = parse_count)]
@@ -300,6 +306,12 @@ fn parse_scenario(text: &str) -> Result<Scenario, String> {
     }
     let text = fs::read_to_string(text).map_err(|error| error.to_string())?;
     Scenario::parse(&text).map_err(|error| error.to_string())
+}
+
+/// What the players of a recording did.
+fn parse_recording(path: &str) -> Result<Script, String> {
+    let file = fs::read(path).map_err(|error| error.to_string())?;
+    Script::parse(&file).map_err(|error| error.to_string())
 }
 
 /// A token of RFC 9110: what a subprotocol's name may be made of.

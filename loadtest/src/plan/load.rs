@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::bots::{Bot, BotKind, Cast};
 use crate::scenario::phases::Phases;
+use crate::workload::recorded::Script;
 
 /// What the clients do.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub struct RoomLoad {
     pub scenario: String,
     /// Who is who, and in which room.
     pub cast: Cast,
+    /// What they do, when they do what others did before.
+    pub script: Option<Script>,
     /// How many clients there are when; without phases all of them all the time.
     pub phases: Phases,
     /// How many clients are replaced while it is measured.

@@ -1,20 +1,15 @@
 //! A player, whatever its game: sends inputs, and waits for them to be acknowledged. What is in
 //! them is up to whoever steers it.
 
-use std::collections::VecDeque;
-
 use tickloom_protocol::client::{Client as ProtocolClient, Seat};
-use tickloom_protocol::ids::InputSeq;
 use tickloom_protocol::schema::{FieldId, RowLayout};
 use tickloom_protocol::server_message::DeltaHead;
 use tickloom_protocol::time::Timestamp;
 
+use super::acks::Acks;
 use super::{MissingName, Workload};
 use crate::client::{Ledger, Turn};
 use crate::scenario::bots::Place;
-
-/// Inputs kept while they wait for their acknowledgement: 32 seconds at 128 Hz.
-const PENDING_INPUTS_MAX: usize = 4096;
 
 /// Decides what a player does.
 pub(super) trait Steer: Send {
@@ -41,34 +36,16 @@ pub(super) struct Steering {
 /// A player.
 pub(super) struct Player<S> {
     steer: S,
-    /// Reads slowly: what it waits for says nothing about the server.
-    is_slow: bool,
     /// Present from `Joined` on.
     fields: Option<InputFields>,
     row: Vec<u8>,
-    /// Inputs without an acknowledgement, ascending.
-    pending: VecDeque<(InputSeq, Timestamp)>,
+    acks: Acks,
 }
 
 impl<S: Steer> Player<S> {
     pub(super) fn new(place: &Place<'_>, steer: S) -> Self {
-        Self {
-            steer,
-            is_slow: place.read_rate.is_some(),
-            fields: None,
-            row: Vec::new(),
-            pending: VecDeque::new(),
-        }
-    }
-
-    /// An input that was never acknowledged took at least until now.
-    fn count_unacked(&self, intended: Timestamp, turn: &mut Turn<'_>) {
-        if turn.window.contains(intended) {
-            turn.tally.counters.inputs_unacked += 1;
-            if !self.is_slow {
-                turn.tally.input_ack.record_between(intended, turn.now);
-            }
-        }
+        let acks = Acks::new(place.read_rate.is_some());
+        Self { steer, fields: None, row: Vec::new(), acks }
     }
 }
 
@@ -82,39 +59,17 @@ impl<S: Steer> Workload for Player<S> {
     fn act(&mut self, intended: Timestamp, protocol: &mut ProtocolClient, turn: &mut Turn<'_>) {
         let (Some(fields), Some(seat)) = (&self.fields, protocol.seat()) else { return };
         fields.write(&self.steer.steer(seat), &mut self.row);
-        let Some(seq) = protocol.input(&self.row) else { return };
-        if turn.window.contains(intended) {
-            turn.tally.counters.inputs_sent += 1;
-        }
-        self.pending.push_back((seq, intended));
-        if self.pending.len() > PENDING_INPUTS_MAX
-            && let Some((_, oldest)) = self.pending.pop_front()
-        {
-            self.count_unacked(oldest, turn);
+        if let Some(seq) = protocol.input(&self.row) {
+            self.acks.push(seq, intended, turn);
         }
     }
 
     fn handle_applied(&mut self, head: DeltaHead, _seat: &Seat, turn: &mut Turn<'_>) {
-        while let Some(&(seq, intended)) = self.pending.front()
-            && seq <= head.ack
-        {
-            self.pending.pop_front();
-            if turn.window.contains(intended) {
-                turn.tally.counters.inputs_acked += 1;
-                if !self.is_slow {
-                    turn.tally.input_ack.record_between(intended, turn.now);
-                }
-            }
-        }
+        self.acks.handle_applied(head, turn);
     }
 
     fn finish(&mut self, _seat: Option<&Seat>, turn: &mut Turn<'_>, ledger: &mut Ledger) {
-        while let Some((_, intended)) = self.pending.pop_front() {
-            // Who leaves does not wait for answers.
-            if ledger.stayed {
-                self.count_unacked(intended, turn);
-            }
-        }
+        self.acks.finish(turn, ledger);
     }
 }
 
