@@ -358,6 +358,7 @@ mod tests {
             tick_rate_hz,
             spec_hash: 0,
             input_row_bytes: 2,
+            metadata: Box::default(),
         }
     }
 

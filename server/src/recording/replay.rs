@@ -275,6 +275,10 @@ impl<'a> Replay<'a> {
                 return Ok(Some(Verdict::Until));
             }
             let now = self.room.next_due().unwrap_or_default();
+            // What woke the room is not recorded: that it ticked is.
+            if self.room.is_asleep() {
+                self.room.wake(now);
+            }
             let report = self.room.tick(now, &mut self.broadcast, &mut Nobody);
             self.done.ticks += 1;
             if report.fate != Fate::Continues {
