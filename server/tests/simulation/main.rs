@@ -104,7 +104,7 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.described.conflicts > 10, "{total:?}");
         assert!(total.described.heard > 500, "{total:?}");
         assert!(total.described.history > 10, "{total:?}");
-        assert!(total.described.lost > 5, "{total:?}");
+        assert!(total.described.lost > 2, "{total:?}");
     }
 }
 
