@@ -10,7 +10,7 @@ use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::handshake::{ClientKey, UpgradeError};
 use tickloom_protocol::ids::{InputSeq, OpId};
 use tickloom_protocol::replica::Outcome as Taken;
-use tickloom_protocol::server_message::LeaveReason;
+use tickloom_protocol::server_message::{LeaveReason, RefusalCode};
 
 use crate::described::{Truth, Witness};
 use crate::lobby::{Seat, Visit};
@@ -191,6 +191,8 @@ impl Honest {
             ClientEvent::Accepted(accepted) => {
                 self.witness.accepted(&self.client, &accepted, truth, &mut outcome.described);
             }
+            // Its `Leave` crossed the word that it had to go; a join may be under way since.
+            ClientEvent::Refused { code: RefusalCode::NotJoined, .. } => {}
             ClientEvent::Refused { code, .. } => {
                 self.visit.refused(code, outcome);
                 self.joining = false;
