@@ -15,6 +15,7 @@ pub mod description;
 pub mod events;
 pub mod failure;
 mod host;
+mod late;
 pub mod logic;
 pub mod member;
 mod places;
@@ -51,6 +52,7 @@ use crate::room::broadcast::{
 };
 use crate::room::events::EventLog;
 use crate::room::failure::{Call, Failure, FailureRecord, Panicked, guard};
+use crate::room::late::LateShow;
 use crate::room::logic::{
     Cadence, Cameras, Compression, Context, Denial, Dilation, Joiner, Next, RoomLogic, RoomSpec,
     RoomType,
@@ -103,6 +105,8 @@ pub struct Room {
     next_member: u16,
     joins_count: u64,
     admission: Admission,
+    /// What those who watch are shown late, where the room's type wants that.
+    late: Option<LateShow>,
     /// How many of `members` only watch.
     spectators_count: usize,
     /// When it ends for want of members who do more than watch; absent while there are some.
@@ -164,6 +168,7 @@ impl Room {
             assert!(rates.contains(&tick_rate_hz), "{key}: {tick_rate_hz} Hz");
             assert!(send_every > 0, "{key}: state must be sent sometime");
         }
+        spec.check_delay(&key);
         let mut room = Self {
             key,
             logic: room_type.create(),
@@ -179,6 +184,7 @@ impl Room {
             next_member: 1,
             joins_count: 0,
             admission: Admission::new(spec.is_listed),
+            late: (!spec.spectator_delay.is_zero()).then(|| LateShow::new(spec.spectator_delay)),
             spectators_count: 0,
             ends_at: None,
             listed: None,
@@ -482,6 +488,7 @@ impl Room {
                 Ok(_) => {}
                 Err(oversized) => fate = Fate::Fails(oversized.into()),
             }
+            self.show_late(now, with_hash, outboxes);
             self.sent = self.state.building();
             self.state.mark_sent();
             self.events.mark_sent();

@@ -256,7 +256,7 @@ impl Broadcast {
         outboxes: &mut impl Outboxes,
     ) -> Result<bool, Oversized> {
         self.begin();
-        for (id, member) in members.iter_mut() {
+        for (id, member) in members.iter_mut().filter(|(_, member)| !member.is_late()) {
             let Some(outbox) = outboxes.outbox(member.session()) else { continue };
             let is_stale = outbox.states_waiting() >= occasion.states_waiting_max;
             if is_stale || outbox.backpressure() != Backpressure::Ready {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tickloom_protocol::changes::Change;
 use tickloom_protocol::client_message::{Configure, Publish};
-use tickloom_protocol::ids::{EntityId, MemberId, Tick, TopicId};
+use tickloom_protocol::ids::{EntityId, MemberId, RoomKey, Tick, TopicId};
 use tickloom_protocol::schema::{FieldId, RoomSchema};
 
 use crate::properties::Properties;
@@ -98,6 +98,9 @@ pub struct RoomSpec {
     /// Places for those who only watch; none unless the type says so, because what everybody sees
     /// in a room is then seen by those, too, whom [`RoomLogic::on_join`] has not let in.
     pub spectators_max: usize,
+    /// How much later spectators see what happens; zero for at once. For rooms that tick at a rate
+    /// and send everybody everything.
+    pub spectator_delay: Duration,
     /// How often a member may change its own entity, and nothing else, with a write; as often as
     /// it likes when absent. Where thousands move cursors at once, each need not at every tick.
     pub presence_rate: Option<Rate>,
@@ -211,6 +214,8 @@ impl Compression {
 impl RoomSpec {
     /// The slowest rate a room may tick at, in Hz.
     pub const TICK_RATE_HZ_MIN: u32 = 1;
+    /// The latest that spectators may be shown a room.
+    pub const SPECTATOR_DELAY_MAX: Duration = Duration::from_secs(300);
     /// The fastest rate a room may tick at, in Hz.
     pub const TICK_RATE_HZ_MAX: u32 = 128;
 
@@ -235,6 +240,7 @@ impl RoomSpec {
             cadence,
             members_max: 128,
             spectators_max: 0,
+            spectator_delay: Duration::ZERO,
             presence_rate: None,
             entities_max: 4096,
             events_max: 256,
@@ -245,6 +251,19 @@ impl RoomSpec {
             record: Recording::Off,
             schema,
         }
+    }
+
+    /// Whether rooms like this can be shown late, if they are to be.
+    pub(crate) fn check_delay(&self, key: &RoomKey) {
+        let delay = self.spectator_delay;
+        assert!(delay <= Self::SPECTATOR_DELAY_MAX, "{key}: {delay:?} is too late for anybody");
+        let has_rate = matches!(self.cadence, Cadence::Fixed { .. });
+        let is_whole = self.schema.interest().is_none();
+        assert!(
+            delay.is_zero() || has_rate,
+            "{key}: nothing is due later in a room without a rate"
+        );
+        assert!(delay.is_zero() || is_whole, "{key}: views of a room with interest are not kept");
     }
 
     /// Microseconds from one tick to the next; 0 without a rate.

@@ -85,7 +85,19 @@ impl Member {
     /// Whether it only watches.
     #[must_use]
     pub fn is_spectator(&self) -> bool {
-        self.role == Role::Spectator
+        self.role != Role::Player
+    }
+
+    /// Makes a spectator one that is shown everything late.
+    #[must_use]
+    pub fn late(self) -> Self {
+        Self { role: Role::LateSpectator, ..self }
+    }
+
+    /// Whether it is shown everything late, and not with all others.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.role == Role::LateSpectator
     }
 
     /// Who sits here.
@@ -177,6 +189,8 @@ enum Role {
     Player,
     /// To watch what everybody sees.
     Spectator,
+    /// To watch it when it is long over.
+    LateSpectator,
 }
 
 /// A member's inputs between arrival and the tick that takes them.

@@ -14,8 +14,26 @@ use crate::room::logic::Joiner;
 use crate::room::member::Member;
 use crate::room::write::Refusal;
 use crate::session::{PendingJoin, SessionId};
+use crate::session_table::Outboxes;
 
 impl Room {
+    /// Shows those who watch late what is old enough by now, and keeps what everybody else is sent.
+    pub(super) fn show_late(
+        &mut self,
+        now: Timestamp,
+        with_hash: bool,
+        outboxes: &mut impl Outboxes,
+    ) {
+        let Some(late) = &mut self.late else { return };
+        late.record(now, &mut self.state, &mut self.events, with_hash);
+        for member in self.members.values_mut().filter(|member| member.is_late()) {
+            if let Some(outbox) = outboxes.outbox(member.session()) {
+                member.baseline = late.deliver(now, member.baseline, outbox);
+            }
+        }
+        late.forget(now);
+    }
+
     /// Lets a session watch. A lock is about seats and keeps nobody from it; a password does.
     pub(super) fn spectate(
         &mut self,
@@ -58,7 +76,9 @@ impl Room {
         let hearing = self.events.hearing_of_newcomer();
         self.joins_count += 1;
         self.spectators_count += 1;
-        self.members.insert(member, Member::spectator(session, hearing, self.joins_count));
+        let seat = Member::spectator(session, hearing, self.joins_count);
+        let seat = if self.late.is_some() { seat.late() } else { seat };
+        self.members.insert(member, seat);
         self.ticker.want();
         Ok(member)
     }

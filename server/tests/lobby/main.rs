@@ -8,6 +8,7 @@ mod crowd;
 mod elsewhere;
 mod hosting;
 mod joining;
+mod late;
 mod seats;
 mod spectating;
 
