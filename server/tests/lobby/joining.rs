@@ -178,3 +178,30 @@ fn a_room_lingers_as_long_as_its_type_says() {
     world.pass(Duration::from_millis(1));
     assert_eq!(world.shard.rooms().count(), 0);
 }
+
+#[test]
+fn a_code_that_some_room_has_already_is_not_given_to_another() {
+    let create = Join { mode: CREATE, ..duel("") };
+    let mut first = world();
+    let (_ann, code) = enter(&mut first, create).expect("a seat");
+    // The same secret draws the same code, which somebody has taken for a name meanwhile.
+    let mut second = world();
+    let (_bob, _) = enter(&mut second, duel(&code)).expect("a seat");
+    let (_eve, other) = enter(&mut second, create).expect("a seat");
+    assert_ne!(other, code);
+    assert_eq!(second.shard.rooms().count(), 2);
+}
+
+#[test]
+fn a_second_join_and_a_leave_without_a_seat_are_refused() {
+    let mut world = world();
+    let (mut ann, _) = enter(&mut world, duel("a")).expect("a seat");
+    assert_eq!(ask(&mut world, &mut ann, duel("b")), Err(RefusalCode::AlreadyJoined));
+    let mut bob = world.connect();
+    bob.client.leave();
+    world.turn(&mut bob);
+    let refused = |code| move |event: &tickloom_protocol::client::ClientEvent| matches!(event, tickloom_protocol::client::ClientEvent::Refused { code: found, .. } if *found == code);
+    assert!(bob.events.iter().any(refused(RefusalCode::NotJoined)), "{:?}", bob.events);
+    let denied = Join { options: b"not me", ..duel("c") };
+    assert_eq!(refusal(&mut world, denied), RefusalCode::Denied);
+}
