@@ -12,7 +12,7 @@ const RUDE: [&str; 2] = ["darn", "heck"];
 /// Rude messages after which a member is not heard any more.
 const STRIKES_MAX: u8 = 3;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Chat {
     strikes: BTreeMap<MemberId, u8>,
 }
@@ -49,6 +49,11 @@ impl RoomLogic for Chat {
 
     fn on_leave(&mut self, _: &mut Context<'_>, member: MemberId) {
         self.strikes.remove(&member);
+    }
+
+    // For recordings: what the state does not show.
+    fn save(&self, output: &mut Vec<u8>) {
+        output.extend(format!("{self:?}").bytes());
     }
 }
 

@@ -14,7 +14,7 @@ const SPEED_MPS: f64 = 5.0;
 const REACH_METRES: f64 = 1.0;
 const PAUSE_SECONDS: f64 = 2.0;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Tag {
     it: Option<EntityId>,
     pause: f64,
@@ -54,6 +54,11 @@ impl RoomLogic for Tag {
         let it = self.it.map_or(Value::Nil, Value::Entity);
         room.state_mut().set_prop(GAME, EntityId::ROOM, "it", it);
         Next::Tick
+    }
+
+    // For recordings: what the state does not show.
+    fn save(&self, output: &mut Vec<u8>) {
+        output.extend(format!("{self:?}").bytes());
     }
 }
 

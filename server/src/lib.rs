@@ -120,6 +120,14 @@
 //!
 //! This needs panics that unwind: under `panic = "abort"` the first one ends the process.
 //!
+//! # Recording and replaying it
+//! With [`Config::recording`], or [`RoomSpec::record`] of its type, what happens to a room is kept
+//! in a file: seed, joins, inputs, writes, and now and then a hash of what came of them. `tickloom
+//! replay FILE` makes it happen again and compares; a program with rooms of its own does so with
+//! [`recording::replay::Replay`]. A room that reads a clock or iterates over a `HashMap` is caught at
+//! the next hash, also where members are not shown it, if [`RoomLogic::save`] says what it keeps to
+//! itself.
+//!
 //! # Testing it
 //! [`TestRoom`] runs one room as the server would, without sockets and clocks.
 

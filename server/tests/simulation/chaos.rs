@@ -100,6 +100,10 @@ impl ChaosLogic {
 }
 
 impl RoomLogic for ChaosLogic {
+    fn save(&self, output: &mut Vec<u8>) {
+        output.extend(format!("{:?} {:?}", self.critters, self.ticks_left).bytes());
+    }
+
     fn on_create(&mut self, room: &mut Context<'_>) {
         // Some rooms end by themselves.
         self.ticks_left = (room.rng().u8(0..3) == 0).then(|| room.rng().u32(60..200));
