@@ -35,11 +35,14 @@ const RATE_HZ_OF_CHANGES: u32 = 1;
 /// From the last thing a script does to its beginning, so that it can begin again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A recording, dealt out to its players.
+/// A recording, dealt out to its players, who share it.
 #[derive(Clone, Debug)]
-pub struct Script {
+pub struct Script(Arc<Deal>);
+
+#[derive(Debug)]
+struct Deal {
     /// As it was read, for other processes.
-    file: Arc<[u8]>,
+    file: Vec<u8>,
     header: Header,
     /// From its beginning to its next beginning.
     length_us: u64,
@@ -139,22 +142,22 @@ impl Script {
         // Acts at one moment are a microsecond apart each.
         let last_us = parts.iter().filter_map(|part| part.acts.last()).map(|(at_us, _)| *at_us);
         let length_us = last_us.max().unwrap_or(0).max(end_us) + PAUSE.as_micros() as u64;
-        Ok(Self { file: file.into(), header, length_us, parts })
+        Ok(Self(Arc::new(Deal { file: file.into(), header, length_us, parts })))
     }
 
     /// Rooms like the recorded one, with as many players as it had over time.
     #[must_use]
     pub fn scenario(&self) -> Scenario {
-        let ticks = self.header.tick_rate_hz > 0;
+        let ticks = self.0.header.tick_rate_hz > 0;
         let bot = Bot {
             weight: 1,
             kind: if ticks { BotKind::Arena } else { BotKind::State },
-            room_type: self.header.room.room_type.to_string(),
-            room_size: self.parts.len() as u32,
-            rate_hz: if ticks { self.header.tick_rate_hz } else { RATE_HZ_OF_CHANGES },
+            room_type: self.0.header.room.room_type.to_string(),
+            room_size: self.0.parts.len() as u32,
+            rate_hz: if ticks { self.0.header.tick_rate_hz } else { RATE_HZ_OF_CHANGES },
             payload_bytes: (0, 0),
             read_rate: None,
-            options: String::from_utf8_lossy(&self.header.options).into_owned(),
+            options: String::from_utf8_lossy(&self.0.header.options).into_owned(),
         };
         Scenario {
             name: "recording".to_owned(),
@@ -167,24 +170,24 @@ impl Script {
     /// Ticks per second of the recorded room; 0 when it had no rate.
     #[must_use]
     pub fn tick_rate_hz(&self) -> u32 {
-        self.header.tick_rate_hz
+        self.0.header.tick_rate_hz
     }
 
     /// What client `index` of a run does that begins at `start`.
     #[must_use]
     pub fn role(&self, start: Timestamp, index: u32) -> Role {
-        let parts_count = self.parts.len() as u32;
+        let parts_count = self.0.parts.len() as u32;
         let share = |number: u32| u64::from(number).wrapping_mul(SPREAD) >> 32;
         let of =
             |length_us: u64, share: u64| ((u128::from(length_us) * u128::from(share)) >> 32) as u64;
         // Everybody acted when a tick was taken; real players do so in between.
-        let tick_us = 1_000_000_u64.checked_div(self.header.tick_rate_hz.into()).unwrap_or(0);
+        let tick_us = 1_000_000_u64.checked_div(self.0.header.tick_rate_hz.into()).unwrap_or(0);
         Role {
-            part: Arc::clone(&self.parts[(index % parts_count) as usize]),
+            part: Arc::clone(&self.0.parts[(index % parts_count) as usize]),
             start: start + Duration::from_micros(of(tick_us, share(index))),
-            offset_us: of(self.length_us, share(index / parts_count)),
-            length_us: self.length_us,
-            input_row_bytes: self.header.input_row_bytes,
+            offset_us: of(self.0.length_us, share(index / parts_count)),
+            length_us: self.0.length_us,
+            input_row_bytes: self.0.header.input_row_bytes,
         }
     }
 }
@@ -319,7 +322,7 @@ impl Workload for Recorded {
 /// Two scripts of the same file are the same.
 impl PartialEq for Script {
     fn eq(&self, other: &Self) -> bool {
-        self.file == other.file
+        self.0.file == other.0.file
     }
 }
 
@@ -327,7 +330,7 @@ impl Eq for Script {}
 
 impl Serialize for Script {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64.encode(&self.file))
+        serializer.serialize_str(&BASE64.encode(&self.0.file))
     }
 }
 
@@ -389,7 +392,7 @@ mod tests {
     #[test]
     fn parts_are_what_one_seat_did_at_the_times_of_its_ticks() {
         let script = script();
-        let [second, first] = &script.parts[..] else { panic!("{:?}", script.parts) };
+        let [second, first] = &script.0.parts[..] else { panic!("{:?}", script.0.parts) };
         assert_eq!(first.acts.len(), 20);
         assert_eq!(first.acts[0], (100_000, Act::Input { start: 0, bytes: 2 }));
         assert_eq!(first.bytes, [1, 0, 1, 1, 1, 2], "a held row is there once");
@@ -406,7 +409,7 @@ mod tests {
     fn who_is_beyond_the_recorded_players_begins_elsewhere_and_all_begin_again() {
         let script = script();
         let start = Timestamp(50_000_000);
-        assert_eq!(script.length_us, 2_100_000);
+        assert_eq!(script.0.length_us, 2_100_000);
         for index in 0..8 {
             let role = script.role(start, index);
             assert_eq!(role.offset_us == 0, index < 2, "{index}");
@@ -420,7 +423,7 @@ mod tests {
             }
             let count = role.part.acts.len();
             let round = moments[count].saturating_since(moments[0]);
-            assert_eq!(round.as_micros() as u64, script.length_us, "{index}");
+            assert_eq!(round.as_micros() as u64, script.0.length_us, "{index}");
         }
     }
 
