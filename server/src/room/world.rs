@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use tickloom_protocol::chunks::Value;
+use tickloom_protocol::client_message::Configure;
 use tickloom_protocol::ids::{EntityId, MemberId};
 use tickloom_protocol::limits;
 use tickloom_protocol::schema::RoomSchema;
@@ -256,6 +257,15 @@ impl RoomLogic for WorldLogic {
             }
         }
         Next::Tick
+    }
+
+    /// Strangers meet here, and whoever came first rules nobody.
+    fn on_configure(&mut self, _: &mut Context<'_>, _: MemberId, _: &Configure<'_>) -> Allowed {
+        Err(Denial::new("nobody rules the world"))
+    }
+
+    fn on_kick(&mut self, _: &mut Context<'_>, _: MemberId, _: MemberId) -> Allowed {
+        Err(Denial::new("nobody rules the world"))
     }
 
     fn on_leave(&mut self, _room: &mut Context<'_>, member: MemberId) {
