@@ -249,6 +249,10 @@ counters! {
     inputs_acked,
     /// Of those, the ones that were not acknowledged when the run ended.
     inputs_unacked,
+    /// Deltas in the window that told a player whether its inputs were in time.
+    margins_told,
+    /// Of those, the ones before which an input waited for its tick.
+    margins_positive,
     /// Inputs, writes and publications left out because the generator was more than a second late.
     inputs_skipped,
     /// The same, because the server did not take the bytes of earlier ones.
@@ -327,6 +331,14 @@ counters! {
     bytes_down,
     /// Bytes written to sockets in the window.
     bytes_up,
+}
+
+impl Counters {
+    /// The share of ticks that found an input of their player's waiting, in parts of a million.
+    #[must_use]
+    pub fn on_time_ppm(&self) -> Option<u64> {
+        (self.margins_positive * 1_000_000).checked_div(self.margins_told)
+    }
 }
 
 /// How often something happened, with the first example.

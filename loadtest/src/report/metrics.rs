@@ -144,6 +144,7 @@ impl Figures<'_> {
         distribution!(metrics, "sched_lag", summaries.sched_lag_us);
         metrics.extend([
             ("reach_ppm", Unit::Ppm, self.reach_ppm),
+            ("inputs_on_time_ppm", Unit::Ppm, self.counters.and_then(Counters::on_time_ppm)),
             ("errors", Unit::Count, Some(self.errors)),
             ("generator.core_ppm", Unit::Ppm, Some(self.generator_core_ppm)),
             ("generator.busy_ppm", Unit::Ppm, Some(self.generator_busy_ppm)),

@@ -176,7 +176,7 @@ impl Report {
 
     pub(super) fn write_inputs(&self, out: &mut String) -> Result {
         let counters = &self.counters;
-        writeln!(
+        write!(
             out,
             "  inputs        {} sent  {} acknowledged  {} not  {} blocked  {} skipped",
             thousands(counters.inputs_sent),
@@ -184,7 +184,9 @@ impl Report {
             thousands(counters.inputs_unacked),
             thousands(counters.inputs_blocked),
             thousands(counters.inputs_skipped),
-        )
+        )?;
+        let on_time = counters.on_time_ppm().map(percent);
+        writeln!(out, "{}", on_time.map_or(String::new(), |share| format!("   in time {share}")))
     }
 
     fn write_message_checks(&self, out: &mut String) -> Result {

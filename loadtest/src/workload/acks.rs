@@ -38,6 +38,14 @@ impl Acks {
         }
     }
 
+    /// Whether its inputs are in time, of one that sends some.
+    pub(super) fn count_margin(&self, head: DeltaHead, turn: &mut Turn<'_>) {
+        if !self.is_slow && turn.window.contains(turn.now) {
+            turn.tally.counters.margins_told += 1;
+            turn.tally.counters.margins_positive += u64::from(head.margin > 0);
+        }
+    }
+
     pub(super) fn handle_applied(&mut self, head: DeltaHead, turn: &mut Turn<'_>) {
         while let Some(&(seq, intended)) = self.pending.front()
             && seq <= head.ack

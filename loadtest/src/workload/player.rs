@@ -36,6 +36,8 @@ pub(super) struct Steering {
 /// A player.
 pub(super) struct Player<S> {
     steer: S,
+    /// Sends inputs at all.
+    is_active: bool,
     /// Present from `Joined` on.
     fields: Option<InputFields>,
     row: Vec<u8>,
@@ -45,7 +47,8 @@ pub(super) struct Player<S> {
 impl<S: Steer> Player<S> {
     pub(super) fn new(place: &Place<'_>, steer: S) -> Self {
         let acks = Acks::new(place.read_rate.is_some());
-        Self { steer, fields: None, row: Vec::new(), acks }
+        let is_active = place.bot.rate_hz > 0;
+        Self { steer, is_active, fields: None, row: Vec::new(), acks }
     }
 }
 
@@ -65,6 +68,9 @@ impl<S: Steer> Workload for Player<S> {
     }
 
     fn handle_applied(&mut self, head: DeltaHead, _seat: &Seat, turn: &mut Turn<'_>) {
+        if self.is_active {
+            self.acks.count_margin(head, turn);
+        }
         self.acks.handle_applied(head, turn);
     }
 
