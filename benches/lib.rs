@@ -46,7 +46,7 @@ use std::sync::Arc;
 use tickloom_protocol::chunks::{ChunkKind, put_chunk};
 use tickloom_protocol::client_message::{ClientMessage, Input};
 use tickloom_protocol::entities::{Entities, View};
-use tickloom_protocol::ids::{ComponentId, EntityId, InputSeq, MemberId, StreamId, Tick};
+use tickloom_protocol::ids::{ComponentId, EntityId, InputSeq, MemberId, Moment, StreamId, Tick};
 use tickloom_protocol::replica::Replica;
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
 use tickloom_protocol::server_message::{Delta, DeltaHead, Joined, RoomClock};
@@ -213,6 +213,7 @@ pub fn input() -> ClientMessage<'static> {
     ClientMessage::Input(Input {
         seq: InputSeq(77),
         applied_tick: Tick(1200),
+        seen: Moment::ZERO,
         row: &[0x7f, 0x81, 3, 0],
     })
 }

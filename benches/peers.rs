@@ -26,7 +26,7 @@ use tickloom_protocol::client_message::{
     ClientEncoder, ClientMessage, Input, Join, Publish, Recipients,
 };
 use tickloom_protocol::handshake::ClientKey;
-use tickloom_protocol::ids::{InputSeq, OpId, Tick, TopicId};
+use tickloom_protocol::ids::{InputSeq, Moment, OpId, Tick, TopicId};
 use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::server_message::ServerMessage;
 
@@ -196,7 +196,7 @@ impl Peers {
         let player = &mut self.peers[peer];
         player.seq.0 += 1;
         let (seq, applied_tick) = (player.seq, player.applied_tick);
-        self.send(peer, ClientMessage::Input(Input { seq, applied_tick, row }))
+        self.send(peer, ClientMessage::Input(Input { seq, applied_tick, seen: Moment::ZERO, row }))
     }
 
     /// Says something to everybody in the room, which answers only when it refuses.

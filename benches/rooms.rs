@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 use std::time::Duration;
 
-use tickloom_protocol::ids::{InputSeq, MemberId, RoomKey};
+use tickloom_protocol::ids::{InputSeq, MemberId, Moment, RoomKey};
 use tickloom_protocol::schema::{FieldId, RowLayout};
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::room::arena::{Arena, BUTTON_FIRE};
@@ -118,7 +118,7 @@ impl ArenaRoom {
         self.seq.0 += 1;
         let first = self.seq.0 as usize % STEERING_TICKS * self.members.len();
         for (member, row) in self.members.iter().zip(&self.rows[first..]) {
-            self.room.handle_input(*member, self.seq, row);
+            self.room.handle_input(*member, self.seq, Moment::ZERO, row);
         }
         let now = self.room.next_due().expect("an arena ticks at a rate");
         let report = self.room.tick(now, &mut self.broadcast, &mut self.outboxes);

@@ -3,6 +3,7 @@
 //! ```text
 //! state/set_row    every entity gets a new row
 //! state/encode     a delta, a catch-up over 20 ticks and a snapshot, of a state that all moved
+//! state/rewind     the end of a tick whose past is kept, with a column of 10,000 rows to copy
 //! state/write      bytes of 16 changes -> read -> checked -> applied
 //! state/tree/move  every leaf of a tree gets another parent
 //! ```
@@ -24,6 +25,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     bench_set_row(&mut criterion);
     bench_encode(&mut criterion);
+    bench_rewind(&mut criterion);
     bench_write(&mut criterion);
     bench_tree(&mut criterion);
     criterion.final_summary();
@@ -51,6 +53,17 @@ fn bench_encode(criterion: &mut Criterion) {
         });
         group.finish();
     }
+}
+
+fn bench_rewind(criterion: &mut Criterion) {
+    let mut moved = MovedState::new(10 * ENTITIES);
+    let mut rewind = moved.rewind();
+    let mut group = criterion.benchmark_group("state/rewind");
+    group.throughput(Throughput::Elements(10 * ENTITIES as u64));
+    group.bench_function("10k", |b| {
+        b.iter(|| black_box(&mut moved).note(black_box(&mut rewind)));
+    });
+    group.finish();
 }
 
 fn bench_write(criterion: &mut Criterion) {

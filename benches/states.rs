@@ -8,6 +8,7 @@ use tickloom_protocol::client_message::Write;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, OpId, Tick};
 use tickloom_server::room::described::Described;
 use tickloom_server::room::logic::RoomType;
+use tickloom_server::room::rewind::{Rewind, RewindSpec};
 use tickloom_server::room::state::State;
 use tickloom_server::room::tree::PARENT;
 use tickloom_server::room::write::{Writer, apply, check};
@@ -54,6 +55,20 @@ impl MovedState {
             self.state.set_row(BODY, *entity, row);
         }
         self.places.swap(0, 1);
+    }
+
+    /// A past of half a second at 60 Hz, of everything that moves.
+    #[must_use]
+    pub fn rewind(&self) -> Rewind {
+        Rewind::new(&RewindSpec { components: vec![BODY], max: RewindSpec::MAX }, 16_667)
+    }
+
+    /// Ends a tick in which one entity moved: its whole column is noted.
+    pub fn note(&mut self, rewind: &mut Rewind) {
+        self.state.set_row(BODY, self.entities[0], &self.places[0][0]);
+        self.places.swap(0, 1);
+        rewind.note(&self.state);
+        self.end_tick();
     }
 
     fn end_tick(&mut self) {

@@ -22,7 +22,7 @@ use crate::clock::Timetable;
 use crate::close::CloseReason;
 use crate::events::OwnedEvent;
 use crate::handshake::{ClientKey, UpgradeError};
-use crate::ids::{ComponentId, EntityId, InputSeq, MemberId, OpId, Tick, TopicId};
+use crate::ids::{ComponentId, EntityId, InputSeq, MemberId, Moment, OpId, Tick, TopicId};
 use crate::link::{End, InflatedCounts, Link, LinkLimits, Received};
 use crate::pending::PendingProps;
 use crate::replica::{Applied, ApplyError, Outcome, Replica};
@@ -195,10 +195,16 @@ impl Client {
     /// Sends what the player does, as a row in the room's input layout. Returns the number the
     /// server will acknowledge, or `None` without a seat.
     pub fn input(&mut self, row: &[u8]) -> Option<InputSeq> {
+        self.input_seeing(Moment::ZERO, row)
+    }
+
+    /// The same for a player who saw the room as it was at this moment, between two states that
+    /// came.
+    pub fn input_seeing(&mut self, seen: Moment, row: &[u8]) -> Option<InputSeq> {
         let seat = self.seat.as_mut()?;
         seat.last_seq.0 += 1;
         let (seq, applied_tick) = (seat.last_seq, seat.replica.tick());
-        self.send(ClientMessage::Input(Input { seq, applied_tick, row }));
+        self.send(ClientMessage::Input(Input { seq, applied_tick, seen, row }));
         Some(seq)
     }
 

@@ -10,7 +10,7 @@ use flatbuffers::{FlatBufferBuilder, Verifiable, VerifierOptions};
 
 use crate::close::CloseReason;
 use crate::generated::wire;
-use crate::ids::{InputSeq, MemberId, OpId, Tick, TopicId};
+use crate::ids::{InputSeq, MemberId, Moment, OpId, Tick, TopicId};
 use crate::limits;
 
 pub use seating::{Configure, Join, JoinMode, Kick, Resume};
@@ -59,6 +59,8 @@ pub struct Input<'a> {
     pub seq: InputSeq,
     /// The last tick the client applied.
     pub applied_tick: Tick,
+    /// The moment that the player saw when it acted; [`Moment::ZERO`] for the newest.
+    pub seen: Moment,
     /// A packed row in the room's input layout.
     pub row: &'a [u8],
 }
@@ -251,7 +253,8 @@ fn decode_input(input: wire::Input<'_>) -> Result<ClientMessage<'_>, DecodeError
         return Err(DecodeError::TooLong("row"));
     }
     let applied_tick = Tick(input.applied_tick());
-    Ok(ClientMessage::Input(Input { seq: InputSeq(input.seq()), applied_tick, row }))
+    let (seq, seen) = (InputSeq(input.seq()), Moment(input.render_q8()));
+    Ok(ClientMessage::Input(Input { seq, applied_tick, seen, row }))
 }
 
 fn decode_resync(resync: wire::Resync<'_>) -> Result<ClientMessage<'_>, DecodeError> {
@@ -331,6 +334,7 @@ impl ClientEncoder {
                     seq: input.seq.0,
                     applied_tick: input.applied_tick.0,
                     row: Some(b.create_vector(input.row)),
+                    render_q8: input.seen.0,
                 };
                 (wire::ClientBody::Input, wire::Input::create(b, &args).as_union_value())
             }
@@ -446,6 +450,7 @@ mod tests {
             ClientMessage::Input(Input {
                 seq: InputSeq(9),
                 applied_tick: Tick(3),
+                seen: Moment(1_000),
                 row: &[1, 2, 3, 4],
             }),
             ClientMessage::Ping { client_us: u64::MAX },
@@ -508,7 +513,8 @@ mod tests {
         let resume = Some(Resume { token: &token, ..Resume::default() });
         let configure = Configure::default();
         let row = [0; limits::INPUT_ROW_BYTES_MAX + 1];
-        let input = Input { seq: InputSeq(1), applied_tick: Tick(1), row: &row };
+        let (seq, applied_tick) = (InputSeq(1), Tick(1));
+        let input = Input { seq, applied_tick, seen: Moment::ZERO, row: &row };
         let (op, topic, mut buffer) = (OpId::NONE, TopicId(0), Vec::new());
         let to = Recipients::put(&[MemberId(1); limits::RECIPIENTS_MAX + 1], &mut buffer);
         let body = vec![0; limits::EVENT_BYTES_MAX + 1];

@@ -40,6 +40,15 @@ struct Column {
     bytes: usize,
 }
 
+/// All values of a packed component, as they lie.
+#[derive(Clone, Copy, Debug)]
+pub struct PackedColumn<'a> {
+    /// Which entities have one, by id.
+    pub present: &'a FixedBitSet,
+    /// Rows by entity id, back to back; meaningful where present.
+    pub rows: &'a [u8],
+}
+
 /// What a value takes in a snapshot beside itself, at most: a gap, a length and an end.
 const VALUE_OVERHEAD_BYTES: usize = 7;
 
@@ -186,6 +195,16 @@ impl Entities {
         }
         self.overwrite_row(component, entity, row);
         true
+    }
+
+    /// All values of a component. None when it is not packed.
+    #[must_use]
+    pub fn packed(&self, component: ComponentId) -> Option<PackedColumn<'_>> {
+        let Column { present, values, .. } = self.columns.get(component.index())?;
+        match values {
+            Values::Packed { rows, .. } => Some(PackedColumn { present, rows }),
+            Values::Opaque(_) | Values::Props(_) => None,
+        }
     }
 
     /// Sets a packed row without looking whether it changes anything, which is cheaper.

@@ -2831,6 +2831,7 @@ impl<'a> Input<'a> {
   pub const VT_SEQ: ::flatbuffers::VOffsetT = 4;
   pub const VT_APPLIED_TICK: ::flatbuffers::VOffsetT = 6;
   pub const VT_ROW: ::flatbuffers::VOffsetT = 8;
+  pub const VT_RENDER_Q8: ::flatbuffers::VOffsetT = 10;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2842,6 +2843,7 @@ impl<'a> Input<'a> {
     args: &'args InputArgs<'args>
   ) -> ::flatbuffers::WIPOffset<Input<'bldr>> {
     let mut builder = InputBuilder::new(_fbb);
+    builder.add_render_q8(args.render_q8);
     if let Some(x) = args.row { builder.add_row(x); }
     builder.add_applied_tick(args.applied_tick);
     builder.add_seq(args.seq);
@@ -2870,6 +2872,13 @@ impl<'a> Input<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u8>>>(Input::VT_ROW, None)}
   }
+  #[inline]
+  pub fn render_q8(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(Input::VT_RENDER_Q8, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Input<'_> {
@@ -2881,6 +2890,7 @@ impl ::flatbuffers::Verifiable for Input<'_> {
      .visit_field::<u32>("seq", Self::VT_SEQ, false)?
      .visit_field::<u32>("applied_tick", Self::VT_APPLIED_TICK, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u8>>>("row", Self::VT_ROW, false)?
+     .visit_field::<u64>("render_q8", Self::VT_RENDER_Q8, false)?
      .finish();
     Ok(())
   }
@@ -2889,6 +2899,7 @@ pub struct InputArgs<'a> {
     pub seq: u32,
     pub applied_tick: u32,
     pub row: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u8>>>,
+    pub render_q8: u64,
 }
 impl<'a> Default for InputArgs<'a> {
   #[inline]
@@ -2897,6 +2908,7 @@ impl<'a> Default for InputArgs<'a> {
       seq: 0,
       applied_tick: 0,
       row: None,
+      render_q8: 0,
     }
   }
 }
@@ -2919,6 +2931,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> InputBuilder<'a, 'b, A> {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Input::VT_ROW, row);
   }
   #[inline]
+  pub fn add_render_q8(&mut self, render_q8: u64) {
+    self.fbb_.push_slot::<u64>(Input::VT_RENDER_Q8, render_q8, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> InputBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     InputBuilder {
@@ -2939,6 +2955,7 @@ impl ::core::fmt::Debug for Input<'_> {
       ds.field("seq", &self.seq());
       ds.field("applied_tick", &self.applied_tick());
       ds.field("row", &self.row());
+      ds.field("render_q8", &self.render_q8());
       ds.finish()
   }
 }

@@ -65,6 +65,36 @@ impl fmt::Display for Tick {
     }
 }
 
+/// A moment of a room's time, between ticks or on one, in 256ths of a tick.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Parts of a tick.
+    pub const PER_TICK: u64 = 256;
+    /// Before the first tick; where a client says it, that it draws the newest.
+    pub const ZERO: Self = Self(0);
+
+    /// A tick.
+    #[must_use]
+    pub const fn of(tick: Tick) -> Self {
+        Self(tick.0 as u64 * Self::PER_TICK)
+    }
+
+    /// The last tick at or before it.
+    #[must_use]
+    pub const fn tick(self) -> Tick {
+        let tick = self.0 / Self::PER_TICK;
+        Tick(if tick > Tick::MAX.0 as u64 { Tick::MAX.0 } else { tick as u32 })
+    }
+
+    /// How much of the next tick has passed, from 0 to below 1.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        (self.0 % Self::PER_TICK) as f64 / Self::PER_TICK as f64
+    }
+}
+
 /// The number a client gives an input. Ascending per member; the server acknowledges the last
 /// one it consumed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

@@ -22,6 +22,7 @@ mod places;
 mod player_name;
 mod presence;
 pub mod recorded;
+pub mod rewind;
 pub mod sight;
 mod spectators;
 pub mod state;
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 use tickloom_protocol::client_message::{Interest, Publish, Write};
 use tickloom_protocol::deflate::Sender;
-use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, OpId, RoomKey, Tick};
+use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, Moment, OpId, RoomKey, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::link::binary_frame;
 use tickloom_protocol::recording::Event;
@@ -59,6 +60,7 @@ use crate::room::logic::{
 };
 use crate::room::member::{Intake, Member};
 use crate::room::recorded::RoomRecorder;
+use crate::room::rewind::Rewind;
 use crate::room::state::State;
 use crate::room::write::{Refusal, WriteError, Writer};
 use crate::session::{PendingJoin, Reads, SessionId};
@@ -96,6 +98,10 @@ pub struct Room {
     /// What `rng` was seeded with.
     seed: u64,
     rng: fastrand::Rng,
+    /// What it remembers of where things were.
+    rewind: Option<Rewind>,
+    /// What the member saw whose input is being taken.
+    seen: Moment,
     ticker: Ticker,
     members: BTreeMap<MemberId, Member>,
     /// What compressed frames may refer to. Empty when no member takes any.
@@ -176,6 +182,8 @@ impl Room {
             events: EventLog::new(spec.events_max, spec.events_bytes_max, spec.schema.topics()),
             seed,
             rng: fastrand::Rng::with_seed(seed),
+            rewind: spec.rewind.as_ref().map(|past| Rewind::new(past, spec.tick_us())),
+            seen: Moment::ZERO,
             // Consecutive rooms get seeds whose high halves are spread evenly.
             ticker: Ticker::new(now, spec.cadence, (seed >> 32) as u32),
             members: BTreeMap::new(),
@@ -293,14 +301,20 @@ impl Room {
     }
 
     /// Queues what a member wants to do. `row` fits the room's input layout.
-    pub fn handle_input(&mut self, member: MemberId, seq: InputSeq, row: &[u8]) -> Intake {
+    pub fn handle_input(
+        &mut self,
+        member: MemberId,
+        seq: InputSeq,
+        seen: Moment,
+        row: &[u8],
+    ) -> Intake {
         self.record(Event::Input { member, seq, row });
         match self.members.get_mut(&member) {
             Some(member) if !member.is_spectator() => {
                 if self.ticker.is_asleep() {
                     self.ticker.want();
                 }
-                member.inputs.push(seq, row)
+                member.inputs.push(seq, seen, row)
             }
             _ => Intake::Dropped,
         }
@@ -462,6 +476,9 @@ impl Room {
             Some(Next::Sleep) => self.sleep(None),
             Some(Next::WakeIn(time)) => self.sleep(Some(time)),
             Some(Next::Tick | Next::Close) | None => {}
+        }
+        if let Some(rewind) = &mut self.rewind {
+            rewind.note(&self.state);
         }
         // Whoever sleeps leaves nothing untold.
         if self.ticker.is_send_tick() || self.ticker.is_asleep() {
@@ -661,6 +678,8 @@ impl Room {
             members: &self.members,
             admission: &mut self.admission,
             tick_us: self.ticker.clock().tick_us,
+            rewind: self.rewind.as_ref(),
+            seen: self.seen,
         };
         let logic = &mut *self.logic;
         let message = match guard(|| call(logic, &mut context)) {
@@ -698,11 +717,13 @@ impl Room {
             let Some(member) = self.members.get_mut(id) else { continue };
             let inputs = member.inputs.take_tick();
             for (row, freshness) in inputs.iter().flatten() {
+                self.seen = row.seen();
                 let row = row.bytes();
                 let call = Call::Input(*id, row);
                 self.call(call, |logic, room| logic.on_input(room, *id, row, *freshness));
             }
         }
+        self.seen = Moment::ZERO;
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::{ClientMessage, Input, Join, ResyncReason};
 use tickloom_protocol::handshake::ClientKey;
-use tickloom_protocol::ids::{ComponentId, InputSeq, MemberId, Tick};
+use tickloom_protocol::ids::{ComponentId, InputSeq, MemberId, Moment, Tick};
 use tickloom_protocol::limits::OPAQUE_BYTES_MAX;
 use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema};
@@ -363,7 +363,12 @@ fn bad_messages_are_closed_with_the_code_of_their_fault_and_unknown_ones_are_cou
     let long = "x".repeat(100);
     let join = Join { room_type: "arena", room: "a", name: &long, ..Join::default() };
     let input = |row: &'static [u8]| {
-        ClientMessage::Input(Input { seq: InputSeq(1), applied_tick: Tick(0), row })
+        ClientMessage::Input(Input {
+            seq: InputSeq(1),
+            applied_tick: Tick(0),
+            seen: Moment::ZERO,
+            row,
+        })
     };
     let rows = [
         ("a kind of the future", ClientMessage::Unknown(200), None),

@@ -6,7 +6,7 @@ use tickloom_protocol::client_message::{
     Recipients, Report, Resume, ResyncReason, Write,
 };
 use tickloom_protocol::delta_prefix::DeltaPrefix;
-use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, OpId, Tick};
+use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, Moment, OpId, Tick};
 use tickloom_protocol::server_message::{
     Accepted, Delta, DeltaHead, Joined, LeaveReason, Left, RefusalCode, Refused, RoomClock,
     ServerEncoder, ServerMessage, TimeSync,
@@ -88,6 +88,16 @@ fn messages_of_a_client_are_frozen() {
             ClientMessage::Input(Input {
                 seq: InputSeq(1001),
                 applied_tick: Tick(42),
+                seen: Moment::ZERO,
+                row: &[0b101, 0x34, 0x12, 0xff],
+            }),
+        ),
+        (
+            "client-input-seeing.bin",
+            ClientMessage::Input(Input {
+                seq: InputSeq(1001),
+                applied_tick: Tick(42),
+                seen: Moment(40 * 256 + 64),
                 row: &[0b101, 0x34, 0x12, 0xff],
             }),
         ),

@@ -10,7 +10,7 @@ use tickloom_protocol::client_message::{
 };
 use tickloom_protocol::entities::{Entities, View};
 use tickloom_protocol::ids::{
-    ComponentId, EntityId, InputSeq, MemberId, OpId, StreamId, Tick, TopicId,
+    ComponentId, EntityId, InputSeq, MemberId, Moment, OpId, StreamId, Tick, TopicId,
 };
 use tickloom_protocol::limits;
 use tickloom_protocol::link::{End, put_binary_header};
@@ -169,7 +169,12 @@ pub fn client_messages() -> Vec<Vec<u8>> {
     let too_long = vec![b'x'; limits::EVENT_BYTES_MAX + 1];
     [
         ClientMessage::Join(Join { room_type: "arena", room: "a", name: &long, ..Join::default() }),
-        ClientMessage::Input(Input { seq: InputSeq(9), applied_tick: Tick(3), row: &row }),
+        ClientMessage::Input(Input {
+            seq: InputSeq(9),
+            applied_tick: Tick(3),
+            seen: Moment(u64::MAX),
+            row: &row,
+        }),
         ClientMessage::Join(Join {
             room_type: "arena",
             room: "a",
@@ -186,7 +191,12 @@ pub fn client_messages() -> Vec<Vec<u8>> {
         ClientMessage::Interest(Interest::At { x: f32::NAN, y: 0.0 }),
         ClientMessage::Report(Report { applied_tick: Tick(3), hidden: true }),
         ClientMessage::Leave,
-        ClientMessage::Input(Input { seq: InputSeq(9), applied_tick: Tick(3), row: &[1, 2, 3] }),
+        ClientMessage::Input(Input {
+            seq: InputSeq(9),
+            applied_tick: Tick(3),
+            seen: Moment(u64::MAX),
+            row: &[1, 2, 3],
+        }),
         ClientMessage::Ping { client_us: 77 },
         ClientMessage::Resync { have_tick: Tick(7), reason: ResyncReason::Gap },
         ClientMessage::Write(Write { op: OpId(5), if_tick: Tick(7), changes: &changes }),

@@ -16,7 +16,7 @@
 use std::fmt;
 
 use tickloom_protocol::client_message::{Kick, Publish, Write};
-use tickloom_protocol::ids::{OpId, Tick};
+use tickloom_protocol::ids::{Moment, OpId, Tick};
 use tickloom_protocol::recording::{
     EndReason, Entry, Event, Header, Reader, RecordingError, StateHash, Tail,
 };
@@ -344,7 +344,7 @@ impl<'a> Replay<'a> {
             Event::Input { member, seq, row } => {
                 self.done.others -= 1;
                 self.done.inputs += 1;
-                self.room.handle_input(member, seq, row);
+                self.room.handle_input(member, seq, Moment::ZERO, row);
             }
             Event::Write { member, if_tick, changes } => {
                 let write = Write { op: OpId::NONE, if_tick, changes };

@@ -13,10 +13,11 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client_message::Configure;
-use tickloom_protocol::ids::{EntityId, MemberId};
+use tickloom_protocol::ids::{EntityId, MemberId, Moment};
 use tickloom_protocol::schema::RoomSchema;
 
 use crate::room::arena::bot::{Brain, FIGHTERS_MIN, NAMES};
@@ -24,10 +25,11 @@ use crate::room::arena::fighter::{Driver, Fighter, Intent};
 use crate::room::arena::grid::Grid;
 use crate::room::arena::map::Map;
 use crate::room::arena::pickup::{PICKUPS, Pickup};
-use crate::room::arena::projectile::{Flight, PROJECTILES_MAX, Projectile};
+use crate::room::arena::projectile::{Flight, PROJECTILES_MAX, Projectile, Targets};
 use crate::room::arena::vector::Vec2;
 use crate::room::logic::{Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType};
 use crate::room::player_name;
+use crate::room::rewind::RewindSpec;
 use crate::room::state::State;
 
 mod bot;
@@ -53,6 +55,9 @@ pub const SPECTATORS_MAX: usize = 128;
 pub const ENTITIES_MAX: usize = 2048;
 
 const NAME: &str = "name";
+
+/// The oldest past that a shot is decided by. Who sees an older one must aim ahead.
+const REWIND_MAX: Duration = Duration::from_millis(250);
 
 const DAMAGE: u8 = 25;
 const KILL_SCORE: u16 = 5;
@@ -101,6 +106,7 @@ impl RoomType for Arena {
             members_max: MEMBERS_MAX,
             spectators_max: SPECTATORS_MAX,
             entities_max: ENTITIES_MAX,
+            rewind: Some(RewindSpec { components: vec![BODY, VITALS], max: REWIND_MAX }),
             ..RoomSpec::at_rate(self.tick_rate_hz, Arc::clone(&self.schema))
         }
     }
@@ -174,8 +180,10 @@ impl RoomLogic for ArenaLogic {
         let entity = room.entity_of(member);
         let Some(index) = entity.and_then(|entity| find(&self.fighters, entity)) else { return };
         let input = Intent::read(room.state().schema().input(), row);
+        let newest = room.rewind(Moment::ZERO).moment();
+        let lag = newest.0 - room.seen().0;
         let intent = &mut self.fighters[index].intent;
-        *intent = Intent { fire: intent.fire || input.fire, ..input };
+        *intent = Intent { fire: intent.fire || input.fire, lag, ..input };
     }
 
     fn on_tick(&mut self, room: &mut Context<'_>) -> Next {
@@ -184,7 +192,7 @@ impl RoomLogic for ArenaLogic {
         self.move_fighters(room);
         let living = self.fighters.iter().enumerate().filter(|(_, fighter)| fighter.is_alive());
         self.grid.rebuild(living.map(|(index, fighter)| (index, fighter.position)));
-        self.fly_projectiles(room.state_mut());
+        self.fly_projectiles(room);
         self.collect_pickups(room.state_mut());
         self.place_pickups(room);
         let state = room.state_mut();
@@ -295,23 +303,29 @@ impl ArenaLogic {
                     position: fighter.position,
                     direction: Vec2::from_angle(fighter.yaw),
                     yaw: fighter.yaw,
+                    lag: intent.lag,
                     ticks_left: pace.projectile_ticks,
                 });
             }
         }
     }
 
-    fn fly_projectiles(&mut self, state: &mut State) {
+    /// Whom a projectile meets is decided by where its shooter saw them: as far back as what the
+    /// shooter drew when firing was old.
+    fn fly_projectiles(&mut self, room: &mut Context<'_>) {
         let Self { pace, map, grid, fighters, projectiles, .. } = self;
+        let now = Moment::of(room.tick());
         projectiles.retain_mut(|projectile| {
-            let flight = projectile.step(pace, map, grid, fighters);
+            let view = room.rewind(Moment(now.0 - projectile.lag));
+            let seen = (projectile.lag > 0).then_some(&view);
+            let flight = projectile.step(pace, map, &Targets { grid, fighters, seen });
             if let Flight::Hits(victim) = flight
                 && fighters[victim].wound(DAMAGE, pace)
             {
                 reward_kill(fighters, projectile.shooter);
             }
             if flight != Flight::Goes {
-                state.despawn(projectile.entity);
+                room.state_mut().despawn(projectile.entity);
             }
             flight == Flight::Goes
         });

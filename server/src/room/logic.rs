@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tickloom_protocol::changes::Change;
 use tickloom_protocol::client_message::{Configure, Publish};
-use tickloom_protocol::ids::{EntityId, MemberId, RoomKey, Tick, TopicId};
+use tickloom_protocol::ids::{EntityId, MemberId, Moment, RoomKey, Tick, TopicId};
 use tickloom_protocol::schema::{FieldId, RoomSchema};
 
 use crate::properties::Properties;
@@ -32,6 +32,7 @@ use crate::recording::Recording;
 use crate::room::admission::Admission;
 use crate::room::events::EventLog;
 use crate::room::member::Member;
+use crate::room::rewind::{Rewind, RewindSpec, View};
 use crate::room::sight::SightLimits;
 use crate::room::state::State;
 
@@ -126,6 +127,8 @@ pub struct RoomSpec {
     pub dilation: Dilation,
     /// What is kept of its rooms, where the server has a place for it.
     pub record: Recording,
+    /// What it remembers of where things were, for [`Context::rewind`].
+    pub rewind: Option<RewindSpec>,
     /// Components, inputs and topics.
     pub schema: Arc<RoomSchema>,
 }
@@ -249,6 +252,7 @@ impl RoomSpec {
             cameras: Cameras::default(),
             dilation: Dilation::Never,
             record: Recording::Off,
+            rewind: None,
             schema,
         }
     }
@@ -442,6 +446,8 @@ pub struct Context<'a> {
     pub(crate) members: &'a BTreeMap<MemberId, Member>,
     pub(crate) admission: &'a mut Admission,
     pub(crate) tick_us: u32,
+    pub(crate) rewind: Option<&'a Rewind>,
+    pub(crate) seen: Moment,
 }
 
 impl Context<'_> {
@@ -473,6 +479,20 @@ impl Context<'_> {
         let count = layout.fields().len();
         assert_eq!(count, FIELDS, "the room's inputs have {count} fields");
         std::array::from_fn(|field| layout.read(row, FieldId(field as u8)))
+    }
+
+    /// The moment that the member saw whose input is being taken, within what the room remembers;
+    /// the newest outside of [`RoomLogic::on_input`], and for clients that do not say.
+    #[must_use]
+    pub fn seen(&self) -> Moment {
+        self.rewind(self.seen).moment()
+    }
+
+    /// The room as it was at this moment, or at the nearest that it remembers. Ticks are remembered
+    /// when they are complete, so the newest moment is the tick before [`Context::tick`].
+    #[must_use]
+    pub fn rewind(&self, moment: Moment) -> View<'_> {
+        View::new(self.state, self.rewind, moment)
     }
 
     /// The room's state.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tickloom_protocol::ids::{EntityId, InputSeq, OpId, Tick};
+use tickloom_protocol::ids::{EntityId, InputSeq, Moment, OpId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::server_message::DeltaHead;
 
@@ -215,6 +215,7 @@ pub struct InputQueue {
 #[derive(Clone, Copy, Debug)]
 pub struct InputRow {
     seq: InputSeq,
+    seen: Moment,
     length: u8,
     bytes: [u8; limits::INPUT_ROW_BYTES_MAX],
 }
@@ -224,6 +225,12 @@ impl InputRow {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
+    }
+
+    /// The moment its member saw.
+    #[must_use]
+    pub fn seen(&self) -> Moment {
+        self.seen
     }
 }
 
@@ -249,7 +256,7 @@ impl InputQueue {
     ///
     /// # Panics
     /// When the row is longer than the limit that decoding checks.
-    pub fn push(&mut self, seq: InputSeq, row: &[u8]) -> Intake {
+    pub fn push(&mut self, seq: InputSeq, seen: Moment, row: &[u8]) -> Intake {
         let ahead = seq.0.saturating_sub(self.acked.0);
         if seq <= self.received || ahead > limits::INPUTS_AHEAD_MAX {
             return Intake::Dropped;
@@ -264,7 +271,7 @@ impl InputQueue {
         }
         let mut bytes = [0; limits::INPUT_ROW_BYTES_MAX];
         bytes[..row.len()].copy_from_slice(row);
-        self.waiting.push_back(InputRow { seq, length: row.len() as u8, bytes });
+        self.waiting.push_back(InputRow { seq, seen, length: row.len() as u8, bytes });
         intake
     }
 
@@ -335,7 +342,7 @@ mod tests {
     fn one_input_is_taken_per_tick_and_two_when_many_wait() {
         let mut queue = InputQueue::default();
         for seq in 1..=6 {
-            queue.push(InputSeq(seq), &[seq as u8]);
+            queue.push(InputSeq(seq), Moment::ZERO, &[seq as u8]);
         }
         let fresh = Freshness::Fresh;
         assert_eq!(take(&mut queue), [(1, fresh), (2, fresh)]);
@@ -350,7 +357,7 @@ mod tests {
         let mut seq = 0;
         let mut push = |queue: &mut InputQueue| {
             seq += 1;
-            queue.push(InputSeq(seq), &[0]);
+            queue.push(InputSeq(seq), Moment::ZERO, &[0]);
         };
         for _ in 0..3 {
             push(&mut queue);
@@ -369,7 +376,7 @@ mod tests {
     fn a_starved_member_repeats_its_last_input_and_then_stops() {
         let mut queue = InputQueue::default();
         assert_eq!(take(&mut queue), [], "nothing to repeat yet");
-        queue.push(InputSeq(1), &[7]);
+        queue.push(InputSeq(1), Moment::ZERO, &[7]);
         take(&mut queue);
         for tick in 1..=8 {
             assert_eq!(take(&mut queue), [(7, Freshness::Repeated)], "tick {tick}");
@@ -386,11 +393,11 @@ mod tests {
     fn old_inputs_are_dropped_and_overflow_acknowledges_the_oldest() {
         let mut queue = InputQueue::default();
         for seq in [5, 5, 4] {
-            queue.push(InputSeq(seq), &[seq as u8]);
+            queue.push(InputSeq(seq), Moment::ZERO, &[seq as u8]);
         }
         assert_eq!(take(&mut queue), [(5, Freshness::Fresh)]);
         for seq in 10..10 + INPUTS_WAITING_MAX as u32 + 3 {
-            queue.push(InputSeq(seq), &[0]);
+            queue.push(InputSeq(seq), Moment::ZERO, &[0]);
         }
         assert_eq!(queue.acked(), InputSeq(12), "10, 11 and 12 were dropped");
     }
@@ -399,12 +406,20 @@ mod tests {
     fn an_input_too_far_ahead_is_dropped_and_the_next_in_reach_is_taken() {
         let ahead = limits::INPUTS_AHEAD_MAX;
         let mut queue = InputQueue::default();
-        assert_eq!(queue.push(InputSeq(ahead + 1), &[1]), Intake::Dropped);
-        assert_eq!(queue.push(InputSeq(u32::MAX), &[1]), Intake::Dropped);
-        assert_eq!(queue.push(InputSeq(ahead), &[2]), Intake::Waits);
+        assert_eq!(queue.push(InputSeq(ahead + 1), Moment::ZERO, &[1]), Intake::Dropped);
+        assert_eq!(queue.push(InputSeq(u32::MAX), Moment::ZERO, &[1]), Intake::Dropped);
+        assert_eq!(queue.push(InputSeq(ahead), Moment::ZERO, &[2]), Intake::Waits);
         assert_eq!(take(&mut queue), [(2, Freshness::Fresh)]);
-        assert_eq!(queue.push(InputSeq(ahead + 1), &[3]), Intake::Waits, "what was far is near");
-        assert_eq!(queue.push(InputSeq(u32::MAX), &[4]), Intake::Dropped, "and nothing overflows");
+        assert_eq!(
+            queue.push(InputSeq(ahead + 1), Moment::ZERO, &[3]),
+            Intake::Waits,
+            "what was far is near"
+        );
+        assert_eq!(
+            queue.push(InputSeq(u32::MAX), Moment::ZERO, &[4]),
+            Intake::Dropped,
+            "and nothing overflows"
+        );
     }
 
     #[test]
@@ -450,7 +465,7 @@ mod tests {
                             (true, false) => Intake::Waits,
                             (true, true) => Intake::Displaces,
                         };
-                        prop_assert_eq!(queue.push(InputSeq(seq), &seq.to_le_bytes()), expected);
+                        prop_assert_eq!(queue.push(InputSeq(seq), Moment::ZERO, &seq.to_le_bytes()), expected);
                         if fits {
                             received = seq;
                             acked = if full { waiting.pop_front().unwrap() } else { acked };

@@ -532,6 +532,12 @@ impl State {
         since >= self.floor && since < self.building
     }
 
+    /// When a value of a component changed last.
+    #[must_use]
+    pub fn last_change(&self, component: ComponentId) -> Tick {
+        self.histories[component.index()].last_change
+    }
+
     /// Whether nothing changed since the last tick that was sent.
     #[must_use]
     pub fn is_sent(&self) -> bool {

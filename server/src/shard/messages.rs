@@ -70,7 +70,7 @@ impl Shard {
             let reason = "out-of-range: a field of the input row is outside its declared range";
             self.close(now, id, &CloseReason::new(CloseReason::OUT_OF_RANGE.code(), reason));
         } else {
-            let intake = room.handle_input(seat.member, input.seq, input.row);
+            let intake = room.handle_input(seat.member, input.seq, input.seen, input.row);
             if room.is_asleep() {
                 let due = room.next_due();
                 self.rooms.schedule(seat.room, due);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::{InputSeq, Tick};
+use tickloom_protocol::ids::{InputSeq, Moment, Tick};
 use tickloom_protocol::link::{End, Link, put_binary_header};
 
 use crate::harness::{Peer, World};
@@ -188,6 +188,7 @@ fn message(rng: &mut fastrand::Rng) -> Vec<u8> {
         5 => encoder.encode(ClientMessage::Input(Input {
             seq: InputSeq(rng.u32(0..5)),
             applied_tick: Tick(rng.u32(..)),
+            seen: Moment::ZERO,
             row: &[0; 8][..rng.usize(0..8)],
         })),
         _ => return (0..rng.usize(0..40)).map(|_| rng.u8(..)).collect(),

@@ -96,7 +96,7 @@ impl Brain {
         let enemy = self.enemy.and_then(|entity| find(fighters, entity));
         let Some(enemy) = enemy.map(|index| &fighters[index]).filter(|enemy| enemy.is_alive())
         else {
-            return Intent { movement, aim: None, fire: false };
+            return Intent { movement, ..Intent::default() };
         };
         let sight = enemy.position - me.position;
         let off = turn_between(me.yaw, sight.angle() + self.aim_error);
@@ -107,6 +107,8 @@ impl Brain {
         Intent {
             movement: if circles { sight.perpendicular() * (1.0 / CIRCLE) } else { movement },
             aim: Some(aim),
+            // A bot sees the present.
+            lag: 0,
             fire: off.abs() < ALIGNED
                 && distance < SIGHT
                 && map.first_hit(me.position, sight).is_none(),

@@ -72,6 +72,8 @@ pub(super) struct Intent {
     /// Where to look, in radians; `None` for where they look already.
     pub(super) aim: Option<f32>,
     pub(super) fire: bool,
+    /// How old what the driver sees is, in 256ths of a tick.
+    pub(super) lag: u64,
 }
 
 impl Intent {
@@ -82,6 +84,7 @@ impl Intent {
             movement: Vec2::new(read(0) as f32, read(1) as f32),
             aim: Some(read(2) as f32),
             fire: read(3) as u8 & BUTTON_FIRE != 0,
+            lag: 0,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use tickloom_protocol::entities::View;
-use tickloom_protocol::ids::{ComponentId, Tick};
+use tickloom_protocol::ids::{ComponentId, Moment, Tick};
 use tickloom_protocol::schema::FieldId;
 
 use super::*;
@@ -13,9 +13,11 @@ use crate::room::arena::fighter::{AMMO_FULL, HP_FULL, RADIUS, SPEED_MAX};
 use crate::room::arena::map::Obstacle;
 use crate::room::events::EventLog;
 use crate::room::member::Member;
+use crate::room::rewind::Rewind;
 use crate::session::SessionId;
 
 mod prediction;
+mod shots;
 
 /// One room and what a server keeps around it.
 struct Harness {
@@ -25,6 +27,9 @@ struct Harness {
     members: BTreeMap<MemberId, Member>,
     admission: Admission,
     tick_us: u32,
+    rewind: Rewind,
+    /// What the member sees whose input comes next.
+    seen: Moment,
     logic: ArenaLogic,
 }
 
@@ -46,6 +51,8 @@ impl Harness {
             members: BTreeMap::new(),
             admission: Admission::new(true),
             tick_us: spec.tick_us(),
+            rewind: Rewind::new(spec.rewind.as_ref().expect("a past"), spec.tick_us()),
+            seen: Moment::ZERO,
             logic: ArenaLogic::new(),
         };
         harness.with(|logic, room| logic.on_create(room));
@@ -71,6 +78,8 @@ impl Harness {
             members: &self.members,
             admission: &mut self.admission,
             tick_us: self.tick_us,
+            rewind: Some(&self.rewind),
+            seen: self.seen,
         };
         act(&mut self.logic, &mut room)
     }
@@ -121,6 +130,7 @@ impl Harness {
         assert_eq!(self.with(|logic, room| logic.on_tick(room)), Next::Tick);
         self.state.check_invariants();
         self.check_tables();
+        self.rewind.note(&self.state);
         self.state.mark_sent();
         self.state.advance();
     }
@@ -131,12 +141,13 @@ impl Harness {
             logic.move_fighters(room);
             let living = logic.fighters.iter().enumerate().filter(|(_, f)| f.is_alive());
             logic.grid.rebuild(living.map(|(index, fighter)| (index, fighter.position)));
-            logic.fly_projectiles(room.state_mut());
+            logic.fly_projectiles(room);
             logic.collect_pickups(room.state_mut());
             logic.fighters.iter().for_each(|fighter| fighter.publish(room.state_mut()));
         });
         self.state.check_invariants();
         self.check_tables();
+        self.rewind.note(&self.state);
         self.state.advance();
     }
 

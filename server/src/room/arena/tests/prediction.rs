@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tickloom_protocol::ids::InputSeq;
+use tickloom_protocol::ids::{InputSeq, Moment};
 
 use super::*;
 use crate::room::member::InputQueue;
@@ -58,7 +58,7 @@ fn corrections(seed: u64, is_starved: impl Fn(u32) -> bool) -> usize {
         up_at = up_at.max(now + delay);
         up.push_back((up_at, seq, row));
         while let Some((_, seq, row)) = up.pop_front_if(|(at, ..)| *at <= now) {
-            queue.push(seq, &row);
+            queue.push(seq, Moment::ZERO, &row);
         }
         if now >= LEAD {
             for (row, freshness) in queue.take_tick().into_iter().flatten() {
