@@ -23,6 +23,7 @@ use tickloom_protocol::time::Timestamp;
 
 use crate::addresses::Addresses;
 use crate::buckets::{Buckets, SharedBuckets};
+use crate::ledger::LedgerPage;
 use crate::listing::Listing;
 
 /// What all threads of one server know of each other.
@@ -55,6 +56,7 @@ pub struct ShardBoard {
     /// When the numbers below were stored.
     published_us: AtomicU64,
     stats: [AtomicU64; ShardStats::COUNT],
+    ledger: ArcSwap<LedgerPage>,
     tick_duration: SharedBuckets,
     tick_lateness: SharedBuckets,
     /// Replaced as a whole; who reads it has that of a moment.
@@ -372,6 +374,7 @@ impl ShardBoard {
             stalled_us: AtomicU64::new(0),
             published_us: AtomicU64::new(0),
             stats: std::array::from_fn(|_| AtomicU64::new(0)),
+            ledger: ArcSwap::default(),
             tick_duration: SharedBuckets::default(),
             tick_lateness: SharedBuckets::default(),
             listing: ArcSwap::default(),
@@ -406,6 +409,17 @@ impl ShardBoard {
     pub fn publish_ticks(&self, duration: &Buckets, lateness: &Buckets) {
         self.tick_duration.store(duration);
         self.tick_lateness.store(lateness);
+    }
+
+    /// Stores where the shard's time went.
+    pub fn publish_ledger(&self, page: LedgerPage) {
+        self.ledger.store(Arc::new(page));
+    }
+
+    /// Where the shard's time went.
+    #[must_use]
+    pub fn ledger(&self) -> Arc<LedgerPage> {
+        self.ledger.load_full()
     }
 
     /// How long ticks took since the start, and how late they began.

@@ -153,6 +153,7 @@ pub mod buckets;
 pub mod directory;
 pub mod failure_files;
 pub mod http;
+pub mod ledger;
 pub mod listing;
 pub mod mail;
 pub mod metrics;

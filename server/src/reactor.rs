@@ -21,6 +21,7 @@ use tickloom_protocol::time::Timestamp;
 
 use crate::failure_files::FailureSender;
 use crate::http::{Arrival, HttpSender};
+use crate::ledger::Stopwatch;
 use crate::mailbox::{Inbox, Letter, Mailbox};
 use crate::metrics::{Metrics, Shed};
 use crate::recording::writer::RecordingSender;
@@ -62,6 +63,15 @@ const EVENTS_MAX: usize = 1024;
 pub fn monotonic_now() -> Timestamp {
     let now = rustix::time::clock_gettime(ClockId::Monotonic);
     Timestamp(now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000)
+}
+
+/// What shards measure their rooms with.
+const STOPWATCH: Stopwatch = Stopwatch::new(monotonic_nanos);
+
+/// The same clock in nanoseconds, for measuring.
+fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// One shard and its sockets.
@@ -193,7 +203,8 @@ impl Reactor {
     ///
     /// # Errors
     /// The kernel has no timer or no room in its poll for us.
-    pub fn new(parts: Parts, shard: Shard) -> io::Result<Self> {
+    pub fn new(parts: Parts, mut shard: Shard) -> io::Result<Self> {
+        shard.set_stopwatch(STOPWATCH);
         let Parts { poll, mut listener, inbox, mailboxes, write_stamps, .. } = parts;
         let Parts { failures, recordings, http, .. } = parts;
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
@@ -462,7 +473,9 @@ impl Reactor {
                 let elapsed = monotonic_now().saturating_since(begun) / ticks as u32;
                 Metrics::record(&mut metrics.tick_duration_us, elapsed);
             }
+            let mut lap = STOPWATCH.start();
             self.flush_and_obey();
+            self.shard.charge_flush(room, lap.split());
         }
     }
 

@@ -45,6 +45,7 @@ use tickloom_protocol::server_message::{
 };
 use tickloom_protocol::time::Timestamp;
 
+use crate::ledger::{Phase, Spent, Stopwatch};
 use crate::listing::ListedRoom;
 use crate::overload::LoadLevel;
 use crate::room::admission::Admission;
@@ -100,6 +101,9 @@ pub struct Room {
     rng: fastrand::Rng,
     /// What it remembers of where things were.
     rewind: Option<Rewind>,
+    /// What its ticks are measured with, and what they took since the last second.
+    stopwatch: Stopwatch,
+    spent: Spent,
     /// What the member saw whose input is being taken.
     seen: Moment,
     ticker: Ticker,
@@ -183,6 +187,8 @@ impl Room {
             seed,
             rng: fastrand::Rng::with_seed(seed),
             rewind: spec.rewind.as_ref().map(|past| Rewind::new(past, spec.tick_us())),
+            stopwatch: Stopwatch::STOPPED,
+            spent: Spent::default(),
             seen: Moment::ZERO,
             // Consecutive rooms get seeds whose high halves are spread evenly.
             ticker: Ticker::new(now, spec.cadence, (seed >> 32) as u32),
@@ -462,8 +468,11 @@ impl Room {
         let lateness = self.ticker.begin(now);
         self.record_tick(now);
         debug_assert_eq!(self.ticker.tick(), self.state.building(), "{}: one count", self.key);
+        let mut lap = self.stopwatch.start();
         self.take_inputs(broadcast.member_scratch());
+        self.spent.add(Phase::Inputs, lap.split());
         let next = self.call(Call::Tick, |logic, context| logic.on_tick(context));
+        self.spent.add(Phase::Logic, lap.split());
         if let Some(panicked) = &self.panicked {
             return TickReport { lateness, fate: Fate::Fails(panicked.clone().into()) };
         }
@@ -510,6 +519,7 @@ impl Room {
             self.state.mark_sent();
             self.events.mark_sent();
         }
+        self.spent.add(Phase::Encode, lap.split());
         self.state.advance();
         self.record_outcome();
         #[cfg(debug_assertions)]
@@ -528,6 +538,21 @@ impl Room {
         if sees_all && members.all(|member| has_acted(member) && is_whole(member)) {
             self.ticker.sleep(at_most);
         }
+    }
+
+    /// From now on its ticks are measured with this.
+    pub fn set_stopwatch(&mut self, stopwatch: Stopwatch) {
+        self.stopwatch = stopwatch;
+    }
+
+    /// Notes what was done for it elsewhere.
+    pub fn charge(&mut self, phase: Phase, nanos: u64) {
+        self.spent.add(phase, nanos);
+    }
+
+    /// What it took since the last call.
+    pub fn take_spent(&mut self) -> Spent {
+        std::mem::take(&mut self.spent)
     }
 
     /// Ends a room's sleep.

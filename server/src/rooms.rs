@@ -143,6 +143,14 @@ impl RoomTable {
         self.by_key.get(key).copied()
     }
 
+    /// Does something with each room, in no order that means anything.
+    pub fn for_each_mut(&mut self, mut act: impl FnMut(RoomId, &mut Room)) {
+        for (index, slot) in &mut self.rooms {
+            let id = RoomId { index: index as u32, generation: slot.generation };
+            act(id, &mut slot.room);
+        }
+    }
+
     /// How many rooms there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -33,6 +33,7 @@ use tickloom_protocol::time::Timestamp;
 use crate::config::CompressionConfig;
 use crate::directory::ShardIndex;
 use crate::http::HandOver;
+use crate::ledger::{Ledger, Stopwatch};
 use crate::mail::Mail;
 use crate::metrics::{Metrics, Shed};
 use crate::outbox::{Backpressure, Outbox};
@@ -106,6 +107,8 @@ pub struct Shard {
     metrics: Metrics,
     quarantine: Quarantine,
     overload: Overload,
+    ledger: Ledger,
+    stopwatch: Stopwatch,
     /// What was counted when the last second was over.
     ticks_overrun_before: u64,
     /// New connections of all addresses.
@@ -149,6 +152,8 @@ impl Shard {
             metrics: Metrics::default(),
             quarantine: Quarantine::default(),
             overload: Overload::default(),
+            ledger: Ledger::default(),
+            stopwatch: Stopwatch::STOPPED,
             ticks_overrun_before: 0,
             handshakes: Bucket::default(),
             told: Bucket::default(),

@@ -7,7 +7,7 @@ use tickloom_server::directory::ShardIndex;
 use tickloom_server::outbox::{Outbox, OutboxLimits};
 use tickloom_server::prelude::*;
 use tickloom_server::protocol::client_message::{Configure, Kick, Publish, Recipients, Write};
-use tickloom_server::protocol::ids::{InputSeq, OpId, RoomKey};
+use tickloom_server::protocol::ids::{InputSeq, Moment, OpId, RoomKey};
 use tickloom_server::protocol::recording::{EndReason, RecordingError, StateHash, Tail, prologue};
 use tickloom_server::protocol::schema::FieldId;
 use tickloom_server::protocol::server_message::ServerEncoder;

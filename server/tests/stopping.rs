@@ -243,7 +243,8 @@ fn stats_tell_what_the_shards_do() {
         let (_, body) = response.split_once("\r\n\r\n").expect("a head");
         let report: serde_json::Value = serde_json::from_str(body).expect("JSON");
         // Numbers are as old as a second, and of a second.
-        if report["total"]["members_count"] == 4 && report["total"]["tick_duration_p99_us"] != 0 {
+        let is_told = report["total"]["tick_duration_p99_us"] != 0;
+        if report["total"]["members_count"] == 4 && is_told {
             break report;
         }
         assert!(started.elapsed() < DEADLINE, "{report:#}");
@@ -258,6 +259,14 @@ fn stats_tell_what_the_shards_do() {
     );
     let directory = Directory::new(2, config.seed);
     assert_eq!(owner, directory.shard_of(&RoomKey::parse("arena", "a").expect("key")));
+    let ledger = &report["shards"][owner.0]["ledger"];
+    for phase in ["inputs_us", "logic_us", "encode_us", "flush_us"] {
+        assert!(ledger["types"]["arena"][phase].is_u64(), "{phase}: {ledger:#}");
+    }
+    let busiest = &ledger["busiest_rooms"][0];
+    assert_eq!(busiest["room_type"], "arena", "{ledger:#}");
+    let [encode, flush] = ["encode_us", "flush_us"].map(|phase| busiest[phase].as_u64());
+    assert!(encode > Some(0) && flush > Some(0), "it is measured: {ledger:#}");
     let total = &report["total"];
     let at_least = |field: &str, least: u64| {
         let value = total[field].as_u64();

@@ -1,7 +1,8 @@
 //! `/metrics`: Prometheus' text format 0.0.4, written by hand because there is little to it.
 //!
 //! Names are in base units and say them; counters end in `_total`. Labels are few and bounded:
-//! `core` is a shard's index, `kind` and `code` come from lists of ours. Nothing a client chose is
+//! `core` is a shard's index, `kind` and `code` come from lists of ours, `room_type` from the
+//! server's. Nothing a client chose is
 //! in here, and no id.
 
 mod families;
@@ -15,6 +16,7 @@ use super::process::ProcessFacts;
 use super::{ShardEntry, StatsReport};
 use crate::board::{Board, ShardBoard};
 use crate::buckets::Buckets;
+use crate::ledger::Phase;
 
 /// What the body is.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -32,6 +34,7 @@ pub(super) fn render(report: &StatsReport, board: &Board, process: &ProcessFacts
     let mut text = Exposition::default();
     put_server(&mut text, report);
     put_shards(&mut text, report);
+    put_ledger(&mut text, report);
     put_ticks(&mut text, board);
     put_http(&mut text, report);
     put_process(&mut text, process);
@@ -82,6 +85,28 @@ fn put_age(
     for shard in &report.shards {
         let age_us = report.at_us.saturating_sub(at_us(shard));
         text.sample("", &[("core", &shard.shard.to_string())], Seconds(age_us));
+    }
+}
+
+/// Room types are as many as the server offers.
+fn put_ledger(text: &mut Exposition, report: &StatsReport) {
+    // Before there was a room there is nothing to say, and no family is without samples.
+    if report.shards.iter().all(|shard| shard.ledger.types.is_empty()) {
+        return;
+    }
+    let help = "Time that rooms took, by what it was for.";
+    text.family("tickloom_room_seconds_total", Kind::Counter, help);
+    for shard in &report.shards {
+        let core = shard.shard.to_string();
+        for (room_type, spent) in &shard.ledger.types {
+            let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+            let plain = |letter| if is_plain(letter) { letter } else { '_' };
+            let room_type: String = room_type.chars().map(plain).collect();
+            for phase in Phase::ALL {
+                let labels = [("core", &*core), ("room_type", &room_type), ("phase", phase.name())];
+                text.sample("", &labels, Seconds(spent.of(phase) / 1_000));
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use tickloom_protocol::time::Timestamp;
 
 use super::counters::HttpReport;
 use crate::board::{Board, ShardStats};
+use crate::ledger::LedgerPage;
 
 /// The body of `/stats.json`. Times are microseconds of the machine's monotonic clock, on which
 /// other programs of the same machine can place them.
@@ -46,6 +47,8 @@ pub struct ShardEntry {
     /// Its numbers.
     #[serde(flatten)]
     pub stats: ShardStats,
+    /// Where its time went.
+    pub ledger: LedgerPage,
 }
 
 impl StatsReport {
@@ -62,6 +65,7 @@ impl StatsReport {
                 activity: shard.activity().to_string(),
                 published_us: published.0,
                 stats,
+                ledger: LedgerPage::clone(&shard.ledger()),
             }
         });
         let shards = shards.collect();

@@ -72,6 +72,7 @@ impl Pulse {
             shard.handle_load(busy, now.saturating_since(self.published_at));
             (self.published_at, self.busy_us_published) = (now, self.busy_us);
             self.publish_at = now + PUBLISH_EVERY;
+            self.place().publish_ledger(shard.take_ledger());
             let stats = shard.take_stats();
             self.place().publish(now, &ShardStats { busy_us: self.busy_us, ..stats });
             let Metrics { tick_duration_us, tick_lateness_us, .. } = shard.metrics();

@@ -208,6 +208,7 @@ impl Shard {
         let room = Room::new(key.clone(), &**room_type, &join.options, now, seed);
         let mut room =
             room.map_err(|Denial { message }| Refusal::new(RefusalCode::BadOptions, message))?;
+        room.set_stopwatch(self.stopwatch);
         self.found(&mut room, join);
         room.note_vacancy(now, self.config.room_linger);
         let due = room.next_due();

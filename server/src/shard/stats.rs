@@ -5,8 +5,10 @@ use std::time::Duration;
 use tickloom_protocol::server_message::TimeSync;
 
 use crate::board::ShardStats;
+use crate::ledger::{LedgerPage, Phase, Stopwatch};
 use crate::metrics::{Metrics, Shed};
 use crate::overload::{Load, WhenBusy};
+use crate::room::RoomId;
 use crate::session::Seat;
 use crate::shard::Shard;
 
@@ -51,6 +53,25 @@ impl Shard {
             }
         }
         stats
+    }
+
+    /// From now on, rooms' ticks are measured with this. Nothing but [`Shard::take_ledger`] depends
+    /// on what it says.
+    pub fn set_stopwatch(&mut self, stopwatch: Stopwatch) {
+        self.stopwatch = stopwatch;
+        self.rooms.for_each_mut(|_, room| room.set_stopwatch(stopwatch));
+    }
+
+    /// The queues of a room's members were written, which took so long.
+    pub fn charge_flush(&mut self, room: RoomId, nanos: u64) {
+        if let Some(room) = self.rooms.get_mut(room) {
+            room.charge(Phase::Flush, nanos);
+        }
+    }
+
+    /// Where the shard's time went: by room type since the start, by room since the last call.
+    pub fn take_ledger(&mut self) -> LedgerPage {
+        self.ledger.turn_page(&mut self.rooms)
     }
 
     /// Another second is over, of which the shard was busy for so long.

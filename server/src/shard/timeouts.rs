@@ -148,6 +148,7 @@ impl Shard {
     /// Ends a room: its members are told, keep their connections and may join another.
     fn end_room(&mut self, now: Timestamp, id: RoomId) {
         let Some(mut room) = self.rooms.remove(id) else { return };
+        self.ledger.add(&room.key().room_type.clone(), room.take_spent());
         let reason = if room.is_over(now) { EndReason::Empty } else { EndReason::Closed };
         self.end_recording(id, &mut room, reason);
         for member in room.members().values() {
@@ -168,6 +169,7 @@ impl Shard {
     /// rooms of one type keep failing, that type gets no new rooms for a while.
     pub(super) fn fail_room(&mut self, now: Timestamp, id: RoomId, failure: &Failure) {
         let Some(mut room) = self.rooms.remove(id) else { return };
+        self.ledger.add(&room.key().room_type.clone(), room.take_spent());
         let reason = match failure {
             Failure::Oversized(_) => EndReason::Oversized,
             Failure::Panicked(_) => EndReason::Panicked,

@@ -6,6 +6,7 @@ use tickloom_protocol::time::Timestamp;
 use super::*;
 use crate::board::ShardStats;
 use crate::http::HttpReport;
+use crate::ledger::{LedgerPage, Spent};
 
 /// One family of the text, read by the rules of the format and of what we promise beyond it.
 #[derive(Debug, Default)]
@@ -44,7 +45,7 @@ fn read(text: &str) -> BTreeMap<String, Read> {
             let suffix = name.strip_prefix(&*current).expect("samples follow their family");
             for label in labels.split(',').filter(|label| !label.is_empty()) {
                 let (key, value) = label.split_once('=').expect("a value");
-                let known = ["core", "kind", "code", "phase", "le", "version"];
+                let known = ["core", "kind", "code", "phase", "room_type", "le", "version"];
                 assert!(known.contains(&key), "{line}");
                 let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
                 let value = value.expect("quotes");
@@ -110,11 +111,20 @@ fn the_text_is_what_a_strict_reader_takes() {
         buckets.record(Duration::from_micros(micros));
     }
     board.shard(1).publish_ticks(&buckets, &Buckets::default());
+    let mut spent = Spent::default();
+    spent.add(Phase::Logic, 2_500_000);
+    let types = ["arena".into(), "my \"room\"".into()].map(|name| (name, spent)).into();
+    board.shard(1).publish_ledger(LedgerPage { types, ..LedgerPage::default() });
     let report = StatsReport::new(Timestamp(5_000_000), &board, HttpReport::default());
     let families = read(&render(&report, &board, &ProcessFacts::this()));
     let sample = |name: &str, suffix: &str, labels: &str| {
         families[name].samples[&(suffix.to_owned(), labels.to_owned())]
     };
+    let labels =
+        |room_type, phase| format!("core=\"1\",room_type=\"{room_type}\",phase=\"{phase}\"");
+    let spent = "tickloom_room_seconds_total";
+    assert_eq!(sample(spent, "", &labels("arena", "logic")), 0.0025);
+    assert_eq!(sample(spent, "", &labels("my__room_", "flush")), 0.0, "names are made plain");
     let duration = "tickloom_tick_duration_seconds";
     assert_eq!(sample(duration, "_bucket", "core=\"1\",le=\"0.0001\""), 2.0);
     assert_eq!(sample(duration, "_count", "core=\"1\""), 5.0);
