@@ -17,7 +17,7 @@
 //! kind       := 0 as the last one, with the next seq | 1 row, with the next seq | 2 seq row
 //!             | 3 name options (join, of nobody yet) | 4 (leave) | 5 if_tick changes (write)
 //!             | 6 topic recipients body (publish) | 7 other
-//! other      := 0 name options (spectate) | 1 flags:u8 metadata? (configure) | 2 kicked message
+//! other      := 0 name options (spectate) | 1 flags:u8 metadata? (configure) | 2 kicked message | 3 seen (saw)
 //! ```
 //!
 //! Numbers without a type are LEB128, texts and bytes stand behind their length, rows have the
@@ -33,7 +33,7 @@ use std::fmt;
 
 use crate::chunks::{put_bytes, put_varint, put_varint64};
 use crate::client_message::{Configure, Recipients};
-use crate::ids::{InputSeq, MemberId, RoomKey, Tick, TopicId};
+use crate::ids::{self, InputSeq, MemberId, RoomKey, Tick, TopicId};
 
 pub use reader::{Damage, Entry, Reader, RecordingError, Tail};
 
@@ -67,6 +67,7 @@ const OTHER: u32 = 7;
 const SPECTATE: u8 = 0;
 const CONFIGURE: u8 = 1;
 const KICK: u8 = 2;
+const SAW: u8 = 3;
 
 /// Flags of a configuration: what is said, and what of it is true.
 const LOCKED: [u8; 2] = [1 << 0, 1 << 1];
@@ -143,6 +144,13 @@ pub enum Event<'a> {
     },
     /// A member's seat was taken back.
     Leave(MemberId),
+    /// What a member says that it saw, in 256ths of a tick, with its inputs from here on.
+    Saw {
+        /// Who.
+        member: MemberId,
+        /// When that was.
+        seen: ids::Moment,
+    },
     /// An input of a member arrived.
     Input {
         /// Whose.
@@ -287,6 +295,10 @@ impl Recorder {
             Event::Leave(member) => {
                 put_head(events, member, LEAVE);
                 self.inputs.remove(&member);
+            }
+            Event::Saw { member, seen } => {
+                put_other(events, member, SAW);
+                put_varint64(events, seen.0);
             }
             Event::Input { member, seq, row } => self.push_input(member, seq, row),
             Event::Write { member, if_tick, changes } => {

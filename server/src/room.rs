@@ -314,6 +314,7 @@ impl Room {
         seen: Moment,
         row: &[u8],
     ) -> Intake {
+        self.handle_sight(member, seen);
         self.record(Event::Input { member, seq, row });
         match self.members.get_mut(&member) {
             Some(member) if !member.is_spectator() => {
@@ -324,6 +325,20 @@ impl Room {
             }
             _ => Intake::Dropped,
         }
+    }
+
+    /// A member's next inputs say that it saw this.
+    pub fn handle_sight(&mut self, member: MemberId, seen: Moment) {
+        let Some(seat) = self.members.get_mut(&member) else { return };
+        if seat.inputs.note_seen(seen) {
+            self.record(Event::Saw { member, seen });
+        }
+    }
+
+    /// What a member's last input said that it saw.
+    #[must_use]
+    pub fn seen_by(&self, member: MemberId) -> Moment {
+        self.members.get(&member).map_or(Moment::ZERO, |seat| seat.inputs.seen())
     }
 
     /// A member was told what became of a write or publication: its next delta repeats it.

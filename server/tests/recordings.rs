@@ -127,7 +127,7 @@ impl Stage {
             let number = if held { 1.0 } else { self.rng.f64() * 2.0 - 1.0 };
             layout.write(&mut row, FieldId(index as u8), number);
         }
-        self.room.handle_input(member, InputSeq(*seq), Moment::ZERO, &row);
+        self.room.handle_input(member, InputSeq(*seq), Moment(u64::from(*seq) * 200), &row);
     }
 
     fn write(&mut self, member: MemberId) {

@@ -111,10 +111,13 @@ impl Script {
             let at_us = time_of(moment, header.tick_rate_hz);
             end_us = end_us.max(at_us);
             match event {
-                // Who gets the seat shows when they do something.
-                Event::Join { .. } | Event::Spectate { .. } => {}
-                // What a host decides is about members of a room that is no more.
-                Event::Configure { .. } | Event::Kick { .. } => {}
+                // Who gets the seat shows when they do something. Watchers do nothing, and what hosts
+                // order depends on who is here.
+                Event::Join { .. }
+                | Event::Spectate { .. }
+                | Event::Configure { .. }
+                | Event::Saw { .. }
+                | Event::Kick { .. } => {}
                 Event::Leave(member) => parts.extend(seated.remove(&member)),
                 Event::Input { member, row, .. } => {
                     let part = seated.entry(member).or_default();

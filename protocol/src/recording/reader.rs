@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use super::{
     CHECKPOINT, CHECKPOINT_TICKS, CONFIGURE, END, EVENTS, EndReason, Event, HEADER, HIDDEN, Header,
     INPUT, INPUT_AGAIN, INPUT_NEXT, JOIN, KICK, KIND_BITS, LEAVE, LISTED, LOCKED, MAGIC, METADATA,
-    Moment, OTHER, PASSWORD, PUBLISH, SPECTATE, StateHash, VERSION, WRITE,
+    Moment, OTHER, PASSWORD, PUBLISH, SAW, SPECTATE, StateHash, VERSION, WRITE,
 };
 use crate::chunks::{self, ChunkError};
 use crate::client_message::{Configure, Recipients};
-use crate::ids::{InputSeq, MemberId, OpId, RoomKey, Tick, TopicId};
+use crate::ids::{self, InputSeq, MemberId, OpId, RoomKey, Tick, TopicId};
 use crate::limits;
 
 /// Bytes of a checksum.
@@ -285,6 +285,7 @@ impl<'a> Reader<'a> {
                 let message = str::from_utf8(events.sized()?).map_err(|_| Damage::Name)?;
                 Event::Kick { member, kicked, message }
             }
+            SAW => Event::Saw { member, seen: ids::Moment(events.varint64()?) },
             other => return Err(Damage::Kind(other.into())),
         })
     }

@@ -24,6 +24,7 @@ fn header() -> Header {
 enum Step {
     Join(String, Vec<u8>),
     Leave(u16),
+    Saw(u16, u64),
     Input(u16, u32, [u8; ROW_BYTES]),
     Write(u16, u32, Vec<u8>),
     Publish(u16, u16, Vec<MemberId>, Vec<u8>),
@@ -55,6 +56,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (member(), any::<u16>(), ".{0,9}").prop_map(|(id, kicked, why)| {
             Step::Kick(id, kicked, why)
         }),
+        2 => (member(), any::<u64>()).prop_map(|(id, seen)| Step::Saw(id, seen)),
         4 => any::<u16>().prop_map(Step::Tick),
     ];
     vec(step, 0..200)
@@ -83,6 +85,9 @@ fn play(steps: &[Step]) -> (Vec<u8>, Vec<String>) {
                 to: Recipients::put(to, &mut buffer),
                 body,
             },
+            Step::Saw(member, seen) => {
+                Event::Saw { member: MemberId(*member), seen: crate::ids::Moment(*seen) }
+            }
             Step::Spectate(name, options) => Event::Spectate { name, options },
             Step::Configure(member, [locked, listed, password], metadata) => Event::Configure {
                 member: MemberId(*member),

@@ -16,7 +16,7 @@
 use std::fmt;
 
 use tickloom_protocol::client_message::{Kick, Publish, Write};
-use tickloom_protocol::ids::{Moment, OpId, Tick};
+use tickloom_protocol::ids::{OpId, Tick};
 use tickloom_protocol::recording::{
     EndReason, Entry, Event, Header, Reader, RecordingError, StateHash, Tail,
 };
@@ -341,10 +341,15 @@ impl<'a> Replay<'a> {
                 let _ = self.room.handle_kick(member, &kick);
             }
             Event::Leave(member) => self.room.leave(member),
+            Event::Saw { member, seen } => {
+                self.done.others -= 1;
+                self.room.handle_sight(member, seen);
+            }
             Event::Input { member, seq, row } => {
                 self.done.others -= 1;
                 self.done.inputs += 1;
-                self.room.handle_input(member, seq, Moment::ZERO, row);
+                let seen = self.room.seen_by(member);
+                self.room.handle_input(member, seq, seen, row);
             }
             Event::Write { member, if_tick, changes } => {
                 let write = Write { op: OpId::NONE, if_tick, changes };

@@ -202,6 +202,8 @@ pub struct InputQueue {
     last: Option<InputRow>,
     /// `seq` of the newest input received; a lower one is old news.
     received: InputSeq,
+    /// What the newest input said that its member saw.
+    seen: Moment,
     /// `seq` of the newest input taken or dropped.
     acked: InputSeq,
     /// How many inputs waited when the last tick began; below zero, for how many ticks in a row
@@ -306,6 +308,17 @@ impl InputQueue {
         self.acked = row.seq;
         self.last = Some(row);
         Some((row, Freshness::Fresh))
+    }
+
+    /// Notes what inputs say from here on; says whether that is new.
+    pub fn note_seen(&mut self, seen: Moment) -> bool {
+        std::mem::replace(&mut self.seen, seen) != seen
+    }
+
+    /// What the newest input said that its member saw.
+    #[must_use]
+    pub fn seen(&self) -> Moment {
+        self.seen
     }
 
     /// Whether nothing waits.
