@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{bail, ensure};
 use clap::Parser;
 use tickloom_benches::rooms::Steering;
-use tickloom_protocol::ids::{InputSeq, RoomKey};
+use tickloom_protocol::ids::{InputSeq, Moment, RoomKey};
 use tickloom_protocol::recording::prologue;
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::outbox::Outbox;
@@ -116,7 +116,8 @@ fn record(args: &Args) -> anyhow::Result<Vec<u8>> {
     let mut broadcast = Broadcast::default();
     for tick in 1..=args.seconds * TICK_RATE_HZ {
         for (member, steering) in &mut players {
-            room.handle_input(*member, InputSeq(tick), &steering.next_row(schema.input()));
+            let row = steering.next_row(schema.input());
+            room.handle_input(*member, InputSeq(tick), Moment::ZERO, &row);
         }
         now = room.next_due().unwrap_or(now);
         room.tick(now, &mut broadcast, &mut Nobody);
