@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! connect -> Upgraded -> join() -> Joined -> Applied (snapshot) -> Applied ... -> Closed
+//!               '------> resume() -> Joined -> Applied (catch-up) -> ...    part() <-'
 //! ```
 
 use std::collections::VecDeque;
@@ -30,6 +31,7 @@ use crate::server_message::{
     Accepted, Delta, DeltaHead, Joined, LeaveReason, RefusalCode, Refused, RoomClock,
     ServerMessage, TimeSync,
 };
+use crate::ticket::{Returning, Ticket};
 
 /// A client of one server.
 ///
@@ -42,6 +44,16 @@ pub struct Client {
     events: VecDeque<ClientEvent>,
     output: Vec<u8>,
     last_op: OpId,
+    /// The names of the room it asked for last, and its own.
+    asked: Option<Box<Asked>>,
+    /// What it takes to the seat it has asked for, until it gets one.
+    returning: Option<Box<Returning>>,
+}
+
+struct Asked {
+    room_type: Box<str>,
+    room: Box<str>,
+    name: Box<str>,
 }
 
 enum Phase {
@@ -72,6 +84,13 @@ pub struct Seat {
     pub replica: Replica,
     /// What it wrote with [`Client::write_prop`] and the replica does not show yet.
     pub pending: PendingProps,
+    /// Whether it is the seat that the client had over another connection before.
+    pub is_resumed: bool,
+    /// Whether it is, and nothing that was said meanwhile is missing. What is, the replica counts.
+    pub is_recovered: bool,
+    /// How long the seat is kept when the connection breaks, in milliseconds; 0 not at all.
+    pub grace_ms: u32,
+    token: Box<[u8]>,
     last_seq: InputSeq,
 }
 
@@ -145,6 +164,8 @@ impl Client {
             events: VecDeque::new(),
             output,
             last_op: OpId::NONE,
+            asked: None,
+            returning: None,
         }
     }
 
@@ -184,7 +205,56 @@ impl Client {
 
     /// Asks for a seat in a room.
     pub fn join(&mut self, join: Join<'_>) {
+        let Join { room_type, room, name, .. } = join;
+        let (room_type, room, name) = (room_type.into(), room.into(), name.into());
+        self.asked = Some(Box::new(Asked { room_type, room, name }));
         self.send(ClientMessage::Join(join));
+    }
+
+    /// Asks for the seat that was had over another connection. [`Seat::is_resumed`] says whether
+    /// it was given back; if not, a seat is one like any other.
+    pub fn resume(&mut self, returning: Returning) {
+        let ticket = returning.ticket.clone();
+        self.resume_by(returning, ticket.join());
+    }
+
+    /// Asks for the seat that was had over another connection, by a join that says more than the
+    /// ticket does, for the case that the seat is gone.
+    pub fn resume_by(&mut self, returning: Returning, join: Join<'_>) {
+        let ticket = returning.ticket.clone();
+        self.returning = Some(Box::new(returning));
+        self.join(Join { resume: Some(ticket.resume()), ..join });
+    }
+
+    /// What brings another client back to this one's seat. `None` without a seat, when the server
+    /// keeps none, and when the seat was asked for by path: then the caller knows the names and
+    /// this client does not.
+    #[must_use]
+    pub fn ticket(&self) -> Option<Ticket> {
+        let (seat, asked) = (self.seat.as_ref()?, self.asked.as_ref()?);
+        if seat.token.is_empty() {
+            return None;
+        }
+        let room = if seat.room.is_empty() { &asked.room } else { &seat.room };
+        let (events_from, private_from) = seat.replica.heard().resume_from();
+        Some(Ticket {
+            room_type: asked.room_type.clone(),
+            room: room.clone(),
+            name: asked.name.clone(),
+            member: seat.member,
+            token: seat.token.clone(),
+            tick: seat.replica.tick(),
+            events_from,
+            private_from,
+        })
+    }
+
+    /// Takes out what another client resumes with: this one's seat, or what it was to resume with
+    /// itself and was not answered.
+    pub fn part(&mut self) -> Option<Returning> {
+        let Some(ticket) = self.ticket() else { return self.returning.take().map(|it| *it) };
+        let replica = self.seat.take().map(|seat| seat.replica);
+        Some(Returning { ticket, replica })
     }
 
     /// Gives the seat back.
@@ -286,8 +356,14 @@ impl Client {
 
     /// Sends a close frame. The server's answer ends the client.
     pub fn close(&mut self) {
+        self.close_with(&CloseReason::NORMAL);
+    }
+
+    /// Sends a close frame that says something else than that the client is done. After 1000 the
+    /// seat is gone; after other codes it is kept for a while, as after no close frame at all.
+    pub fn close_with(&mut self, reason: &CloseReason) {
         if let Phase::Open(link) = &mut self.phase {
-            link.close(&CloseReason::NORMAL, &mut self.output);
+            link.close(reason, &mut self.output);
         }
     }
 
@@ -352,7 +428,8 @@ impl Client {
                 None => return,
             },
             ServerMessage::Joined(joined) => {
-                self.seat = Some(Seat::new(joined));
+                let returning = self.returning.take().map(|returning| *returning);
+                self.seat = Some(Seat::new(joined, returning));
                 ClientEvent::Joined
             }
             ServerMessage::TimeSync(sync) => {
@@ -415,7 +492,19 @@ impl Seat {
         self.pending.get(self.replica.entities(), component, entity, key)
     }
 
-    fn new(joined: Joined) -> Self {
+    /// A seat, with what is known of it already when it is the one that was had before: another
+    /// one never has the same member id.
+    fn new(joined: Joined, returning: Option<Returning>) -> Self {
+        let before = returning.filter(|before| before.ticket.member == joined.member);
+        let is_resumed = before.is_some();
+        let fresh = |schema| Replica::new(joined.member, Arc::new(schema));
+        let replica = match before {
+            None => fresh(joined.schema),
+            Some(Returning { replica: Some(replica), .. }) => replica,
+            Some(Returning { replica: None, ticket }) => {
+                fresh(joined.schema).hearing_from(ticket.events_from, ticket.private_from)
+            }
+        };
         Self {
             member: joined.member,
             entity: joined.entity,
@@ -423,8 +512,12 @@ impl Seat {
             timetable: Timetable::new(joined.clock, joined.tick),
             room: joined.room,
             is_spectator: joined.spectator,
-            replica: Replica::new(joined.member, Arc::new(joined.schema)),
+            replica,
             pending: PendingProps::default(),
+            is_resumed,
+            is_recovered: joined.recovered,
+            grace_ms: joined.grace_ms,
+            token: joined.token,
             last_seq: InputSeq(0),
         }
     }

@@ -76,6 +76,8 @@ close_reasons! {
     OVERLOADED = 1013, "overloaded: try again later";
     /// Nothing came from the client for too long, not even a pong.
     PING_TIMEOUT = 4001, "ping-timeout: no pong in time";
+    /// The client came back to its seat over another connection.
+    REPLACED = 4500, "replaced: this seat is used over another connection now";
 }
 
 impl CloseReason {

@@ -160,6 +160,19 @@ impl Heard {
         })
     }
 
+    /// The numbers of the first events, said to everybody and to this member alone, that it has not
+    /// heard; the first is 0 before it has heard of any. What a resume says.
+    #[must_use]
+    pub fn resume_from(&self) -> (u64, u64) {
+        (self.positions.room.next, self.positions.member.next)
+    }
+
+    /// Goes on where a member was that has kept nothing but [`Heard::resume_from`].
+    pub(crate) fn go_on_from(&mut self, events_from: u64, private_from: u64) {
+        self.positions.room.next = events_from;
+        self.positions.member.next = private_from;
+    }
+
     /// The number that the next event said to everybody will have; 1 before this member was told
     /// where the numbers are.
     #[must_use]

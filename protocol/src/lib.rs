@@ -16,6 +16,7 @@
 //!      client      handshake + link + replica as one sans-I/O client
 //!      clock       what time it is on the server, and which tick to act for
 //!      recording   what happened to a room, as a file
+//!      ticket      what it keeps to come back with when its connection breaks
 //! ```
 //!
 //! Nothing here touches a socket, a clock, a thread or a source of randomness: bytes, times and
@@ -51,6 +52,7 @@ pub mod replica;
 
 pub mod client;
 pub mod clock;
+pub mod ticket;
 
 #[allow(
     clippy::all,

@@ -110,6 +110,13 @@ impl Replica {
         Self { member, entities: Entities::new(schema), tick, heard, streams }
     }
 
+    /// The same for a member that was here and has kept nothing but which events it has heard.
+    #[must_use]
+    pub(crate) fn hearing_from(mut self, events_from: u64, private_from: u64) -> Self {
+        self.heard.go_on_from(events_from, private_from);
+        self
+    }
+
     /// Applies one delta.
     ///
     /// # Errors
