@@ -17,7 +17,8 @@
 //! kind       := 0 as the last one, with the next seq | 1 row, with the next seq | 2 seq row
 //!             | 3 name options (join, of nobody yet) | 4 (leave) | 5 if_tick changes (write)
 //!             | 6 topic recipients body (publish) | 7 other
-//! other      := 0 name options (spectate) | 1 flags:u8 metadata? (configure) | 2 kicked message | 3 seen (saw)
+//! other      := 0 name options (spectate) | 1 flags:u8 metadata? (configure) | 2 kicked message
+//!             | 3 seen (saw) | 4 (drop) | 5 (return) | 6 (pass over)
 //! ```
 //!
 //! Numbers without a type are LEB128, texts and bytes stand behind their length, rows have the
@@ -68,6 +69,9 @@ const SPECTATE: u8 = 0;
 const CONFIGURE: u8 = 1;
 const KICK: u8 = 2;
 const SAW: u8 = 3;
+const DROP: u8 = 4;
+const RETURN: u8 = 5;
+const PASS_OVER: u8 = 6;
 
 /// Flags of a configuration: what is said, and what of it is true.
 const LOCKED: [u8; 2] = [1 << 0, 1 << 1];
@@ -151,6 +155,12 @@ pub enum Event<'a> {
         /// When that was.
         seen: ids::Moment,
     },
+    /// A member's connection broke, and its seat is kept.
+    Drop(MemberId),
+    /// A member goes on over another connection, whether or not the one before had broken.
+    Return(MemberId),
+    /// The next member is not to get this id.
+    PassOver(MemberId),
     /// An input of a member arrived.
     Input {
         /// Whose.
@@ -300,6 +310,16 @@ impl Recorder {
                 put_other(events, member, SAW);
                 put_varint64(events, seen.0);
             }
+            // The numbers of inputs begin anew with each connection.
+            Event::Drop(member) => {
+                put_other(events, member, DROP);
+                self.inputs.remove(&member);
+            }
+            Event::Return(member) => {
+                put_other(events, member, RETURN);
+                self.inputs.remove(&member);
+            }
+            Event::PassOver(member) => put_other(events, member, PASS_OVER),
             Event::Input { member, seq, row } => self.push_input(member, seq, row),
             Event::Write { member, if_tick, changes } => {
                 put_head(events, member, WRITE);

@@ -120,6 +120,10 @@ shard_stats! {
     members_count: saturating_add,
     /// Members that get no state until their queue has drained.
     members_lagging_count: saturating_add,
+    /// Members whose connection broke and whose seat is kept; `members_count` is without them.
+    members_away_count: saturating_add,
+    /// Members that get no state because nobody looks, or because their clients do not keep up.
+    members_paused_count: saturating_add,
     /// Bytes queued for clients and not yet taken by the kernel.
     outbox_bytes: saturating_add,
     /// Age of the state that the furthest lagging member will have once its queue has drained, in
@@ -188,6 +192,16 @@ shard_stats! {
     kicks: saturating_add,
     /// Seats that were kept for somebody with a token.
     seats_reserved: saturating_add,
+    /// Members whose connection broke and whose seat was kept.
+    drops: saturating_add,
+    /// Members that came back to their seat.
+    resumes: saturating_add,
+    /// Those of them that missed nothing.
+    resumes_recovered: saturating_add,
+    /// Those of them whose connection before still looked alive.
+    takeovers: saturating_add,
+    /// Seats taken back because nobody came in time.
+    graces_expired: saturating_add,
     /// Rooms that could not go on.
     rooms_failed: saturating_add,
     /// Recordings of rooms begun.
@@ -206,7 +220,7 @@ shard_stats! {
     compression_resets: saturating_add,
     /// Connections closed because one end was done: 1000 and 1001.
     closes_done: saturating_add,
-    /// Connections closed for what the client did: 1002, 1003, 1007, 1008, 1009 and 4500-4999.
+    /// Connections closed for what the client did: 1002, 1003, 1007, 1008, 1009 and 4501-4999.
     closes_client_fault: saturating_add,
     /// Connections closed because their room failed: 1011.
     closes_room_failed: saturating_add,
@@ -216,7 +230,7 @@ shard_stats! {
     closes_overload: saturating_add,
     /// Connections closed for silence: 4001.
     closes_silence: saturating_add,
-    /// Connections closed with any other code.
+    /// Connections closed with any other code, 4500 of those whose seat was taken over among them.
     closes_other: saturating_add,
     /// Connections turned away because there are as many as there may be.
     shed_connections: saturating_add,

@@ -85,6 +85,8 @@ pub struct Config {
     pub memory_bytes_max: Option<u64>,
     /// How long a room without members is kept.
     pub room_linger: Duration,
+    /// How long the seat of a member is kept whose connection broke.
+    pub room_grace: Duration,
     /// How long sessions may take for what.
     pub patience: Patience,
     /// How long a congested session may take nothing.
@@ -246,6 +248,7 @@ impl Config {
             rooms_max: room.rooms_max.value.get(),
             memory_bytes_max: server.memory_max.value.0.map(|size| size.0 as u64),
             room_linger: room.linger.value,
+            room_grace: room.grace.value,
             patience: patience(websocket, tls),
             stall_max: outbound.stall_max.value,
             allowance: allowance(limits),

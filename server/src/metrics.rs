@@ -55,6 +55,16 @@ pub struct Metrics {
     pub kicks: u64,
     /// Seats that were kept for somebody with a token.
     pub seats_reserved: u64,
+    /// Members whose connection broke and whose seat was kept.
+    pub drops: u64,
+    /// Members that came back to their seat.
+    pub resumes: u64,
+    /// Those of them that missed nothing.
+    pub resumes_recovered: u64,
+    /// Those of them whose connection before still looked alive.
+    pub takeovers: u64,
+    /// Seats taken back because nobody came in time.
+    pub graces_expired: u64,
     /// Close frames sent, by code.
     pub closes: BTreeMap<u16, u64>,
     /// Ticks of all rooms.
@@ -201,6 +211,11 @@ impl Default for Metrics {
             resyncs: 0,
             kicks: 0,
             seats_reserved: 0,
+            drops: 0,
+            resumes: 0,
+            resumes_recovered: 0,
+            takeovers: 0,
+            graces_expired: 0,
             closes: BTreeMap::new(),
             ticks: 0,
             ticks_overrun: 0,

@@ -7,8 +7,10 @@
 //! Left of a room everything is hostile; what reaches it is checked and in order. A room does
 //! not know sockets, and it knows time only as the moment it is told to tick.
 
+pub mod absence;
 pub mod admission;
 pub mod arena;
+pub mod attention;
 pub mod broadcast;
 pub mod described;
 pub mod description;
@@ -130,6 +132,10 @@ pub struct Room {
     hashed_at: Timestamp,
     /// States sent since one that brought anything new.
     idle_states: u16,
+    /// When it looked for clients that fell silent last.
+    looked_at: Timestamp,
+    /// Members whose attention is elsewhere.
+    paused_count: usize,
     /// Set by a panic of the logic, which is not called again.
     panicked: Option<Panicked>,
     /// Present while what happens to the room is recorded.
@@ -206,6 +212,8 @@ impl Room {
             sent: Tick::ZERO,
             hashed_at: now,
             idle_states: 0,
+            looked_at: now,
+            paused_count: 0,
             panicked: None,
             recorder: None,
             spec,
@@ -230,6 +238,9 @@ impl Room {
         let reserved = self.admit(now, join)?;
         let name = reserved.as_ref().map_or("", |seat| &seat.name);
         let name = if name.is_empty() { &join.name } else { name };
+        if let Some(claim) = &join.resume {
+            self.pass_over(claim.member);
+        }
         let (member, entity) = self.seat(now, session, name, &join.options)?;
         Ok(self.joined(member, entity, join))
     }
@@ -290,11 +301,8 @@ impl Room {
         } else {
             self.call(Call::Leave(member), |logic, context| logic.on_leave(context, member));
         }
-        let left = self.members.remove(&member);
-        if left.is_some_and(|member| member.window.is_some())
-            && self.members.values().all(|member| member.window.is_none())
-        {
-            self.window = SharedWindow::default();
+        if let Some(left) = self.members.remove(&member) {
+            self.let_go(left.window.is_some(), left.is_paused());
         }
         self.state.despawn_owned(member);
         self.state.forget_team(member);
@@ -512,6 +520,7 @@ impl Room {
             if with_hash {
                 self.hashed_at = now;
             }
+            self.look_for_silence(now);
             let states_waiting_max = self.spec.cadence.sends_per_second();
             let occasion = Occasion { previous: self.sent, with_hash, states_waiting_max };
             let (state, events) = (&mut self.state, &mut self.events);

@@ -157,6 +157,12 @@ impl RoomTable {
         self.rooms.len()
     }
 
+    /// Members of all rooms that are paused.
+    #[must_use]
+    pub fn paused_count(&self) -> usize {
+        self.rooms.iter().map(|(_, slot)| slot.room.paused_count()).sum()
+    }
+
     /// All rooms, by name.
     pub fn iter(&self) -> impl Iterator<Item = (RoomId, &Room)> {
         self.by_key.values().filter_map(|id| Some((*id, self.get(*id)?)))

@@ -17,9 +17,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tickloom_protocol::client_message::{Join, JoinMode};
+use tickloom_protocol::client_message::{Join, JoinMode, Resume};
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::{MemberId, OpId, RoomKey};
+use tickloom_protocol::ids::{MemberId, OpId, RoomKey, Tick};
 use tickloom_protocol::link::{Link, binary_frame};
 use tickloom_protocol::server_message::{RefusalCode, Refused, ServerEncoder, ServerMessage};
 use tickloom_protocol::time::Timestamp;
@@ -40,6 +40,11 @@ pub struct SessionId {
     pub index: u32,
     /// How often that position was used before.
     pub generation: u32,
+}
+
+impl SessionId {
+    /// The id of no session, now or ever.
+    pub const NOBODY: Self = Self { index: u32::MAX, generation: u32::MAX };
 }
 
 /// Joins that may be refused in a row before the connection closes: a full room is an answer, a
@@ -120,6 +125,30 @@ pub struct PendingJoin {
     pub name: Box<str>,
     /// Bytes for the room's logic.
     pub options: Box<[u8]>,
+    /// The seat it says it had.
+    pub resume: Option<Box<Claim>>,
+}
+
+/// What a client says it had when its connection broke; nothing of it is known to be true.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The seat.
+    pub member: MemberId,
+    /// What proves that it was its own.
+    pub token: Box<[u8]>,
+    /// The tick of its replica.
+    pub tick: Tick,
+    /// The number of the first public event it has not heard; 0 when it has heard of none.
+    pub events_from: u64,
+    /// The same for those said to it alone.
+    pub private_from: u64,
+}
+
+impl From<Resume<'_>> for Claim {
+    fn from(resume: Resume<'_>) -> Self {
+        let Resume { member, token, tick, events_from, private_from } = resume;
+        Self { member, token: token.into(), tick, events_from, private_from }
+    }
 }
 
 /// Who chose the name of a room.
@@ -151,6 +180,7 @@ impl PendingJoin {
             filter: Properties::default(),
             name: name.into(),
             options: Box::default(),
+            resume: None,
         }
     }
 
@@ -185,6 +215,7 @@ impl PendingJoin {
             filter: properties("filter", join.filter)?,
             name: join.name.into(),
             options: join.options.into(),
+            resume: join.resume.map(|resume| Box::new(resume.into())),
         })
     }
 }

@@ -16,6 +16,7 @@ mod messages;
 mod pacing;
 mod recordings;
 mod reserving;
+mod resuming;
 pub(crate) mod seating;
 mod stats;
 mod stopping;
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 pub use config::{Echo, ShardConfig, Surroundings};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::deflate::Inflater;
+use tickloom_protocol::ids::MemberId;
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
@@ -44,12 +46,12 @@ use crate::recording::Piece;
 use crate::room::RoomId;
 use crate::room::broadcast::{Broadcast, BroadcastCounts};
 use crate::room::failure::FailureRecord;
-use crate::room::member::Member;
 use crate::rooms::RoomTable;
 use crate::session::{Phase, Reads, Session, SessionId};
 use crate::session_table::SessionTable;
 use crate::shard::encrypted::Encrypted;
 use crate::shard::finding::Cursors;
+use crate::shard::resuming::End;
 use crate::shard::stopping::Stopping;
 use crate::tokens::Tokens;
 
@@ -99,6 +101,8 @@ pub struct Shard {
     deadlines: BTreeSet<(Timestamp, SessionId)>,
     /// The sessions that are not read for now, by when they are again.
     pauses: BTreeSet<(Timestamp, SessionId)>,
+    /// Every member that is away, by when its seat is taken back; also some that no longer are.
+    absences: BTreeSet<(Timestamp, RoomId, MemberId)>,
     effects: VecDeque<Effect>,
     encoder: ServerEncoder,
     broadcast: Broadcast,
@@ -147,6 +151,7 @@ impl Shard {
             rooms: RoomTable::default(),
             deadlines: BTreeSet::new(),
             pauses: BTreeSet::new(),
+            absences: BTreeSet::new(),
             effects: VecDeque::new(),
             encoder: ServerEncoder::default(),
             metrics: Metrics::default(),
@@ -231,7 +236,7 @@ impl Shard {
 
     /// The connection is no more: nothing arrives and nothing can leave.
     pub fn handle_broken(&mut self, now: Timestamp, id: SessionId) {
-        self.give_back_seat(now, id);
+        self.end_seat(now, id, End::Broken);
         if self.remove(id).is_some() {
             self.effects.push_back(Effect::Close(id));
         }
@@ -322,7 +327,8 @@ impl Shard {
     pub fn sessions_on_turn(&self, room: RoomId, ids: &mut Vec<SessionId>) {
         let Some(room) = self.rooms.get(room) else { return };
         if room.reads() == Reads::OnTurn {
-            ids.extend(room.members().values().map(Member::session));
+            let here = room.members().values().filter(|member| !member.is_away());
+            ids.extend(here.map(|member| member.session()));
         }
     }
 
@@ -339,6 +345,7 @@ impl Shard {
             self.handle_deadline(now, id);
         }
         self.end_pauses(now);
+        self.end_absences(now);
         self.continue_stopping(now);
         self.continue_handshakes(now);
         #[cfg(debug_assertions)]
@@ -393,7 +400,9 @@ impl Shard {
         let first = |set: &BTreeSet<(Timestamp, SessionId)>| set.first().map(|(at, _)| *at);
         let (deadline, resume) = (first(&self.deadlines), first(&self.pauses));
         let (stopping, handshakes) = (self.stopping_due(), self.handshakes_due());
-        [self.rooms.next_due(), deadline, resume, stopping, handshakes].into_iter().flatten().min()
+        let absence = self.absences.first().map(|(until, ..)| *until);
+        let dues = [self.rooms.next_due(), deadline, resume, absence, stopping, handshakes];
+        dues.into_iter().flatten().min()
     }
 
     /// Whether the shard was told to stop and nobody is left.
@@ -476,10 +485,10 @@ impl Shard {
         }
     }
 
-    /// Ends a session politely: its seat is given back, a close frame is queued unless one was
-    /// sent before, and the connection ends when everything has left.
+    /// Ends a session politely: its seat is kept or given back, a close frame is queued unless one
+    /// was sent before, and the connection ends when everything has left.
     fn close(&mut self, now: Timestamp, id: SessionId, reason: &CloseReason) {
-        self.give_back_seat(now, id);
+        self.end_seat(now, id, End::by_server(reason));
         if let Some(session) = self.sessions.get_mut(id) {
             self.metrics.count_close(reason);
             session.close(reason);
@@ -487,22 +496,6 @@ impl Shard {
             self.set_deadline(id, now + self.config.patience.drain);
         }
         self.settle(now, id);
-    }
-
-    fn give_back_seat(&mut self, now: Timestamp, id: SessionId) {
-        let Some(seat) = self.sessions.get(id).and_then(Session::seat) else { return };
-        let Some(room) = self.rooms.get_mut(seat.room) else { return };
-        room.leave(seat.member);
-        room.note_vacancy(now, self.config.room_linger);
-        let due = room.next_due();
-        let panicked = room.panicked().cloned();
-        self.rooms.schedule(seat.room, due);
-        self.hand_over_recorded(seat.room);
-        self.set_reads(id, Reads::OnArrival);
-        // Without members it has no tick that would find out.
-        if let Some(panicked) = panicked {
-            self.fail_room(now, seat.room, &panicked.into());
-        }
     }
 
     /// Says when a session is to be read.
@@ -572,8 +565,18 @@ impl Shard {
             assert_eq!(member.session(), id, "the member is this session");
             seats_count += 1;
         }
-        let members_count: usize = self.rooms.iter().map(|(_, room)| room.members().len()).sum();
-        assert_eq!(seats_count, members_count, "every member is a session of this shard");
+        let mut members_count = 0;
+        for (id, room) in self.rooms.iter() {
+            for (member, seat) in room.members() {
+                let listed = |until| self.absences.contains(&(until, id, *member));
+                assert!(seat.away_until().is_none_or(listed), "whoever is away is listed");
+                assert_eq!(seat.is_away(), seat.session() == SessionId::NOBODY);
+                members_count += usize::from(!seat.is_away());
+            }
+            let paused = room.members().values().filter(|seat| seat.is_paused()).count();
+            assert_eq!(paused, room.paused_count(), "paused members are counted");
+        }
+        assert_eq!(seats_count, members_count, "every member is a session, or away");
         let live = self.metrics.sessions_opened - self.metrics.sessions_closed;
         assert_eq!(live as usize, self.sessions.count(), "opened minus closed is live");
     }

@@ -59,7 +59,7 @@ use crate::room::failure::FailureRecord;
 use crate::room::logic::RoomType;
 use crate::room::state::State;
 use crate::rooms::RoomTypes;
-use crate::session::NO_SOCKET;
+use crate::session::{NO_SOCKET, SessionId};
 use crate::shard::seating::ROOM_SEED_STEP;
 use crate::shard::{Echo, Effect, Shard, ShardConfig};
 use crate::test_room::client::TestClient;
@@ -77,6 +77,8 @@ pub struct TestRoom {
     now: Timestamp,
     /// By the position in their handles.
     clients: Vec<TestClient>,
+    /// Connections that others took over and that are not closed yet.
+    ghosts: Vec<SessionId>,
     failure: Option<FailureRecord>,
 }
 
@@ -140,7 +142,8 @@ impl TestRoom {
         let outbox = OutboxLimits { soft_bytes_max: 0, ..Config::loopback().outbox };
         let shard = Self::shard(&room_types, outbox, 0);
         let now = Timestamp(1_000_000);
-        Self { key, room_types, outbox, shard, now, clients: Vec::new(), failure: None }
+        let (clients, ghosts) = (Vec::new(), Vec::new());
+        Self { key, room_types, outbox, shard, now, clients, ghosts, failure: None }
     }
 
     /// The same room with this seed, which is also what a [`FailureRecord`] and the files about
@@ -223,10 +226,35 @@ impl TestRoom {
         self.pump();
     }
 
-    /// The member's connection breaks.
-    pub fn drop(&mut self, member: TestMember) {
+    /// The member's connection breaks. Its seat is kept for the room's grace, 20 s unless its type
+    /// says otherwise.
+    pub fn drop_connection(&mut self, member: TestMember) {
         let _ = self.client(member);
         self.drop_client(member.position);
+    }
+
+    /// The member comes back to its seat over another connection, with what it knew and had heard;
+    /// the connection it had is taken over if it is still there. Says whether it missed nothing of
+    /// what was said.
+    ///
+    /// # Panics
+    /// When its seat is gone, or when the room keeps none.
+    pub fn resume(&mut self, member: TestMember) -> bool {
+        let before = &mut self.clients[member.position];
+        let name = before.name.clone();
+        let Some(returning) = before.client.part() else { panic!("{name} has no ticket") };
+        let session = self.shard.handle_accept(self.now, NO_SOCKET);
+        let client = TestClient::new(session, &name);
+        let before = self.clients[member.position].reconnect(client);
+        self.ghosts.extend(before);
+        self.pump();
+        self.clients[member.position].client.resume(returning);
+        self.pump();
+        let seat = self.clients[member.position].client.seat();
+        let Some(seat) = seat.filter(|seat| seat.is_resumed) else {
+            panic!("the seat of {name} is gone")
+        };
+        seat.is_recovered
     }
 
     /// From now on the member's socket takes nothing: it hears nothing, and the room passes it
@@ -240,7 +268,7 @@ impl TestRoom {
     }
 
     /// The member's socket takes everything again. What it missed comes with the next tick.
-    pub fn resume(&mut self, member: TestMember) {
+    pub fn unstall(&mut self, member: TestMember) {
         let client = &mut self.clients[member.position];
         client.is_stalled = false;
         if let Some(session) = client.session {
@@ -409,6 +437,13 @@ impl TestRoom {
             }
             while let Some(session) = self.shard.poll_flush() {
                 let Some(outbox) = self.shard.outbox(session) else { continue };
+                if self.ghosts.contains(&session) {
+                    // Nobody reads what it is told.
+                    let sent = outbox.bytes();
+                    self.shard.handle_sent(self.now, session, sent);
+                    talked |= self.obey();
+                    continue;
+                }
                 let mut client = self.clients.iter_mut();
                 let client = client.find(|client| client.session == Some(session));
                 let client = client.expect("every session has its client");
@@ -442,6 +477,7 @@ impl TestRoom {
                 // The other end of a socket that was shut down closes it.
                 Effect::ShutDown(session) => self.shard.handle_disconnect(self.now, session),
                 Effect::Close(session) => {
+                    self.ghosts.retain(|ghost| *ghost != session);
                     let mut clients = self.clients.iter_mut();
                     if let Some(client) = clients.find(|client| client.session == Some(session)) {
                         client.session = None;

@@ -117,7 +117,10 @@ impl Script {
                 | Event::Spectate { .. }
                 | Event::Configure { .. }
                 | Event::Saw { .. }
-                | Event::Kick { .. } => {}
+                | Event::Kick { .. }
+                | Event::Drop(_)
+                | Event::Return(_)
+                | Event::PassOver(_) => {}
                 Event::Leave(member) => parts.extend(seated.remove(&member)),
                 Event::Input { member, row, .. } => {
                     let part = seated.entry(member).or_default();

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CHECKPOINT, CHECKPOINT_TICKS, CONFIGURE, END, EVENTS, EndReason, Event, HEADER, HIDDEN, Header,
-    INPUT, INPUT_AGAIN, INPUT_NEXT, JOIN, KICK, KIND_BITS, LEAVE, LISTED, LOCKED, MAGIC, METADATA,
-    Moment, OTHER, PASSWORD, PUBLISH, SAW, SPECTATE, StateHash, VERSION, WRITE,
+    CHECKPOINT, CHECKPOINT_TICKS, CONFIGURE, DROP, END, EVENTS, EndReason, Event, HEADER, HIDDEN,
+    Header, INPUT, INPUT_AGAIN, INPUT_NEXT, JOIN, KICK, KIND_BITS, LEAVE, LISTED, LOCKED, MAGIC,
+    METADATA, Moment, OTHER, PASS_OVER, PASSWORD, PUBLISH, RETURN, SAW, SPECTATE, StateHash,
+    VERSION, WRITE,
 };
 use crate::chunks::{self, ChunkError};
 use crate::client_message::{Configure, Recipients};
@@ -286,6 +287,15 @@ impl<'a> Reader<'a> {
                 Event::Kick { member, kicked, message }
             }
             SAW => Event::Saw { member, seen: ids::Moment(events.varint64()?) },
+            DROP => {
+                self.inputs.remove(&member);
+                Event::Drop(member)
+            }
+            RETURN => {
+                self.inputs.remove(&member);
+                Event::Return(member)
+            }
+            PASS_OVER => Event::PassOver(member),
             other => return Err(Damage::Kind(other.into())),
         })
     }

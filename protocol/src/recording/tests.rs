@@ -25,6 +25,9 @@ enum Step {
     Join(String, Vec<u8>),
     Leave(u16),
     Saw(u16, u64),
+    Drop(u16),
+    Return(u16),
+    PassOver(u16),
     Input(u16, u32, [u8; ROW_BYTES]),
     Write(u16, u32, Vec<u8>),
     Publish(u16, u16, Vec<MemberId>, Vec<u8>),
@@ -43,6 +46,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         1 => ("[a-z\u{e9}]{0,20}", bytes()).prop_map(|(name, options)| Step::Join(name, options)),
         1 => member().prop_map(Step::Leave),
+        1 => member().prop_map(Step::Drop),
+        1 => member().prop_map(Step::Return),
+        1 => member().prop_map(Step::PassOver),
         8 => (member(), seq, row).prop_map(|(id, seq, row)| Step::Input(id, seq, row)),
         1 => (member(), any::<u32>(), bytes()).prop_map(|(id, tick, bytes)| {
             Step::Write(id, tick, bytes)
@@ -73,6 +79,9 @@ fn play(steps: &[Step]) -> (Vec<u8>, Vec<String>) {
         let event = match step {
             Step::Join(name, options) => Event::Join { name, options },
             Step::Leave(member) => Event::Leave(MemberId(*member)),
+            Step::Drop(member) => Event::Drop(MemberId(*member)),
+            Step::Return(member) => Event::Return(MemberId(*member)),
+            Step::PassOver(member) => Event::PassOver(MemberId(*member)),
             Step::Input(member, seq, row) => {
                 Event::Input { member: MemberId(*member), seq: InputSeq(*seq), row }
             }

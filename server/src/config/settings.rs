@@ -329,6 +329,11 @@ settings! {
         /// How long a room without members keeps its state.
         linger: Duration = s(10), within ms(0)..=s(86_400);
 
+        /// How long a member whose connection broke keeps its seat, and may come back to it as if
+        /// nothing had happened; 0s takes it at once. It counts as a member for so long. A room
+        /// type may say otherwise.
+        grace: Duration = s(20), within ms(0)..=s(3600);
+
         /// Where to write how rooms failed: one JSON file each, at most 100, the oldest replaced.
         failures_dir: Folder = Folder(None);
 

@@ -29,7 +29,7 @@ use crate::room::failure::{Failure, FailureRecord};
 use crate::room::logic::Denial;
 use crate::room::{Fate, Room};
 use crate::rooms::RoomTypes;
-use crate::session::SessionId;
+use crate::session::{Claim, SessionId};
 use crate::session_table::Outboxes;
 use crate::tokens::Token;
 
@@ -345,6 +345,14 @@ impl<'a> Replay<'a> {
                 self.done.others -= 1;
                 self.room.handle_sight(member, seen);
             }
+            Event::Drop(member) => self.room.handle_drop(member, Timestamp::ZERO),
+            Event::Return(member) => {
+                let (token, tick) = (Box::default(), Tick::ZERO);
+                let claim = Claim { member, token, tick, events_from: 0, private_from: 0 };
+                let session = self.session();
+                let _ = self.room.resume(session, &claim);
+            }
+            Event::PassOver(member) => self.room.pass_over(member),
             Event::Input { member, seq, row } => {
                 self.done.others -= 1;
                 self.done.inputs += 1;

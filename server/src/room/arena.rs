@@ -55,6 +55,7 @@ pub const SPECTATORS_MAX: usize = 128;
 pub const ENTITIES_MAX: usize = 2048;
 
 const NAME: &str = "name";
+const AWAY: &str = "away";
 
 /// The oldest past that a shot is decided by. Who sees an older one must aim ahead.
 const REWIND_MAX: Duration = Duration::from_millis(250);
@@ -213,6 +214,18 @@ impl RoomLogic for ArenaLogic {
 
     fn on_kick(&mut self, _: &mut Context<'_>, _: MemberId, _: MemberId) -> Result<(), Denial> {
         Err(Denial::new("nobody rules the arena"))
+    }
+
+    fn on_drop(&mut self, room: &mut Context<'_>, member: MemberId) {
+        if let Some(entity) = room.entity_of(member) {
+            room.state_mut().set_prop(PROFILE, entity, AWAY, Value::Bool(true));
+        }
+    }
+
+    fn on_return(&mut self, room: &mut Context<'_>, member: MemberId) {
+        if let Some(entity) = room.entity_of(member) {
+            room.state_mut().set_prop(PROFILE, entity, AWAY, Value::Nil);
+        }
     }
 
     fn on_leave(&mut self, room: &mut Context<'_>, member: MemberId) {

@@ -257,6 +257,9 @@ impl Broadcast {
     ) -> Result<bool, Oversized> {
         self.begin();
         for (id, member) in members.iter_mut().filter(|(_, member)| !member.is_late()) {
+            if member.is_paused() {
+                continue;
+            }
             let Some(outbox) = outboxes.outbox(member.session()) else { continue };
             let is_stale = outbox.states_waiting() >= occasion.states_waiting_max;
             if is_stale || outbox.backpressure() != Backpressure::Ready {

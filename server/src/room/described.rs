@@ -2,8 +2,9 @@
 //!
 //! Every described room has two components before those of its description: 0 `name`, which the
 //! server writes on each member's own entity, so that the entities with a name are the members;
-//! and 1 `host`, one field on the room's own entity that says which entity the host's is. Who
-//! comes or goes is one entity that enters or leaves.
+//! and 1 `host`, one field on the room's own entity that says which entity the host's is; and one
+//! behind them, `away`, on the entities of members whose connection broke. Who comes or goes is one
+//! entity that enters or leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tickloom_protocol::schema::{
 };
 
 use crate::rate::Rate;
-use crate::room::description::{Describer, Description, OWN_COMPONENTS};
+use crate::room::description::{AWAY, Describer, Description, OWN_COMPONENTS};
 use crate::room::logic::{
     Cadence, Compression, Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType,
 };
@@ -96,13 +97,15 @@ fn open_to_many() -> Description {
 
 /// What a room of this description is made of.
 fn spec_of(description: &Description) -> RoomSpec {
-    let [name, host] = OWN_COMPONENTS;
+    let [name, host, away] = OWN_COMPONENTS;
     let host = ComponentDesc::packed(host, vec![FieldDesc::new("entity", FieldType::EntityRef)]);
     let mut components = vec![
         ComponentDesc::opaque(name, "text/plain", limits::NAME_BYTES_MAX),
         host.expect("one field makes a row"),
     ];
     components.extend(description.components.iter().cloned());
+    let away = ComponentDesc::packed(away, vec![FieldDesc::new("away", FieldType::Bool)]);
+    components.push(away.expect("one field makes a row"));
     let schema = RoomSchema::new(components, vec![])
         .and_then(|schema| schema.with_topics(description.topics.clone()))
         .expect("what makes a description keeps to the limits of a schema")
@@ -121,6 +124,7 @@ fn spec_of(description: &Description) -> RoomSpec {
         compression: description.compression.unwrap_or(Compression::of(description.cadence)),
         is_listed: description.is_listed,
         linger: description.linger,
+        grace: description.grace,
         ..RoomSpec::new(description.cadence, Arc::new(schema))
     }
 }
@@ -162,8 +166,25 @@ impl RoomLogic for DescribedLogic {
         Ok(())
     }
 
+    fn on_drop(&mut self, room: &mut Context<'_>, member: MemberId) {
+        if let Some((away, entity)) = away(room).zip(room.entity_of(member)) {
+            room.state_mut().set_row(away, entity, &[1]);
+        }
+    }
+
+    fn on_return(&mut self, room: &mut Context<'_>, member: MemberId) {
+        if let Some((away, entity)) = away(room).zip(room.entity_of(member)) {
+            room.state_mut().remove_value(away, entity);
+        }
+    }
+
     fn on_host(&mut self, room: &mut Context<'_>, host: Option<MemberId>) {
         let entity = host.and_then(|host| room.entity_of(host)).unwrap_or(EntityId::ROOM);
         room.state_mut().set_row(HOST, EntityId::ROOM, &entity.0.to_le_bytes());
     }
+}
+
+/// Whose connection broke: the last component, wherever the described ones put it.
+fn away(room: &Context<'_>) -> Option<ComponentId> {
+    room.state().schema().component(AWAY)
 }

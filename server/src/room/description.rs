@@ -32,16 +32,20 @@ pub const BUILT_IN: &[&str] = &["arena", "world"];
 /// Most seats in a described room: member ids have 16 bits, 0 is the server.
 pub const MEMBERS_MAX: usize = u16::MAX as usize - 1;
 
-/// The components that every described room has, before those it describes: what each member
-/// calls itself, and which entity is the host's.
-pub const OWN_COMPONENTS: [&str; 2] = ["name", "host"];
+/// The component that says whose connection broke.
+pub const AWAY: &str = "away";
+
+/// The components that every described room has beside those it describes: what each member calls
+/// itself and which entity is the host's before them, and who is away behind them.
+pub const OWN_COMPONENTS: [&str; 3] = ["name", "host", AWAY];
 
 /// Most components that can be described.
 pub const COMPONENTS_MAX: usize = limits::COMPONENTS_MAX - OWN_COMPONENTS.len();
 
 /// Bytes of one row of each packed component that can be described, added up: one entity is the
-/// host's.
-pub const ROW_BYTES_SUM_MAX: usize = limits::ROW_BYTES_SUM_MAX - FieldType::EntityRef.bytes();
+/// host's, and somebody may be away.
+pub const ROW_BYTES_SUM_MAX: usize =
+    limits::ROW_BYTES_SUM_MAX - FieldType::EntityRef.bytes() - FieldType::Bool.bytes();
 
 /// Most events a room keeps.
 pub const EVENTS_MAX: usize = 65_536;
@@ -77,6 +81,9 @@ pub struct Description {
     pub linger: Option<Duration>,
     /// What is kept of the rooms, where the server has a place for it.
     pub record: Recording,
+    /// How long the seat of a member is kept whose connection broke; absent, as the server is
+    /// configured.
+    pub grace: Option<Duration>,
     /// What entities have beside what every described room has. Together within the limits of the
     /// wire, no name twice.
     pub components: Vec<ComponentDesc>,
@@ -111,6 +118,7 @@ impl Default for Description {
             is_listed: false,
             linger: None,
             record: Recording::Off,
+            grace: None,
             components: Vec::new(),
             topics: Vec::new(),
         }

@@ -51,6 +51,8 @@ pub struct EventLog {
     /// The same by recipient and number, with the bytes in the private lane. Empty when it was
     /// not made since one of them changed.
     by_listener: Vec<(Listener, u64, Range<usize>)>,
+    /// Somebody was told that it will miss nothing: until the next broadcast nothing is dropped.
+    is_held: bool,
     scratch: Vec<u8>,
     body: Vec<u8>,
 }
@@ -115,6 +117,7 @@ impl EventLog {
             has_history: topics.iter().map(|topic| topic.history).collect(),
             recipients: VecDeque::new(),
             by_listener: Vec::new(),
+            is_held: false,
             scratch: Vec::new(),
             body: Vec::new(),
         }
@@ -139,7 +142,9 @@ impl EventLog {
         put_event(&mut self.scratch, topic, from, body);
         let number = self.next();
         let pushed = self.public.push(&self.scratch, 0);
-        self.public.trim(self.kept_max, self.kept_bytes_max).for_each(drop);
+        if !self.is_held {
+            self.public.trim(self.kept_max, self.kept_bytes_max).for_each(drop);
+        }
         if pushed && has_history {
             self.history.push(number, &self.scratch);
             self.history.trim(self.kept_max, self.kept_bytes_max);
@@ -163,8 +168,10 @@ impl EventLog {
         if pushed {
             self.recipients.extend(recipients);
         }
-        for dropped in self.private.trim(self.kept_max, self.kept_bytes_max) {
-            self.recipients.drain(..usize::from(dropped.recipients));
+        if !self.is_held {
+            for dropped in self.private.trim(self.kept_max, self.kept_bytes_max) {
+                self.recipients.drain(..usize::from(dropped.recipients));
+            }
         }
         pushed
     }
@@ -244,6 +251,27 @@ impl EventLog {
         put_chunk(output, StreamId::MEMBER, ChunkKind::Events, &self.body);
     }
 
+    /// Whether everything is still kept that a member has not heard.
+    #[must_use]
+    pub fn keeps(&mut self, listener: Listener, hearing: Hearing) -> bool {
+        if hearing.public < self.public.first() {
+            return false;
+        }
+        if self.by_listener.is_empty() {
+            self.sort_by_listener();
+        }
+        let from = (listener, hearing.private);
+        let start = self.by_listener.partition_point(|(to, seq, _)| (*to, *seq) < from);
+        let own = self.by_listener[start..].iter().take_while(|(to, ..)| *to == listener);
+        own.count() as u64 == hearing.private_next - hearing.private
+    }
+
+    /// Drops nothing before the next broadcast. A tick carries a bounded number of events, so
+    /// that is bounded, too.
+    pub fn hold(&mut self) {
+        self.is_held = true;
+    }
+
     /// Looking through everything for each member would cost a busy room the square of its size.
     fn sort_by_listener(&mut self) {
         let mut recipients = self.recipients.iter();
@@ -263,6 +291,7 @@ impl EventLog {
             lane.sent = lane.dropped + lane.entries.len() as u64;
             lane.unsent_bytes = 0;
         }
+        self.is_held = false;
         // A burst must not be paid for in memory for ever.
         self.by_listener.clear();
         self.by_listener.shrink_to(64);

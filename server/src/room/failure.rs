@@ -108,6 +108,8 @@ impl Panicked {
             Call::Kick(member, kick) => ("on_kick", Some(member), kick.message, &[]),
             Call::Host(host) => ("on_host", host, "", &[]),
             Call::Tick => ("on_tick", None, "", &[]),
+            Call::Drop(member) => ("on_drop", Some(member), "", &[]),
+            Call::Return(member) => ("on_return", Some(member), "", &[]),
             Call::Leave(member) => ("on_leave", Some(member), "", &[]),
         };
         Self {
@@ -135,6 +137,8 @@ pub(super) enum Call<'a> {
     Kick(MemberId, &'a Kick<'a>),
     Host(Option<MemberId>),
     Tick,
+    Drop(MemberId),
+    Return(MemberId),
     Leave(MemberId),
 }
 

@@ -8,7 +8,8 @@
 //! ```text
 //! on_create -> on_join -+-> on_input (one per member and tick, now and then two) -> on_tick --+
 //!                 ^     |                                                                     |
-//!                 |     '-- on_write, on_publish (when they arrive) -- on_leave -- on_host <--'
+//!                 |     '-- on_write, on_publish (when they arrive) -- on_leave -- on_host <--+
+//!                 |                             (when a connection breaks) on_drop, on_return <--'
 //!                 '---------------------------------------------------------------------------'
 //! ```
 //!
@@ -129,6 +130,9 @@ pub struct RoomSpec {
     pub record: Recording,
     /// What it remembers of where things were, for [`Context::rewind`].
     pub rewind: Option<RewindSpec>,
+    /// How long the seat of a member is kept whose connection broke; zero not at all. Absent, as
+    /// the server is configured (`room.grace`).
+    pub grace: Option<Duration>,
     /// Components, inputs and topics.
     pub schema: Arc<RoomSchema>,
 }
@@ -253,6 +257,7 @@ impl RoomSpec {
             dilation: Dilation::Never,
             record: Recording::Off,
             rewind: None,
+            grace: None,
             schema,
         }
     }
@@ -374,7 +379,14 @@ pub trait RoomLogic {
         Next::Tick
     }
 
-    /// A member left or lost its connection. Afterwards everything it owns is despawned.
+    /// A member's connection broke, and its seat is kept for a while: it sends no inputs, and
+    /// everything it owns stays. Either [`RoomLogic::on_return`] or [`RoomLogic::on_leave`] follows.
+    fn on_drop(&mut self, _room: &mut Context<'_>, _member: MemberId) {}
+
+    /// A member whose connection broke is back.
+    fn on_return(&mut self, _room: &mut Context<'_>, _member: MemberId) {}
+
+    /// A member left, or did not come back in time. Afterwards everything it owns is despawned.
     fn on_leave(&mut self, _room: &mut Context<'_>, _member: MemberId) {}
 
     /// Appends what the logic knows and its room's state does not show, in any form that is the
@@ -548,6 +560,12 @@ impl Context<'_> {
     pub fn members(&self) -> impl Iterator<Item = MemberId> {
         let players = self.members.iter().filter(|(_, member)| !member.is_spectator());
         players.map(|(id, _)| *id)
+    }
+
+    /// Whether a member's connection broke and its seat is kept.
+    #[must_use]
+    pub fn is_away(&self, member: MemberId) -> bool {
+        self.members.get(&member).is_some_and(Member::is_away)
     }
 
     /// The entity that is a member's own.

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use tickloom_protocol::ids::{EntityId, InputSeq, Moment, OpId, Tick};
 use tickloom_protocol::limits;
 use tickloom_protocol::server_message::DeltaHead;
+use tickloom_protocol::time::Timestamp;
 
 use crate::rate::Bucket;
+use crate::room::attention::Attention;
 use crate::room::broadcast::MemberWindow;
 use crate::room::events::{Hearing, Listener};
 use crate::room::logic::Freshness;
@@ -31,7 +33,8 @@ const REPEATS_MAX: u32 = 8;
 /// A seat in a room.
 #[derive(Debug)]
 pub struct Member {
-    session: SessionId,
+    /// [`SessionId::NOBODY`] while it is away.
+    pub(super) session: SessionId,
     entity: EntityId,
     /// The how-manieth member of the room it is.
     joined_in: u64,
@@ -50,6 +53,14 @@ pub struct Member {
     pub(crate) inputs: InputQueue,
     /// What it sees, in a room with interest, once it was sent something.
     pub(crate) sight: Option<Box<Sight>>,
+    /// Until when its seat is kept; [`Timestamp::ZERO`] while it is here.
+    pub(super) away_until: Timestamp,
+    /// How often it came back.
+    pub(super) returns: u32,
+    /// The number of the first public event that was its to hear.
+    pub(super) came_at: u64,
+    /// How its client keeps up; absent until it has said so.
+    pub(super) attention: Option<Box<Attention>>,
 }
 
 impl Member {
@@ -72,6 +83,10 @@ impl Member {
             window,
             inputs,
             sight,
+            away_until: Timestamp::ZERO,
+            returns: 0,
+            came_at: hearing.public,
+            attention: None,
         }
     }
 
@@ -142,6 +157,30 @@ impl Member {
     #[must_use]
     pub fn listener(&self) -> Listener {
         Listener(self.joined_in)
+    }
+
+    /// Until when its seat is kept; `None` when it is here.
+    #[must_use]
+    pub fn away_until(&self) -> Option<Timestamp> {
+        self.is_away().then_some(self.away_until)
+    }
+
+    /// Whether its connection broke and its seat is kept.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.session == SessionId::NOBODY
+    }
+
+    /// How often it came back.
+    #[must_use]
+    pub fn returns(&self) -> u32 {
+        self.returns
+    }
+
+    /// Whether it is sent no state because nobody looks at it or its client does not keep up.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.attention.as_ref().is_some_and(|attention| attention.is_paused())
     }
 
     /// The entity that is the member's own.

@@ -13,6 +13,7 @@ use crate::metrics::Shed;
 use crate::outbox::Outbox;
 use crate::session::{Phase, Session, SessionId};
 use crate::shard::Shard;
+use crate::shard::resuming::End;
 
 impl Shard {
     /// Reads the request head. Returns the bytes behind it when frames follow.
@@ -104,7 +105,10 @@ impl Shard {
                     self.handle_message(now, id, &payload, input);
                 }
                 Ok(Some(Received::Text(_))) => self.close(now, id, &CloseReason::TEXT),
-                Ok(Some(Received::Closed(_))) => self.close(now, id, &CloseReason::NORMAL),
+                Ok(Some(Received::Closed(reason))) => {
+                    self.end_seat(now, id, End::by_client(&reason));
+                    self.close(now, id, &CloseReason::NORMAL);
+                }
                 Err(reason) => self.close(now, id, &reason),
             }
         }

@@ -65,6 +65,9 @@ pub struct ShardConfig {
     pub rooms_max: usize,
     /// How long a room without members is kept.
     pub room_linger: Duration,
+    /// How long the seat of a member is kept whose connection broke, unless its room's type says
+    /// otherwise; zero not at all.
+    pub room_grace: Duration,
     /// How long a congested session may take nothing before it closes.
     pub stall_max: Duration,
     /// The time over which clients are told to come back when the server stops.
@@ -106,6 +109,7 @@ impl ShardConfig {
             sessions_max: config.connections_max.div_ceil(shards_count),
             rooms_max: config.rooms_max.div_ceil(shards_count),
             room_linger: config.room_linger,
+            room_grace: config.room_grace,
             stall_max: config.stall_max,
             retry_spread: config.stop.retry_spread,
             recorded: RecordedRooms::of(config.recording.as_ref()),

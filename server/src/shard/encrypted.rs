@@ -19,6 +19,7 @@ use tickloom_protocol::time::Timestamp;
 use crate::outbox::Outbox;
 use crate::rate::Bucket;
 use crate::session::{Phase, Session, SessionId};
+use crate::shard::resuming::End;
 use crate::shard::{Effect, Shard};
 use crate::tls::{Agreed, Peer, Tls};
 
@@ -216,7 +217,7 @@ impl Shard {
     }
 
     fn begin_draining(&mut self, now: Timestamp, id: SessionId) {
-        self.give_back_seat(now, id);
+        self.end_seat(now, id, End::Broken);
         let Some(session) = self.sessions.get_mut(id) else { return };
         if !matches!(session.phase, Phase::Draining { .. }) {
             session.phase = Phase::Draining { peer_done: false, shut_down: false };

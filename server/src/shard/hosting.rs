@@ -5,8 +5,9 @@ use tickloom_protocol::server_message::{LeaveReason, Left, ServerMessage};
 use tickloom_protocol::time::Timestamp;
 
 use crate::room::RoomId;
-use crate::session::{Phase, SessionId};
+use crate::session::{Phase, Seat, SessionId};
 use crate::shard::Shard;
+use crate::shard::resuming::End;
 use crate::tokens::TokenKind;
 
 impl Shard {
@@ -40,11 +41,14 @@ impl Shard {
         while let Some(room) = self.rooms.get_mut(room_id)
             && let Some((member, message)) = room.admission_mut().next_sent_away()
         {
-            let Some(session_id) = room.members().get(&member).map(|member| member.session())
-            else {
+            let Some(seat) = room.members().get(&member) else { continue };
+            let (session_id, is_away) = (seat.session(), seat.is_away());
+            if is_away {
+                self.metrics.kicks += 1;
+                self.take_back(now, Seat { room: room_id, member });
                 continue;
-            };
-            self.give_back_seat(now, session_id);
+            }
+            self.end_seat(now, session_id, End::ForGood);
             if let Some(session) = self.sessions.get_mut(session_id)
                 && let Some(link) = session.take_link()
             {

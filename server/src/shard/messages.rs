@@ -11,6 +11,7 @@ use crate::room::write::{Refusal, WriteError};
 use crate::room::{Room, RoomId};
 use crate::session::{Phase, Seat, SessionId};
 use crate::shard::Shard;
+use crate::shard::resuming::End;
 
 impl Shard {
     /// Handles one message. `unread` is what arrived behind it: it travels along when the
@@ -47,7 +48,13 @@ impl Shard {
                     self.rooms.schedule(seat.room, due);
                 }
             }
-            Ok(ClientMessage::Report(_)) => {}
+            Ok(ClientMessage::Report(report)) => {
+                if let Some((room, seat)) = self.room_of(id) {
+                    room.handle_report(now, seat.member, report);
+                    let due = room.next_due();
+                    self.rooms.schedule(seat.room, due);
+                }
+            }
             Ok(ClientMessage::Configure(configure)) => self.handle_configure(now, id, &configure),
             Ok(ClientMessage::Kick(kick)) => self.handle_kick(now, id, &kick),
             Ok(ClientMessage::Unknown(_)) => self.metrics.messages_unknown += 1,
@@ -170,7 +177,7 @@ impl Shard {
         if self.room_of(id).is_none() {
             return self.refuse(now, id, RefusalCode::NotJoined, "there is no seat to give back");
         }
-        self.give_back_seat(now, id);
+        self.end_seat(now, id, End::ForGood);
         if let Some(session) = self.sessions.get_mut(id)
             && let Some(link) = session.take_link()
         {

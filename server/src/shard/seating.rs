@@ -3,7 +3,7 @@
 use tickloom_protocol::client_message::{Join, JoinMode};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::MemberId;
-use tickloom_protocol::server_message::{RefusalCode, ServerMessage, TimeSync};
+use tickloom_protocol::server_message::RefusalCode;
 use tickloom_protocol::time::Timestamp;
 
 use crate::mail::Mail;
@@ -13,7 +13,7 @@ use crate::room::logic::Denial;
 use crate::room::write::Refusal;
 use crate::room::{Room, RoomId};
 use crate::room_code;
-use crate::session::{Naming, PendingJoin, Phase, REFUSALS_MAX, Seat, SessionId};
+use crate::session::{Naming, PendingJoin, REFUSALS_MAX, SessionId};
 use crate::shard::{Effect, Shard};
 use crate::tokens::TokenKind;
 
@@ -119,6 +119,9 @@ impl Shard {
 
     /// Gives a session a seat in a room of this shard, making the room when it is not there.
     pub(super) fn seat(&mut self, now: Timestamp, id: SessionId, join: &PendingJoin) {
+        if self.resume(now, id, join) {
+            return;
+        }
         let room_id = match self.room_for(now, Some(id), join) {
             Ok(room_id) => room_id,
             Err(refusal) => return self.refuse(now, id, refusal.code, &refusal.message),
@@ -126,23 +129,8 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(room_id) else { return };
         match room.join(now, id, join) {
             Ok(joined) => {
-                let (next_due, reads, time) = (room.next_due(), room.reads(), room.time_sync(now));
-                let Some(session) = self.sessions.get_mut(id) else { return };
-                let Some(link) = session.take_link() else { return };
-                if let Some(agreement) = link.deflate() {
-                    room.compress_for(joined.member, agreement.server);
-                }
-                self.rooms.schedule(room_id, next_due);
-                let seat = Seat { room: room_id, member: joined.member };
-                session.phase = Phase::Active(link, seat);
-                session.refusals = 0;
-                session.send(&mut self.encoder, &ServerMessage::Joined(joined));
-                if time.scale_q16 != TimeSync::REAL_TIME {
-                    session.send(&mut self.encoder, &ServerMessage::TimeSync(time));
-                }
                 self.metrics.joins += 1;
-                self.set_deadline(id, now + self.config.patience.ping);
-                self.set_reads(id, reads);
+                self.sit(now, id, room_id, &join.name, joined);
                 self.send_away(now, room_id);
             }
             Err(Refusal { code, message, .. }) => {

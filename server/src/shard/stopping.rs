@@ -84,6 +84,8 @@ impl Shard {
             // Other shards have other seeds, and the rooms' randomness is none of our business.
             let retries = Retries::new(!self.config.seed, self.config.retry_spread);
             self.stopping = Some(Stopping::new(now, until, self.sessions.ids(), retries));
+            // Nobody comes back to this process.
+            self.end_all_absences(now);
             self.continue_stopping(now);
         }
     }

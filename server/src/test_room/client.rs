@@ -46,6 +46,15 @@ impl TestClient {
         }
     }
 
+    /// Goes on over the connection of `other`; returns the one it had, if that is still there.
+    pub fn reconnect(&mut self, other: Self) -> Option<SessionId> {
+        self.client = other.client;
+        self.is_stalled = false;
+        self.is_upgraded = false;
+        self.closed = None;
+        std::mem::replace(&mut self.session, other.session)
+    }
+
     pub fn join(&mut self, key: &RoomKey, options: &[u8]) {
         let (room_type, room) = (&*key.room_type, &*key.room);
         self.client.join(Join { room_type, room, name: &self.name, options, ..Join::default() });

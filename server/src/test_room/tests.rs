@@ -139,7 +139,9 @@ fn time_stands_still_between_ticks_and_passes_as_it_is_told() {
     assert_eq!(room.replica(ann).tick(), Tick(6));
     room.advance(Duration::from_secs(60));
     assert_eq!(room.closed(ann), None, "it answers pings");
-    room.drop(ann);
+    room.drop_connection(ann);
+    assert!(room.tick(), "her seat is kept");
+    room.advance(Duration::from_secs(20));
     assert!(!room.tick(), "an empty room sleeps");
     room.advance(Duration::from_secs(11));
     assert!(verdict(&mut room, |room| room.state().is_sent()).contains("there is no room"));
@@ -189,7 +191,7 @@ fn a_stalled_member_is_passed_over_and_catches_up() {
     assert!(room.heard(bob).is_empty() && room.accepted(bob).is_empty());
     assert_eq!(room.replica(bob).tick(), Tick(1));
 
-    room.resume(bob);
+    room.unstall(bob);
     assert_eq!(room.accepted(bob).len(), 1, "what was queued arrives at once");
     room.assert_converged();
     let heard: Vec<_> =
@@ -203,7 +205,7 @@ fn a_stalled_member_is_passed_over_and_catches_up() {
 
     room.stall(bob);
     room.advance(Duration::from_secs(60));
-    room.resume(bob);
+    room.unstall(bob);
     assert!(room.closed(bob).is_none(), "it was gone before it could hear why");
     assert!(verdict(&mut room, |room| room.input(bob, &[])).contains("bob has ended"));
     room.assert_converged();

@@ -219,7 +219,11 @@ fn messages_in_any_order_end_in_an_answer_or_a_close_and_harm_nobody() {
         world.turn(&mut honest);
         assert_eq!(honest.closed(), None, "seed {seed}");
     }
-    world.pass(Duration::from_secs(15));
+    // Seats are kept for 20 s, and then empty rooms for 10 s.
+    for _ in 0..2 {
+        world.pass(Duration::from_secs(16));
+        world.turn(&mut honest);
+    }
     assert_eq!(world.shard.rooms().count(), 1, "only the honest one's room is left");
 }
 

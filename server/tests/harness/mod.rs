@@ -39,6 +39,8 @@ pub fn shard(room_types: RoomTypes, outbox: OutboxLimits) -> Shard {
         outbox,
         sessions_max: 2_000,
         rooms_max: 10,
+        // Who is cut off is gone, but in tests about coming back.
+        room_grace: Duration::ZERO,
         ..ShardConfig::alone(&config, room_types)
     })
 }

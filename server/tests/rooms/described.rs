@@ -92,7 +92,7 @@ fn the_first_joiner_of_a_state_room_describes_it_and_the_next_finds_it_so() {
     for peer in [&first, &second] {
         let names: Vec<_> =
             peer.schema().components().iter().map(|component| &*component.name).collect();
-        assert_eq!(names, ["name", "host", "vote"]);
+        assert_eq!(names, ["name", "host", "vote", "away"]);
         assert_eq!(peer.schema().topics().len(), 1);
         assert_eq!(peer.schema().entities_by(), WritePolicy::Host);
     }
@@ -173,7 +173,7 @@ fn the_configuration_adds_room_types_and_replaces_those_that_are_data() {
         let peer = world.join(room_type, "a");
         let is_full_with_one = ["board", "state"].contains(&room_type);
         let own = peer.schema().components().len();
-        assert_eq!(own == 2, is_full_with_one || room_type == "relay", "{room_type}");
+        assert_eq!(own == 3, is_full_with_one || room_type == "relay", "{room_type}");
     }
     let mut peer = world.connect();
     let options = br#"{ "members_max": 1 }"#;

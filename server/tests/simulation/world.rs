@@ -142,6 +142,7 @@ impl World {
             sessions_max: 100,
             rooms_max: 8,
             room_linger: Duration::from_secs(1),
+            room_grace: Duration::from_millis(700),
             seed: seed + index as u64,
             recorded,
             ..ShardConfig::of(&Config::loopback(), &server, ShardIndex(index))

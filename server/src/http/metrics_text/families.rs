@@ -66,6 +66,14 @@ families! {
     "Members that get no state until their queue has drained." {
         "": members_lagging_count,
     }
+    Gauge One "tickloom_away_members"
+    "Members whose connection broke and whose seat is kept." {
+        "": members_away_count,
+    }
+    Gauge One "tickloom_paused_members"
+    "Members that get no state because nobody looks, or because their clients do not keep up." {
+        "": members_paused_count,
+    }
     Gauge One "tickloom_send_queue_bytes"
     "Bytes queued for clients and not yet taken by the kernel." {
         "": outbox_bytes,
@@ -178,6 +186,26 @@ families! {
     Counter One "tickloom_seats_reserved_total"
     "Seats that were kept for somebody with a token." {
         "": seats_reserved,
+    }
+    Counter One "tickloom_drops_total"
+    "Members whose connection broke and whose seat was kept." {
+        "": drops,
+    }
+    Counter One "tickloom_resumes_total"
+    "Members that came back to their seat." {
+        "": resumes,
+    }
+    Counter One "tickloom_resumes_recovered_total"
+    "Members that came back to their seat and missed nothing." {
+        "": resumes_recovered,
+    }
+    Counter One "tickloom_takeovers_total"
+    "Members that came back while their connection before still looked alive." {
+        "": takeovers,
+    }
+    Counter One "tickloom_graces_expired_total"
+    "Seats taken back because nobody came in time." {
+        "": graces_expired,
     }
     Counter One "tickloom_compressed_frames_total"
     "Frames of rooms' state that were queued compressed." {

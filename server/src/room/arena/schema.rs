@@ -11,7 +11,7 @@ pub const BODY: ComponentId = ComponentId(0);
 pub const LOOK: ComponentId = ComponentId(1);
 /// How a fighter is: `hp` (0 until it comes back), `score`, and `streak`, the kills of this life.
 pub const VITALS: ComponentId = ComponentId(2);
-/// Who a fighter is: `name`.
+/// Who a fighter is: `name`, and `away` while its player's connection is broken.
 pub const PROFILE: ComponentId = ComponentId(3);
 /// A player's own weapon: `ammo` and `cooldown` in ticks. Nobody else is told.
 pub const WEAPON: ComponentId = ComponentId(4);

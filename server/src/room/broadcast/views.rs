@@ -78,6 +78,9 @@ impl Broadcast {
         }
         self.views.begin(content.state, settings.steps);
         for (id, member) in members.iter_mut() {
+            if member.is_paused() {
+                continue;
+            }
             let Some(outbox) = outboxes.outbox(member.session()) else { continue };
             let is_stale = outbox.states_waiting() >= occasion.states_waiting_max;
             let keeps_up = member.baseline == occasion.previous && member.sight.is_some();

@@ -30,6 +30,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(60);
 
 /// As for all rooms.
 const LINGER_MAX: Duration = Duration::from_secs(86_400);
+/// The longest that a seat may be kept.
+const GRACE_MAX: Duration = Duration::from_secs(3600);
 
 const VALUE_BYTES_MAX_DEFAULT: usize = 16 * 1024;
 
@@ -146,6 +148,7 @@ impl Reader<'_> {
             is_listed: keeping.is_listed,
             linger: keeping.linger,
             record,
+            grace: keeping.grace,
             components: read_components(&mut fields, problems)
                 .unwrap_or_else(|| base.components.clone()),
             topics: read_topics(&mut fields, problems).unwrap_or_else(|| base.topics.clone()),
@@ -162,23 +165,26 @@ struct Keeping {
     presence_rate: Option<Rate>,
     is_listed: bool,
     linger: Option<Duration>,
+    grace: Option<Duration>,
 }
 
 impl Keeping {
     fn of(base: &Description) -> Self {
-        let Description { names_max, presence_rate, is_listed, linger, .. } = *base;
-        Self { names_max, presence_rate, is_listed, linger }
+        let Description { names_max, presence_rate, is_listed, linger, grace, .. } = *base;
+        Self { names_max, presence_rate, is_listed, linger, grace }
     }
 
     fn read(base: &Description, fields: &mut Fields<'_>, problems: &mut Vec<Problem>) -> Self {
         let names_max = fields.read_within("names_max", &(0..=MEMBERS_MAX), problems);
         let presence_rate = fields.read_within("presence_rate", &TICK_RATES, problems);
         let linger = fields.read_within("linger", &(Duration::ZERO..=LINGER_MAX), problems);
+        let grace = fields.read_within("grace", &(Duration::ZERO..=GRACE_MAX), problems);
         Self {
             names_max: names_max.unwrap_or(base.names_max),
             presence_rate: presence_rate.or(base.presence_rate),
             is_listed: fields.read("listed", problems).unwrap_or(base.is_listed),
             linger: linger.or(base.linger),
+            grace: grace.or(base.grace),
         }
     }
 }

@@ -55,6 +55,7 @@ fn a_description_says_everything_once() {
         linger: Some(Duration::from_secs(30)),
         names_max: 200,
         presence_rate: Some(Rate(30)),
+        grace: Some(Duration::from_secs(20)),
         ..Description::default()
     };
     assert_eq!(asked.rooms, Descriptions::from([("board".into(), expected)]));
@@ -67,9 +68,7 @@ fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
         names_max = 2
         presence_rate = 10
         entities_max = 4\nentities = 'host'\nevents_max = 0\nevents_bytes_max = '0B'
-        compression = 'off'
-listed = true
-linger = '2m'\nrecord = 'inputs'\n
+        compression = 'off'\nlisted = true\nlinger = '2m'\nrecord = 'inputs'\ngrace = '3s'\n
         [[rooms.b.components]]\nname = 'c'\nkind = 'packed'\nscope = 'owner'\nwrite = 'server'
         fields = [{ name = 'f', type = 'quant8', min = -1.5, max = 1, mode = 'wrap',
                     interpolation = 'angle' }, { name = 'g', type = 'entity' }]\n
@@ -98,6 +97,7 @@ linger = '2m'\nrecord = 'inputs'\n
         is_listed: true,
         linger: Some(Duration::from_secs(120)),
         record: Recording::Inputs,
+        grace: Some(Duration::from_secs(3)),
         components: vec![ComponentDesc::packed("c", row).expect("a row").for_owner()],
         topics: vec![TopicDesc { publish: WritePolicy::Host, ..TopicDesc::new("t") }],
     };
@@ -236,13 +236,13 @@ fn the_limits_of_the_wire_hold() {
     };
     for (text, expected) in [
         (repeat(COMPONENTS_MAX, &props), None),
-        (repeat(COMPONENTS_MAX + 1, &props), Some("63 components are too many")),
+        (repeat(COMPONENTS_MAX + 1, &props), Some("62 components are too many")),
         (repeat(limits::TOPICS_MAX, &topics), None),
         (repeat(limits::TOPICS_MAX + 1, &topics), Some("65 topics are too many")),
         (row(limits::FIELDS_MAX), None),
         (row(limits::FIELDS_MAX + 1), Some("33 fields are too many")),
-        (repeat(15, &packed(17)), None),
-        (repeat(8, &packed(32)), Some("the rows of all components have at most 1020 bytes")),
+        (repeat(23, &packed(11)), None),
+        (repeat(8, &packed(32)), Some("the rows of all components have at most 1019 bytes")),
     ] {
         let problems = problems(&text);
         match expected {
