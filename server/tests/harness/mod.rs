@@ -206,6 +206,11 @@ impl World {
         self.lines[&peer.id].is_closed
     }
 
+    /// Forgets the sockets that are gone.
+    pub fn forget_closed(&mut self) {
+        self.lines.retain(|_, line| !line.is_closed);
+    }
+
     /// Bytes queued for a client.
     pub fn queued(&self, peer: &Peer) -> usize {
         self.shard.outbox(peer.id).map_or(0, |outbox| outbox.bytes())

@@ -11,6 +11,7 @@ mod events;
 mod hooks;
 mod ladder;
 mod pace;
+mod pauses;
 mod returns;
 mod rewind;
 mod sleep;
