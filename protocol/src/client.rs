@@ -208,6 +208,9 @@ impl Client {
         let Join { room_type, room, name, .. } = join;
         let (room_type, room, name) = (room_type.into(), room.into(), name.into());
         self.asked = Some(Box::new(Asked { room_type, room, name }));
+        if join.resume.is_none() {
+            self.returning = None;
+        }
         self.send(ClientMessage::Join(join));
     }
 

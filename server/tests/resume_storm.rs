@@ -10,9 +10,12 @@ use tickloom_protocol::client::ClientEvent;
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::entities::View;
 use tickloom_protocol::ids::EntityId;
+use tickloom_protocol::schema::{ComponentDesc, TopicDesc, WritePolicy};
 use tickloom_server::allowance::Allowance;
 use tickloom_server::config::Config;
-use tickloom_server::rooms::built_in_types;
+use tickloom_server::room::described::Described;
+use tickloom_server::room::description::Description;
+use tickloom_server::rooms::RoomTypes;
 use tickloom_server::shard::{Shard, ShardConfig};
 
 use harness::{Peer, World};
@@ -89,7 +92,13 @@ fn assert_converged(world: &World, peers: &[Peer]) {
 #[test]
 fn five_thousand_that_are_cut_off_come_back_ten_times_and_leave_nothing_behind() {
     let config = Config::loopback();
-    let types = built_in_types(&config);
+    // A small schema: it comes with every one of 55,000 seats.
+    let description = Description {
+        components: vec![ComponentDesc::props("shared").writable_by(WritePolicy::Members)],
+        topics: vec![TopicDesc::new("event")],
+        ..Description::default()
+    };
+    let types = RoomTypes::default().with(Described::new("board", description));
     let shard = Shard::new(ShardConfig {
         allowance: Allowance::UNLIMITED,
         sessions_max: 2 * MEMBERS,
@@ -135,7 +144,7 @@ fn five_thousand_that_are_cut_off_come_back_ten_times_and_leave_nothing_behind()
 
 fn join(world: &mut World, number: usize) -> Peer {
     let mut peer = world.connect();
-    let (room_type, name) = ("state", number.to_string());
+    let (room_type, name) = ("board", number.to_string());
     let room = room_of(number);
     peer.client.join(Join { room_type, room: &room, name: &name, ..Join::default() });
     world.turn(&mut peer);

@@ -183,6 +183,13 @@ impl Witness {
         true
     }
 
+    /// It is back on its seat: what it heard goes on where it was. What was not answered may have
+    /// happened or not, so nothing follows from it.
+    pub fn comes_back(&mut self) {
+        self.asked.clear();
+        self.cursors.clear();
+    }
+
     fn say(&mut self, client: &mut Client, rng: &mut fastrand::Rng) -> Asked {
         use RefusalCode::NotAllowed;
         let member = client.seat().expect("checked").member;

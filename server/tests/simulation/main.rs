@@ -99,6 +99,12 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.overruled > 20, "{total:?}");
         assert!(total.kicked > 5, "{total:?}");
         assert!(total.checkpoints > 50, "{total:?}");
+        assert!(total.resumes > 50, "{total:?}");
+        assert!(total.recovered > 20, "{total:?}");
+        assert!(total.recovered < total.resumes, "{total:?}");
+        assert!(total.takeovers > 20, "{total:?}");
+        assert!(total.graces_expired > 20, "{total:?}");
+        assert!(total.paused > 100, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");
         assert!(total.described.conflicts > 10, "{total:?}");

@@ -56,6 +56,14 @@ pub struct Outcome {
     pub ruled: u64,
     pub overruled: u64,
     pub kicked: u64,
+    /// Seats that clients came back to, those that missed nothing, and those that were taken over.
+    pub resumes: u64,
+    pub recovered: u64,
+    pub takeovers: u64,
+    /// Seats that nobody came back to in time.
+    pub graces_expired: u64,
+    /// Steps after which somebody was paused.
+    pub paused: u64,
     pub described: Counts,
     /// Hashes of rooms that their recordings came to again.
     pub checkpoints: u64,
@@ -94,6 +102,11 @@ impl Outcome {
         self.overruled += other.overruled;
         self.kicked += other.kicked;
         self.checkpoints += other.checkpoints;
+        self.resumes += other.resumes;
+        self.recovered += other.recovered;
+        self.takeovers += other.takeovers;
+        self.graces_expired += other.graces_expired;
+        self.paused += other.paused;
         self.described.add(&other.described);
     }
 }

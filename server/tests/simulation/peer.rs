@@ -4,17 +4,28 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tickloom_protocol::client::{Client, ClientEvent};
-use tickloom_protocol::client_message::Join;
+use tickloom_protocol::client_message::{ClientMessage, Join, Report};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::handshake::{ClientKey, UpgradeError};
-use tickloom_protocol::ids::{InputSeq, OpId};
+use tickloom_protocol::ids::{InputSeq, OpId, Tick};
 use tickloom_protocol::replica::Outcome as Taken;
 use tickloom_protocol::server_message::{LeaveReason, RefusalCode};
+use tickloom_protocol::ticket::Returning;
 
 use crate::described::{Truth, Witness};
 use crate::lobby::{Seat, Visit};
 use crate::outcome::Outcome;
+
+/// What a client says of how it keeps up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reports {
+    Nothing,
+    TheTruth,
+    /// That it shows this tick for ever, whatever it is sent.
+    Stuck(Tick),
+    Hidden,
+}
 
 /// An honest client and what it has seen.
 pub struct Honest {
@@ -35,6 +46,9 @@ pub struct Honest {
     answered: OpId,
     witness: Witness,
     visit: Visit,
+    /// What it comes back with, until it has asked for its seat.
+    returning: Option<Returning>,
+    reports: Reports,
     /// Bytes that are no whole frame yet.
     unread: Vec<u8>,
 }
@@ -65,8 +79,50 @@ impl Honest {
             answered: OpId::NONE,
             witness: Witness::default(),
             visit: Visit::default(),
+            returning: None,
+            reports: if rng.bool() { Reports::Nothing } else { Reports::TheTruth },
             unread: Vec::new(),
         }
+    }
+
+    /// The same client over another connection, if it has a seat to come back to.
+    pub fn come_back(mut self, rng: &mut fastrand::Rng) -> Option<Self> {
+        let is_done = self.leaving || self.asked_to_leave;
+        let returning = self.client.part().filter(|_| !is_done)?;
+        let fresh = Self::new(rng);
+        let nonce = std::array::from_fn(|_| rng.u8(..));
+        let key = ClientKey::new(nonce).with_deflate(offer(rng));
+        let client = Client::connect_with(key, "sim", "/ws");
+        let (witness, joining, returning) = (self.witness, false, Some(returning));
+        Some(Self { client, witness, joining, returning, ..fresh })
+    }
+
+    /// Says how it keeps up, if it is one of those that do.
+    pub fn report(&mut self, rng: &mut fastrand::Rng) {
+        let Some(tick) = self.client.seat().map(|seat| seat.replica.tick()) else { return };
+        self.reports = match (self.reports, rng.u8(0..8)) {
+            (Reports::Nothing, _) => return,
+            (Reports::TheTruth, 0) => Reports::Hidden,
+            (Reports::TheTruth, 1) => Reports::Stuck(tick),
+            (Reports::Hidden, 0..=2) => Reports::TheTruth,
+            (unchanged, _) => unchanged,
+        };
+        self.say_report(tick);
+    }
+
+    /// Looks, and says so, if it says anything.
+    pub fn wake(&mut self) {
+        let Some(tick) = self.client.seat().map(|seat| seat.replica.tick()) else { return };
+        if self.reports != Reports::Nothing {
+            self.reports = Reports::TheTruth;
+            self.say_report(tick);
+        }
+    }
+
+    fn say_report(&mut self, tick: Tick) {
+        let applied_tick = if let Reports::Stuck(since) = self.reports { since } else { tick };
+        let hidden = self.reports == Reports::Hidden;
+        self.client.send(ClientMessage::Report(Report { applied_tick, hidden }));
     }
 
     pub fn join(&mut self, seats: &mut Vec<Seat>, rng: &mut fastrand::Rng) {
@@ -144,6 +200,32 @@ impl Honest {
         (self.unread.len() >= head_bytes + length).then_some(head_bytes + length)
     }
 
+    fn upgraded(&mut self) {
+        self.upgraded = true;
+        if let Some(returning) = self.returning.take() {
+            self.joining = true;
+            self.client.resume(returning);
+        }
+    }
+
+    fn joined(&mut self, truth: &mut Truth, outcome: &mut Outcome) {
+        self.joining = false;
+        self.refusals = 0;
+        (self.sent, self.acked) = (InputSeq(0), InputSeq(0));
+        self.answered = OpId::NONE;
+        let seat = self.client.seat().expect("it has just got one");
+        if seat.is_resumed {
+            outcome.resumes += 1;
+            outcome.recovered += u64::from(seat.is_recovered);
+            self.witness.comes_back();
+        } else {
+            assert!(!seat.is_recovered, "nothing to recover");
+            outcome.joins += 1;
+            self.witness = Witness::default();
+            self.visit.joined(&self.client, &mut truth.seats_taken, outcome);
+        }
+    }
+
     /// Returns false when it is over.
     fn handle_event(
         &mut self,
@@ -155,16 +237,8 @@ impl Honest {
         format!("{event:?}").hash(&mut hasher);
         outcome.trace = outcome.trace.rotate_left(5) ^ hasher.finish();
         match event {
-            ClientEvent::Upgraded => self.upgraded = true,
-            ClientEvent::Joined => {
-                self.joining = false;
-                self.refusals = 0;
-                (self.sent, self.acked) = (InputSeq(0), InputSeq(0));
-                self.answered = OpId::NONE;
-                self.witness = Witness::default();
-                self.visit.joined(&self.client, &mut truth.seats_taken, outcome);
-                outcome.joins += 1;
-            }
+            ClientEvent::Upgraded => self.upgraded(),
+            ClientEvent::Joined => self.joined(truth, outcome),
             ClientEvent::Applied { head, applied, events, .. } => {
                 assert!(head.ack >= self.acked, "acks never go back");
                 assert!(head.ack <= self.sent, "only what was sent is acknowledged");

@@ -43,6 +43,8 @@ use crate::tls_client::TlsClient;
 enum Peer {
     Honest(Box<Honest>),
     Hostile,
+    /// The client goes on over another connection, and nobody is at this one.
+    Nobody,
 }
 
 /// A connection: its client, its network and where its socket is.
@@ -82,6 +84,8 @@ pub struct World {
     encryption: Option<Encryption>,
     letters: VecDeque<Letter>,
     foreign_frame: Option<(usize, Vec<u8>)>,
+    /// Clients between two connections, and when the next begins.
+    returning: Vec<(Timestamp, Box<Honest>)>,
     /// Late bytes of connections that are closed, for [`Plant::StaleToken`].
     ghosts: Vec<(ShardIndex, SessionId, Direction)>,
     room_types: RoomTypes,
@@ -157,6 +161,7 @@ impl World {
             encryption,
             letters: VecDeque::new(),
             foreign_frame: None,
+            returning: Vec::new(),
             ghosts: Vec::new(),
             room_types,
             recordings: Recordings::default(),
@@ -184,7 +189,11 @@ impl World {
             connection.up.calm();
             connection.down.calm();
         }
-        for _ in 0..300 {
+        self.returning.clear();
+        for step in 0..300 {
+            if step % 50 == 0 {
+                self.wake_all();
+            }
             self.pass(Duration::from_millis(5));
         }
         let numbers: Vec<usize> = self.connections.keys().copied().collect();
@@ -196,6 +205,7 @@ impl World {
     /// Compares one client's replica with its room, at a moment when nothing has changed in the
     /// room since its last broadcast and that broadcast has arrived.
     fn compare(&mut self, number: usize) {
+        self.wake_all();
         for _ in 0..100 {
             let Some((shard, room)) = self.room_of(number) else { return };
             let room = self.shards[shard.0].rooms().get(room).expect("just found");
@@ -252,9 +262,10 @@ impl World {
                         honest.client.close();
                     }
                 }
-                Peer::Hostile => connection.up.ended = true,
+                Peer::Hostile | Peer::Nobody => connection.up.ended = true,
             }
         }
+        self.returning.clear();
         if by_server {
             for index in 0..self.shards.len() {
                 self.shards[index].handle_stop(self.now, self.now + Duration::from_secs(10));
@@ -281,6 +292,8 @@ impl World {
             self.outcome.encrypted += shard.metrics().handshakes_full;
             self.outcome.resumed += shard.metrics().handshakes_resumed;
             self.outcome.handshakes_failed += shard.metrics().handshakes_failed;
+            self.outcome.takeovers += shard.metrics().takeovers;
+            self.outcome.graces_expired += shard.metrics().graces_expired;
         }
         self.outcome.checkpoints += self.recordings.check(&self.room_types);
         self.outcome.clone()
@@ -302,6 +315,7 @@ impl World {
         }
         for shard in &self.shards {
             shard.check_invariants();
+            self.outcome.paused += u64::from(shard.rooms().paused_count() > 0);
         }
         // It adds up a whole table.
         if self.steps.is_multiple_of(64) {
@@ -345,7 +359,11 @@ impl World {
 
     fn act(&mut self) {
         if self.connections.len() < 14 && self.rng.u8(0..4) == 0 {
-            self.connect();
+            self.connect(None);
+        }
+        let due = self.returning.iter().position(|(at, _)| *at <= self.now);
+        if let Some((_, honest)) = due.map(|due| self.returning.remove(due)) {
+            self.connect(Some(honest));
         }
         if self.rng.u8(0..40) == 0 {
             self.keep_seats();
@@ -378,7 +396,7 @@ impl World {
         take(&mut self.seats);
     }
 
-    fn connect(&mut self) {
+    fn connect(&mut self, returning: Option<Box<Honest>>) {
         let shard = ShardIndex(self.rng.usize(0..self.shards.len()));
         // Four addresses, none of them a trusted proxy's.
         let peer = SocketAddr::from(([192, 0, 2, self.rng.u8(0..4)], 7));
@@ -390,7 +408,9 @@ impl World {
             [(); 2].map(|()| if trickles { Direction::trickling() } else { Direction::default() });
         let rng = &mut self.rng;
         let mut tls = self.encryption.as_ref().map(|encryption| Box::new(encryption.client(rng)));
-        let peer = if rng.u8(0..4) == 0 {
+        let peer = if let Some(honest) = returning {
+            Peer::Honest(honest)
+        } else if rng.u8(0..4) == 0 {
             let mut bytes = Some(hostile_bytes(rng));
             if let Some(tls) = &mut tls {
                 bytes = bytes.and_then(|bytes| hostile_hello(tls, bytes, rng));
@@ -419,6 +439,29 @@ impl World {
         self.obey(shard);
     }
 
+    /// Sends the client of a connection on its way to another one.
+    fn part(&mut self, number: usize) {
+        let Some(connection) = self.connections.get_mut(&number) else { return };
+        match std::mem::replace(&mut connection.peer, Peer::Nobody) {
+            Peer::Honest(honest) => {
+                let after = Duration::from_millis(self.rng.u64(0..1_000));
+                if let Some(honest) = honest.come_back(&mut self.rng) {
+                    self.returning.push((self.now + after, Box::new(honest)));
+                }
+            }
+            other => connection.peer = other,
+        }
+    }
+
+    /// Everybody looks at what they are sent.
+    fn wake_all(&mut self) {
+        for connection in self.connections.values_mut() {
+            if let Peer::Honest(honest) = &mut connection.peer {
+                honest.wake();
+            }
+        }
+    }
+
     fn act_one(&mut self, number: usize) {
         let (rng, now) = (&mut self.rng, self.now);
         let Some(connection) = self.connections.get_mut(&number) else { return };
@@ -441,6 +484,12 @@ impl World {
                 // A reset overtakes what is still under way.
                 connection.was_reset = rng.bool();
                 self.outcome.dropped += 1;
+                self.part(number);
+            }
+            3 => {
+                // It changes networks: for the server, the connection before only looks alive.
+                connection.client_gone = true;
+                self.part(number);
             }
             action => {
                 let Peer::Honest(honest) = &mut connection.peer else { return };
@@ -450,7 +499,8 @@ impl World {
                 }
                 let seated = honest.client.seat().is_some();
                 match action {
-                    3 => {
+                    7 => honest.report(rng),
+                    8 => {
                         honest.leaving = true;
                         honest.client.close();
                     }

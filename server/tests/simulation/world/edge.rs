@@ -41,7 +41,7 @@ impl World {
         if !connection.up.ended {
             let mut output = match &mut connection.peer {
                 Peer::Honest(honest) => honest.client.take_output(),
-                Peer::Hostile => Vec::new(),
+                Peer::Hostile | Peer::Nobody => Vec::new(),
             };
             if let Some(tls) = &mut connection.tls {
                 tls.say(&output);
