@@ -85,6 +85,38 @@ fn players_of_one_room_meet_whatever_shard_they_connect_to() {
     stop(server);
 }
 
+/// Whatever shard the new connection comes to, and whether or not the old one has ended.
+#[test]
+fn a_player_whose_connection_breaks_comes_back_to_its_seat_on_any_shard() {
+    let core = allowed_cores()[0];
+    let config = Config { cores: vec![core; 3], ..Config::loopback() };
+    let server = start(&config);
+    let mut player = Player::join(server.address(), "arena", "meeting");
+    let mut others: Vec<Player> =
+        (0..3).map(|_| Player::join(server.address(), "arena", "meeting")).collect();
+    let hash = |event: &ClientEvent| matches!(event, ClientEvent::Applied { applied, .. } if applied.hashes_checked > 0);
+    for time in 0..8 {
+        player.until(|event| matches!(event, ClientEvent::Applied { .. }));
+        let before = player.client.seat().map(|seat| (seat.member, seat.entity));
+        let returning = player.client.part().expect("a ticket");
+        let mut again = Player::connect(server.address());
+        if time % 2 == 0 {
+            player.stream.shutdown(std::net::Shutdown::Both).expect("it breaks");
+        }
+        again.client.resume(returning);
+        again.until(|event| matches!(event, ClientEvent::Joined));
+        let seat = again.client.seat().expect("a seat");
+        assert!(seat.is_resumed && seat.is_recovered, "time {time}");
+        assert_eq!(Some((seat.member, seat.entity)), before);
+        player = again;
+    }
+    for player in others.iter_mut().chain([&mut player]) {
+        player.until(hash);
+    }
+    drop((player, others));
+    stop(server);
+}
+
 /// A session leaves its shard's table when its room is elsewhere, and its index is free at once; its
 /// socket must be out of the way before the next connection takes that index. When it was not,
 /// one in twenty of those that moved while others arrived lost its socket.

@@ -212,6 +212,34 @@ fn a_stalled_member_is_passed_over_and_catches_up() {
 }
 
 #[test]
+fn a_member_whose_connection_breaks_comes_back_to_its_seat() {
+    let mut room = at_rate(1);
+    let [ann, bob] = ["ann", "bob"].map(|name| room.join(name));
+    room.tick();
+    room.drop_connection(bob);
+    room.publish(ann, "chat", b"while");
+    room.publish_to(ann, "jokes", &[bob], b"to you");
+    room.input(ann, &[("step", 1.0)]);
+    room.ticks(3);
+    room.assert_converged();
+    assert!(room.resume(bob), "nothing is missing");
+    room.assert_converged();
+    let heard: Vec<_> = room.heard(bob).iter().map(|event| &*event.body).collect();
+    assert_eq!(heard, [&b"while"[..], b"to you"]);
+    // He changes networks, and the connection before still looks alive.
+    assert!(room.resume(bob));
+    room.input(bob, &[("step", 2.0)]);
+    room.tick();
+    room.assert_converged();
+    assert_eq!(room.number(bob, bob.entity(), ("body", "x")), Some(2.0), "he goes on");
+
+    room.drop_connection(bob);
+    room.advance(Duration::from_secs(20));
+    let late = verdict(&mut room, |room| assert!(room.resume(bob)));
+    assert!(late.contains("the seat of bob is gone"), "{late}");
+}
+
+#[test]
 fn what_is_refused_is_heard_of() {
     let mut room = on_change();
     let refusal = room.try_join("ann", b"nobody").expect_err("nobody may");

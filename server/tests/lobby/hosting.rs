@@ -6,11 +6,13 @@ use tickloom_protocol::client::ClientEvent;
 use tickloom_protocol::client_message::{ClientMessage, Configure, Join, Kick};
 use tickloom_protocol::ids::{MemberId, OpId};
 use tickloom_protocol::server_message::{LeaveReason, RefusalCode};
+use tickloom_server::config::Config;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::rooms::RoomTypes;
+use tickloom_server::shard::{Shard, ShardConfig};
 
 use crate::harness::{Peer, WIDE, World};
-use crate::{ask, duel, enter, properties, refusal, text, world};
+use crate::{ask, duel, enter, properties, refusal, room_types, text, world};
 
 /// Sends something that has an answer.
 fn order(
@@ -126,4 +128,25 @@ fn orders_of_who_has_no_seat_are_nothing() {
     peer.client.send(ClientMessage::Kick(kick));
     world.turn(&mut peer);
     assert_eq!(peer.events, []);
+}
+
+#[test]
+fn a_member_that_is_away_can_be_sent_away_and_finds_its_seat_gone() {
+    let config = Config::loopback();
+    let mut world = World::of(Shard::new(ShardConfig::alone(&config, room_types())));
+    let (mut ann, _) = enter(&mut world, duel("a")).expect("a seat");
+    let (mut bob, _) = enter(&mut world, duel("a")).expect("a seat");
+    let member = bob.member();
+    world.disconnect(&bob);
+    assert_eq!(refusal(&mut world, duel("a")), RefusalCode::RoomFull, "its seat is kept");
+    assert_eq!(kick(&mut world, &mut ann, member), Ok(()));
+    assert_eq!((world.room().members().len(), world.shard.metrics().kicks), (1, 1));
+    let mut again = world.connect();
+    again.client.resume(bob.client.part().expect("a ticket"));
+    world.turn(&mut again);
+    let seat = again.client.seat().expect("there is a free one");
+    assert!(!seat.is_resumed && seat.member != member);
+    // What was noted of its absence ends without a word.
+    world.pass(Duration::from_secs(24));
+    assert_eq!(world.shard.metrics().graces_expired, 0);
 }

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use tickloom_protocol::changes::ChangesBuilder;
 use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client::ClientEvent;
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::{Advice, CloseReason};
-use tickloom_protocol::ids::{EntityId, MemberId, Tick};
+use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick};
 use tickloom_protocol::replica::Outcome;
-use tickloom_protocol::schema::TopicDesc;
+use tickloom_protocol::schema::{
+    ComponentDesc, FieldDesc, FieldId, FieldType, Interest, Ring, RoomSchema, TopicDesc,
+    WritePolicy,
+};
 use tickloom_protocol::server_message::{LeaveReason, RefusalCode};
 use tickloom_protocol::ticket::{Returning, Ticket};
 use tickloom_server::config::Config;
@@ -471,6 +475,47 @@ fn whoever_is_away_does_nothing_and_others_see_that() {
     world.pass(Duration::from_millis(100));
     world.turn(&mut dan);
     assert_eq!(dan.prop("profile", entity, "away"), None);
+}
+
+#[test]
+fn in_a_room_with_interest_who_comes_back_gets_what_is_in_view_anew() {
+    let axis = |name| FieldDesc::quantised(name, FieldType::Quant16, -64.0, 64.0);
+    let body = ComponentDesc::packed("body", vec![axis("x"), axis("y")]).expect("a row");
+    let (axes, component) = ([FieldId(0), FieldId(1)], ComponentId(0));
+    let rings = vec![Ring { distance: 1, every: 1 }];
+    let interest = Interest { component, axes, cell_size: 16.0, rings };
+    let body = body.as_motion().writable_by(WritePolicy::Owner);
+    let schema = RoomSchema::new(vec![body], vec![]);
+    let schema = schema.and_then(|schema| schema.with_interest(interest)).expect("a schema");
+    let room = RoomSpec { grace: Some(NEARLY), ..spec(schema) };
+    let mut world = World::new(RoomTypes::default().with(Plain(room)), crate::harness::WIDE);
+    let mut peers = ["ann", "bob"].map(|name| world.join("plain", name));
+    // `row` is a place: a quarter of the world per step and axis.
+    let stand = |world: &mut World, peer: &mut Peer, steps: u16| {
+        let mut changes = ChangesBuilder::default();
+        let place = (steps * 0x3fff).to_le_bytes();
+        changes.row(component, peer.entity(), &[place, place].concat());
+        peer.write(world, &changes).expect("its own");
+    };
+    for peer in &mut peers {
+        stand(&mut world, peer, 1);
+    }
+    let [mut ann, mut bob] = peers;
+    settle(&mut world, &mut [&mut ann, &mut bob]);
+    assert!(ann.sees(bob.entity()) && bob.sees(ann.entity()));
+    let returning = part(&mut ann);
+    let entity = world.room().members()[&returning.ticket.member].entity();
+    world.disconnect(&ann);
+    stand(&mut world, &mut bob, 3);
+    settle(&mut world, &mut [&mut bob]);
+    assert!(!bob.sees(entity), "it went out of sight");
+    let mut again = come_back(&mut world, returning);
+    settle(&mut world, &mut [&mut again]);
+    assert!(matches!(again.applied()[..], [(Outcome::Snapshot, _)]), "{:?}", again.applied());
+    assert!(again.sees(again.entity()) && !again.sees(bob.entity()), "as it is, not as it was");
+    stand(&mut world, &mut bob, 1);
+    settle(&mut world, &mut [&mut again, &mut bob]);
+    assert!(again.sees(bob.entity()) && bob.sees(entity));
 }
 
 #[test]
