@@ -6,7 +6,7 @@
 
 mod seating;
 
-use flatbuffers::{FlatBufferBuilder, Verifiable, VerifierOptions};
+use flatbuffers::{FlatBufferBuilder, Verifiable, VerifierOptions, WIPOffset};
 
 use crate::close::CloseReason;
 use crate::generated::wire;
@@ -360,15 +360,7 @@ impl ClientEncoder {
                 (wire::ClientBody::Write, wire::Write::create(b, &args).as_union_value())
             }
             ClientMessage::Publish(publish) => {
-                let to = publish.to;
-                let args = wire::PublishArgs {
-                    op: publish.op.0,
-                    topic: publish.topic.0,
-                    to: (!to.is_empty())
-                        .then(|| b.create_vector_from_iter(to.iter().map(|member| member.0))),
-                    body: Some(b.create_vector(publish.body)),
-                };
-                (wire::ClientBody::Publish, wire::Publish::create(b, &args).as_union_value())
+                (wire::ClientBody::Publish, put_publish(b, &publish).as_union_value())
             }
             ClientMessage::Configure(configure) => {
                 let configure = seating::put_configure(b, &configure);
@@ -398,6 +390,20 @@ impl ClientEncoder {
         b.finish_minimal(envelope);
         b.finished_data()
     }
+}
+
+fn put_publish(
+    b: &mut FlatBufferBuilder<'static>,
+    publish: &Publish<'_>,
+) -> WIPOffset<wire::Publish<'static>> {
+    let to = publish.to;
+    let args = wire::PublishArgs {
+        op: publish.op.0,
+        topic: publish.topic.0,
+        to: (!to.is_empty()).then(|| b.create_vector_from_iter(to.iter().map(|member| member.0))),
+        body: Some(b.create_vector(publish.body)),
+    };
+    wire::Publish::create(b, &args)
 }
 
 #[cfg(test)]

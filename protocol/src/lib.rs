@@ -56,6 +56,7 @@ pub mod ticket;
 
 #[allow(
     clippy::all,
+    clippy::too_many_lines,
     missing_docs,
     unsafe_code,
     unused,

@@ -103,7 +103,7 @@ pub struct Reactor {
     http: HttpSender,
     /// What neither the HTTP thread nor another shard took: it comes back once the shard's effects
     /// are done.
-    not_taken: Vec<Box<Arrival>>,
+    not_taken: Vec<Arrival>,
     undelivered: Vec<Letter>,
 }
 

@@ -102,6 +102,6 @@ impl Reactor {
         let Some(stream) = self.let_go(id) else { return };
         let shard = self.shard.config().index;
         let arrival = Arrival { hand_over, stream: stream.into(), shard };
-        self.not_taken.extend(self.http.send(arrival).err());
+        self.not_taken.extend(self.http.send(arrival).err().map(|arrival| *arrival));
     }
 }

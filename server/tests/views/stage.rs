@@ -402,7 +402,7 @@ impl Stage {
             cells.map(|subscription| (PlaceId::of_cell(subscription.cell), subscription.every)),
         );
         let streams: BTreeMap<_, _> = client.replica.streams().collect();
-        for (stream, _) in &streams {
+        for stream in streams.keys() {
             let is_sent = seen.iter().any(|(place, _)| place.stream() == *stream);
             assert!(is_sent, "seed={seed} {id:?} knows {stream:?}, which it is not sent");
         }

@@ -224,11 +224,12 @@ impl State {
     fn encode_stream(&mut self, private: Private, since: Tick, output: &mut Vec<u8>) {
         let is_team = matches!(private, Private::Team(_));
         let has_news = self.last_change_of(private.scope()) > since || !self.gone.is_empty();
-        if !has_news && !(is_team && since == Tick::ZERO) {
+        let begins_anew = is_team && since == Tick::ZERO;
+        if !(has_news || begins_anew) {
             return;
         }
         let body = self.private_body(private, since);
-        if body.len() > EMPTY_BODY.len() || (is_team && since == Tick::ZERO) {
+        if body.len() > EMPTY_BODY.len() || begins_anew {
             let kind = if since == Tick::ZERO { ChunkKind::Snapshot } else { ChunkKind::Delta };
             put_chunk(output, private.stream(), kind, &body);
         }
