@@ -73,6 +73,8 @@ pub enum Stage {
     Joining,
     /// It does what it is there for.
     Playing,
+    /// Its connection was cut, and it is to come back over another one.
+    Away,
     /// We sent a close; the answer is missing.
     Closing,
     /// Nothing follows.
@@ -176,8 +178,30 @@ pub trait Client: Send {
     /// Gives back what it has and sends a close frame, in the middle of a run: its books are closed.
     fn handle_leave(&mut self, turn: &mut Turn<'_>) -> Option<Ledger>;
 
+    /// Its connection is about to be cut without a word. Says whether it has something to come back
+    /// with: then it is [`Stage::Away`], and otherwise as if nothing had happened.
+    fn handle_cut(&mut self, _turn: &mut Turn<'_>) -> bool {
+        false
+    }
+
+    /// Begins to connect again. Its request is in the output.
+    fn come_back(&mut self, _setup: &Setup<'_>, _now: Timestamp) {}
+
+    /// When to call [`Client::come_back`], while it is [`Stage::Away`].
+    fn returns_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Whether it came back and did not get what it had: somebody else is to come in its place.
+    fn is_displaced(&self) -> bool {
+        false
+    }
+
     /// A second ends at `turn.now`: what goes on belongs to it up to then.
     fn handle_second(&mut self, turn: &mut Turn<'_>);
+
+    /// The window is over: whoever is hidden is seen from here on.
+    fn handle_window_end(&mut self, _turn: &mut Turn<'_>) {}
 
     /// Closes the books at the end of the run. Only clients of rooms have a ledger, and only
     /// when they had state in the window.

@@ -16,7 +16,9 @@ use tickloom_protocol::limits;
 pub use args::Args;
 use args::{AttackArgs, Command, CourseArgs, EchoArgs, GeneratorArgs, OutputArgs, RunArgs};
 pub use error::PlanError;
-pub use load::{Churn, EchoLoad, Headline, Kind, Load, MessageKind, Pattern, RoomLoad};
+pub use load::{
+    Churn, EchoLoad, Headline, Interruptions, Kind, Load, MessageKind, Pattern, RoomLoad,
+};
 
 use crate::attack::Attack;
 use crate::payload::stamp_bytes;
@@ -282,13 +284,14 @@ impl Plan {
         }
         output.threshold.extend(scenario.thresholds);
         let cast = Cast::new(bots, clients, run.rooms.map(NonZeroU32::get), run.slow_readers);
-        let load = Load::Rooms(RoomLoad {
+        let load = Load::Rooms(Box::new(RoomLoad {
             scenario: scenario.name,
             cast,
             script: recording,
             phases,
             churn: run.churn,
-        });
+            interruptions: run.interruptions.into(),
+        }));
         let target = run.url.map_or(
             Target::Spawn { tick_rate_hz, scheme: run.generator.tls.spawned() },
             Target::Url,

@@ -174,6 +174,8 @@ pub struct Summaries {
     pub tick_jitter_us: Summary,
     pub connect_us: Summary,
     pub join_us: Summary,
+    pub resume_us: Summary,
+    pub wake_us: Summary,
     pub sched_lag_us: Summary,
 }
 
@@ -423,6 +425,8 @@ fn summaries(measured: &Measured) -> Summaries {
         tick_jitter_us: totals.tick_jitter.summary(),
         connect_us: totals.connect.summary(),
         join_us: totals.join.summary(),
+        resume_us: totals.resume.summary(),
+        wake_us: totals.wake.summary(),
         sched_lag_us: totals.sched_lag.summary(),
     }
 }
@@ -436,6 +440,8 @@ fn histograms(totals: &Tally) -> BTreeMap<&'static str, Times> {
         ("tick_jitter_us", &totals.tick_jitter),
         ("connect_us", &totals.connect),
         ("join_us", &totals.join),
+        ("resume_us", &totals.resume),
+        ("wake_us", &totals.wake),
         ("sched_lag_us", &totals.sched_lag),
     ];
     let measured = all.into_iter().filter(|(_, times)| times.count() > 0);

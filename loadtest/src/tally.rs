@@ -299,6 +299,30 @@ counters! {
     churn_leaves,
     /// Clients that came in their place and got a seat and a snapshot.
     churn_joins,
+    /// Connections that were cut on purpose or given up.
+    drops_cut,
+    /// Of those, the ones whose client got its seat back.
+    drops_resumed,
+    /// Of those that were resumed, the ones to which nothing that was said is missing.
+    drops_recovered,
+    /// Of those that were cut, the ones whose client did not get its seat back: somebody else came.
+    drops_refused,
+    /// Attempts to come back that failed and were made again.
+    drops_retries,
+    /// Of those that were resumed, the ones that were brought up to date by a snapshot.
+    drops_snapshots,
+    /// Events that rooms announced as lost to those who came back.
+    drops_lost,
+    /// Inputs, writes and publications that a cut connection left without an answer.
+    drops_unanswered,
+    /// Times a client said that nobody sees it.
+    hidden_times,
+    /// States it was sent all the same.
+    hidden_states,
+    /// Times it was seen again and got its state.
+    hidden_returns,
+    /// Times it left or was cut off before.
+    hidden_left,
     /// TLS handshakes with certificate and key exchange, over the whole run.
     tls_full,
     /// TLS handshakes by the ticket of a connection before, over the whole run.
@@ -392,6 +416,10 @@ pub struct Tally {
     /// How old the newest state at a client is, sampled at 100 Hz per client: a stall counts for
     /// its full length.
     pub state_age: Times,
+    /// From when a connection was cut to when its client has the room's newest state again.
+    pub resume: Times,
+    /// From when a client said that it is seen again to when it has the room's newest state.
+    pub wake: Times,
     /// From when a tick was due to when its delta was applied; of a broadcast, from when a message
     /// or a publication was meant to be sent to when a receiver has it.
     pub delivery: Times,
@@ -423,6 +451,8 @@ impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.connect.add(&other.connect);
         self.join.add(&other.join);
+        self.resume.add(&other.resume);
+        self.wake.add(&other.wake);
         self.state_age.add(&other.state_age);
         self.delivery.add(&other.delivery);
         self.rtt.add(&other.rtt);
@@ -473,7 +503,7 @@ mod tests {
         assert_eq!(back.rtt.summary(), tally.rtt.summary());
         assert_eq!((back.counters, back.closes), (tally.counters, tally.closes));
         assert_eq!(back.state_age.count(), 0);
-        // An empty second of nine histograms has to stay small: it is sent by every thread.
+        // An empty second of all histograms has to stay small: it is sent by every thread.
         assert!(line.len() < 4096, "{} bytes", line.len());
     }
 

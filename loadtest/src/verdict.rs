@@ -288,6 +288,7 @@ fn wrong_state(evidence: &Evidence<'_>) -> Vec<String> {
         (counters.events_doubled, "events came twice"),
         (counters.events_overtaken, "events came after later ones of their sender"),
         (counters.events_unannounced, "events are missing, and the room's count does not say so"),
+        (counters.hidden_states, "states were sent to clients that nobody sees"),
         (counters.hash_mismatches, "replicas differed from their room"),
         (counters.gaps, "deltas started from a tick the client did not have"),
         (counters.malformed, "deltas could not be read"),
@@ -334,6 +335,15 @@ fn missing(evidence: &Evidence<'_>) -> Vec<String> {
             "slow readers did not get to the newest state when they were let drain",
         ),
         (counters.messages_blocked, "messages were not sent, the server was too far behind"),
+        (counters.drops_refused, "clients that were cut off did not get their seat back"),
+        (
+            counters.drops_cut.saturating_sub(counters.drops_resumed + counters.drops_refused),
+            "clients that were cut off were still away at the end",
+        ),
+        (
+            counters.hidden_times.saturating_sub(counters.hidden_returns + counters.hidden_left),
+            "clients that were seen again got no state",
+        ),
         (evidence.closes, "connections ended unasked"),
         (evidence.refusals, "requests were refused"),
     ] {
@@ -496,7 +506,22 @@ mod tests {
     #[test]
     fn clients_that_do_not_agree_fail_and_announced_losses_do_not() {
         type Plant = fn(&mut Agreement, &mut Counters);
-        let rows: [(&str, Plant, Exit, Exit); 8] = [
+        let rows: [(&str, Plant, Exit, Exit); 13] = [
+            ("shown to nobody", |_, c| c.hidden_states = 1, Exit::Failed, Exit::Failed),
+            ("not seen again", |_, c| c.hidden_times = 1, Exit::Failed, Exit::Invalid),
+            (
+                "hid and left",
+                |_, c| (c.hidden_times, c.hidden_left) = (1, 1),
+                Exit::Passed,
+                Exit::Invalid,
+            ),
+            (
+                "seat gone",
+                |_, c| (c.drops_cut, c.drops_refused) = (1, 1),
+                Exit::Failed,
+                Exit::Invalid,
+            ),
+            ("still away", |_, c| c.drops_cut = 1, Exit::Failed, Exit::Invalid),
             ("diverged", |a, _| a.rooms_diverged = 1, Exit::Failed, Exit::Failed),
             ("count", |a, _| a.counts_wrong = 1, Exit::Failed, Exit::Failed),
             ("skipped", |a, _| a.events_skipped = 1, Exit::Failed, Exit::Failed),

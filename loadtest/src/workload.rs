@@ -67,6 +67,15 @@ pub struct Identity {
     pub seed: u64,
 }
 
+/// Why a client hears nothing for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Absence {
+    /// Its connection was cut. What it asked for may have happened or not.
+    Cut,
+    /// Nobody sees it. Answers still come, state does not.
+    Hidden,
+}
+
 /// What one client does in its room. The default is to do nothing and to want nothing.
 pub trait Workload: Send {
     /// Looks up by name what it needs of the room.
@@ -90,6 +99,10 @@ pub trait Workload: Send {
     fn handle_refused(&mut self, _op: OpId, _code: RefusalCode, _turn: &mut Turn<'_>) -> bool {
         false
     }
+
+    /// Its connection was cut, or it hears nothing on purpose: what waits for an answer may not get
+    /// one.
+    fn handle_absence(&mut self, _absence: Absence, _turn: &mut Turn<'_>) {}
 
     /// Whether it acts by the clock at all now.
     fn is_active(&self) -> bool {

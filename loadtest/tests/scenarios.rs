@@ -64,6 +64,31 @@ fn the_cells_that_players_of_a_world_see_are_compared_with_its_own() {
 }
 
 #[test]
+fn those_who_are_cut_off_come_back_to_what_they_had() {
+    for scenario in ["arena", "state", "chat"] {
+        let flags = "-d 3s --warmup 200ms --connect-rate 500/s -n 20 --rooms 2 --drop-rate 10/s";
+        let (text, report) = good("cut", &format!("{flags} --scenario {scenario}"));
+        let [cut, resumed, recovered] =
+            ["drops.cut", "drops.resumed", "drops.recovered"].map(|name| metric(&report, name));
+        assert!(cut >= 15, "{scenario}: {text}");
+        assert_eq!((resumed, recovered), (cut, cut), "{scenario}: {text}");
+        assert!(metric(&report, "resume.p50_us") < 1_000_000, "{scenario}: {text}");
+        assert!(text.contains("  cut off "), "{scenario}: {text}");
+    }
+}
+
+#[test]
+fn those_whom_nobody_sees_are_sent_no_state_until_they_are_seen() {
+    let flags = "-d 4s --warmup 200ms --connect-rate 500/s -n 20 --rooms 2 --hidden 50%";
+    let (text, report) = good("hidden", flags);
+    let [times, returns, states] =
+        ["hidden.times", "hidden.returns", "hidden.states"].map(|name| metric(&report, name));
+    assert!(times >= 4, "{text}");
+    assert_eq!((returns, states), (times, 0), "{text}");
+    assert_eq!(report["reach_ppm"], 1_000_000, "{text}");
+}
+
+#[test]
 fn over_encrypted_connections_those_who_come_back_resume() {
     let flags = format!("{SHORT} -n 20 --room-size 10 --churn 30/s --tls --processes 2");
     let (text, report) = good("tls", &flags);

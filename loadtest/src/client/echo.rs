@@ -151,7 +151,7 @@ impl Client for EchoClient {
 
     fn handle_disconnect(&mut self, error: &str, turn: &mut Turn<'_>) {
         match self.stage {
-            Stage::Ended => {}
+            Stage::Ended | Stage::Away => {}
             Stage::Closing => self.stage = Stage::Ended,
             Stage::Upgrading | Stage::Joining => {
                 turn.tally.errors.count(error, &format!("client {}", self.index));
@@ -350,7 +350,7 @@ impl EchoClient {
 
     fn closed(&mut self, reason: &CloseReason, turn: &mut Turn<'_>) {
         match self.stage {
-            Stage::Closing | Stage::Ended => {
+            Stage::Closing | Stage::Ended | Stage::Away => {
                 self.wire = Wire::Over;
                 self.stage = Stage::Ended;
             }

@@ -8,30 +8,29 @@
 //! finish -> the last ramp, what was not answered, the ledger
 //! ```
 
+mod absence;
+mod books;
+
 use fastrand::Rng;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::deflate::Offer;
-use tickloom_protocol::entities::View;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::ids::{OpId, Tick};
 use tickloom_protocol::replica::{Applied, ApplyError, Outcome};
 use tickloom_protocol::server_message::{DeltaHead, RefusalCode, RoomClock};
 use tickloom_protocol::time::Timestamp;
 
-use super::{Client, Digest, LATE_US_MAX, Ledger, OUTPUT_BYTES_MAX, Setup, Stage, Turn};
+use super::{Client, LATE_US_MAX, Ledger, OUTPUT_BYTES_MAX, Setup, Stage, Turn};
 use crate::plan::Load;
 use crate::scenario::bots::Bot;
 use crate::tally::Window;
 use crate::workload::{Identity, SPREAD, Schedule, Workload, schedule, workload};
+use absence::Absences;
 
 /// Microseconds between two samples of a client's state age: 100 Hz.
 pub const AGE_SAMPLE_US: u64 = 10_000;
-
-/// How long after the window rooms without a rate may take to show what was sent in it. What they
-/// show later is of clients that leave.
-const SETTLED_AFTER_US: u64 = 700_000;
 
 /// A tail of such rooms, to be awaited by everybody before the first one leaves.
 const SETTLED_TAIL_US: u64 = 900_000;
@@ -59,6 +58,7 @@ pub struct RoomClient {
     shown: Option<Shown>,
     /// Whether a resync was asked for and not answered yet.
     broken: bool,
+    absences: Absences,
     ledger: Option<Ledger>,
 }
 
@@ -85,13 +85,9 @@ impl Client for RoomClient {
         let sender = index.wrapping_add(setup.life.wrapping_mul(plan.clients_count));
         let seed = plan.seed ^ (u64::from(sender) + 1).wrapping_mul(SPREAD);
         let identity = Identity { index, sender, seed };
-        let mut key = ClientKey::new(Rng::with_seed(!seed).u128(..).to_le_bytes());
-        if plan.deflate {
-            key = key.with_deflate(Offer::default());
-        }
         let role = load.script.as_ref().map(|script| script.role(setup.start, index));
         Self {
-            protocol: ProtocolClient::connect_with(key, &setup.url.authority, &setup.url.path),
+            protocol: connect(setup, !seed),
             stage: Stage::Upgrading,
             bot: place.bot.clone(),
             workload: workload(&place, identity, role.clone()),
@@ -106,6 +102,7 @@ impl Client for RoomClient {
             stage_since: now,
             shown: None,
             broken: false,
+            absences: Absences::new(setup, seed),
             ledger: None,
         }
     }
@@ -114,6 +111,7 @@ impl Client for RoomClient {
         if turn.window.contains(turn.now) {
             turn.tally.counters.bytes_down += bytes.len() as u64;
         }
+        self.absences.note_heard(turn.now);
         let inflated_before = self.protocol.inflated();
         let mut input = bytes;
         let mut has_more = true;
@@ -129,7 +127,8 @@ impl Client for RoomClient {
     }
 
     fn handle_timer(&mut self, turn: &mut Turn<'_>) {
-        while let Some(intended) = self.next_due_at().filter(|at| *at <= turn.now) {
+        self.mind_presence(turn);
+        while let Some(intended) = self.next_act_at().filter(|at| *at <= turn.now) {
             self.next_act += 1;
             if intended >= turn.window.until {
                 continue;
@@ -150,8 +149,11 @@ impl Client for RoomClient {
     }
 
     fn handle_disconnect(&mut self, error: &str, turn: &mut Turn<'_>) {
+        if self.is_coming() && self.retry(turn) {
+            return;
+        }
         match self.stage {
-            Stage::Ended => {}
+            Stage::Ended | Stage::Away => {}
             Stage::Closing => self.stage = Stage::Ended,
             Stage::Upgrading => {
                 turn.tally.errors.count(error, &format!("client {}", self.index));
@@ -168,7 +170,7 @@ impl Client for RoomClient {
         if matches!(self.stage, Stage::Joining | Stage::Playing) {
             self.protocol.close();
             self.stage = Stage::Closing;
-        } else if self.stage == Stage::Upgrading {
+        } else if matches!(self.stage, Stage::Upgrading | Stage::Away) {
             self.stage = Stage::Ended;
         }
     }
@@ -182,8 +184,31 @@ impl Client for RoomClient {
         ledger
     }
 
+    fn handle_cut(&mut self, turn: &mut Turn<'_>) -> bool {
+        self.go_away(turn)
+    }
+
+    fn come_back(&mut self, setup: &Setup<'_>, now: Timestamp) {
+        self.protocol = connect(setup, now.0 ^ u64::from(self.index).wrapping_mul(SPREAD));
+        self.stage = Stage::Upgrading;
+        self.stage_since = now;
+    }
+
+    fn returns_at(&self) -> Option<Timestamp> {
+        self.absences.returns_at().filter(|_| self.stage == Stage::Away)
+    }
+
+    fn is_displaced(&self) -> bool {
+        self.absences.is_displaced()
+    }
+
     fn handle_second(&mut self, turn: &mut Turn<'_>) {
         self.sample_age(turn);
+    }
+
+    fn handle_window_end(&mut self, turn: &mut Turn<'_>) {
+        self.absences.report_now(turn.now);
+        self.mind_presence(turn);
     }
 
     fn finish(&mut self, turn: &mut Turn<'_>) -> Option<Ledger> {
@@ -195,19 +220,20 @@ impl Client for RoomClient {
     }
 
     fn next_due_at(&self) -> Option<Timestamp> {
-        if self.stage != Stage::Playing || !self.was_active {
-            return None;
-        }
-        self.schedule.intended(self.next_act)
+        let absences = Some(&self.absences).filter(|_| self.stage == Stage::Playing);
+        let minds_at = absences.and_then(Absences::next_due_at);
+        self.next_act_at().into_iter().chain(minds_at).min()
     }
 
     fn has_tail(&self, window: Window) -> bool {
         match (self.stage, self.shown, self.protocol.seat()) {
+            // Whoever is away is awaited, and whoever is hidden.
+            (Stage::Playing, ..) if !self.absences.is_here() => false,
             (Stage::Playing, Some(shown), Some(seat)) if seat.clock.tick_us > 0 => {
                 shown.tick >= self.cutoff(&seat.clock, window)
             }
             // A replacement is awaited until it has its state.
-            (Stage::Upgrading | Stage::Joining, ..) => false,
+            (Stage::Upgrading | Stage::Joining | Stage::Away, ..) => false,
             _ => true,
         }
     }
@@ -241,6 +267,19 @@ impl RoomClient {
             ages.record(at_us.saturating_sub(shown.due.0));
             at_us += AGE_SAMPLE_US;
         }
+    }
+
+    /// Whether it is on its way to a seat.
+    fn is_coming(&self) -> bool {
+        matches!(self.stage, Stage::Upgrading | Stage::Joining)
+    }
+
+    /// When it acts next by the clock.
+    fn next_act_at(&self) -> Option<Timestamp> {
+        if self.stage != Stage::Playing || !self.was_active {
+            return None;
+        }
+        self.schedule.intended(self.next_act)
     }
 
     fn handle_event(&mut self, event: ClientEvent, turn: &mut Turn<'_>) {
@@ -279,6 +318,7 @@ impl RoomClient {
                 self.end(turn);
             }
             ClientEvent::Unknown(_) => counters.unknown_messages += 1,
+            ClientEvent::UpgradeFailed(_) if self.retry(turn) => {}
             ClientEvent::UpgradeFailed(error) => {
                 let error = error.to_string();
                 turn.tally.errors.count(&error, &format!("client {}", self.index));
@@ -289,6 +329,11 @@ impl RoomClient {
     }
 
     fn upgraded(&mut self, turn: &mut Turn<'_>) {
+        if let Some(returning) = self.absences.take_returning() {
+            self.protocol.resume(returning);
+            self.stage = Stage::Joining;
+            return;
+        }
         turn.tally.counters.clients_connected += 1;
         turn.tally.connect.record_between(self.stage_since, turn.now);
         let (room, name) = (format!("load-{}", self.room), format!("bot-{}", self.index));
@@ -305,6 +350,7 @@ impl RoomClient {
     }
 
     fn joined(&mut self, turn: &mut Turn<'_>) {
+        self.seated_again(turn);
         let Some(seat) = self.protocol.seat() else { return };
         if let Err(missing) = self.workload.handle_joined(seat) {
             turn.tally.counters.names_missing += 1;
@@ -317,6 +363,9 @@ impl RoomClient {
 
     fn refused(&mut self, op: OpId, code: RefusalCode, message: &str, turn: &mut Turn<'_>) {
         if op != OpId::NONE && self.workload.handle_refused(op, code, turn) {
+            return;
+        }
+        if self.is_coming() && self.retry(turn) {
             return;
         }
         turn.tally.counters.names_missing += u64::from(code == RefusalCode::UnknownRoomType);
@@ -348,7 +397,8 @@ impl RoomClient {
 
     /// Begins with the next act when it is this client's turn to act at all.
     fn wake(&mut self, now: Timestamp) {
-        let is_active = self.stage == Stage::Playing && self.workload.is_active();
+        let is_here = self.stage == Stage::Playing && !self.absences.is_hidden();
+        let is_active = is_here && self.workload.is_active();
         if is_active && !self.was_active {
             self.next_act = self.schedule.first_from(now);
         }
@@ -368,6 +418,9 @@ impl RoomClient {
         let Some(before) = before else {
             return self.playing(turn);
         };
+        if self.note_state(outcome, turn) {
+            return;
+        }
         let counters = &mut turn.tally.counters;
         if self.is_slow {
             let send_every = u32::from(clock.send_every);
@@ -409,99 +462,13 @@ impl RoomClient {
         self.stage_since = turn.now;
     }
 
-    fn write_ledger(
-        &mut self,
-        clock: &RoomClock,
-        head: DeltaHead,
-        outcome: Outcome,
-        window: Window,
-        now: Timestamp,
-    ) {
-        let is_over =
-            clock.tick_us == 0 && now.0 >= window.until.0.saturating_add(SETTLED_AFTER_US);
-        if !window.has_begun(now) || is_over {
-            return;
-        }
-        let cutoff = self.cutoff(clock, window);
-        let had = self.shown.map_or(head.tick, |shown| shown.tick).min(cutoff);
-        let (send_every, whole) = (clock.send_every, self.shown.is_some());
-        let ledger = self.ledger.get_or_insert(Ledger {
-            room: self.room,
-            send_every,
-            first: had,
-            last: had,
-            whole,
-            ..Ledger::default()
-        });
-        let tick = head.tick.min(cutoff);
-        if head.tick >= cutoff && ledger.digest.is_none() {
-            // After the window, so that hashing whole rooms is in nobody's way.
-            ledger.digest = digest(&self.protocol);
-        }
-        if tick <= ledger.last {
-            return;
-        }
-        if outcome == Outcome::Snapshot && self.broken {
-            let sends = (tick.0 - ledger.last.0).div_ceil(u32::from(clock.send_every));
-            ledger.lost += sends - 1;
-        }
-        ledger.last = tick;
-    }
-
-    fn close_books(&mut self, turn: &mut Turn<'_>, stayed: bool) -> Option<Ledger> {
-        let is_playing = self.stage == Stage::Playing;
-        if is_playing {
-            self.sample_age(turn);
-        }
-        let clock = self.protocol.seat().map(|seat| seat.clock);
-        if let Some(shown) = self.shown.as_mut().filter(|_| !stayed) {
-            // What it would show does not get older: nobody looks.
-            shown.has_age = false;
-        }
-        if is_playing && stayed {
-            self.count_view(turn);
-        }
-        let shown = self.shown;
-        let mut ledger = self.ledger.take().or_else(|| {
-            // Nothing at all arrived in the window.
-            let (shown, send_every) = (shown?, clock?.send_every);
-            let (first, last) = (shown.tick, shown.tick);
-            let whole = turn.window.has_begun(turn.now);
-            Some(Ledger { room: self.room, send_every, first, last, whole, ..Ledger::default() })
-        });
-        // The workload closes its books even when nobody can use them.
-        let mut unused = Ledger::default();
-        let entry = ledger.as_mut().unwrap_or(&mut unused);
-        entry.stayed = stayed;
-        entry.whole &= stayed && is_playing;
-        entry.is_slow = self.is_slow;
-        self.workload.finish(self.protocol.seat().filter(|_| is_playing), turn, entry);
-        if let Some(clock) = clock {
-            entry.last = entry.last.min(self.cutoff(&clock, turn.window));
-            if clock.tick_us == 0 && is_playing && stayed {
-                entry.digest = digest(&self.protocol);
-            }
-        }
-        ledger
-    }
-
-    /// Counts what a client of a room with interest sees.
-    fn count_view(&self, turn: &mut Turn<'_>) {
-        let Some(seat) = self.protocol.seat() else { return };
-        if seat.replica.entities().schema().interest().is_none() {
-            return;
-        }
-        let counters = &mut turn.tally.counters;
-        counters.views_counted += 1;
-        for (stream, entities_count) in seat.replica.streams() {
-            counters.view_cells += u64::from(stream.cell().is_some());
-            counters.view_entities += entities_count as u64;
-        }
-    }
-
     fn closed(&mut self, reason: &CloseReason, turn: &mut Turn<'_>) {
+        if self.is_coming() && self.retry(turn) {
+            return;
+        }
         match self.stage {
             Stage::Closing | Stage::Ended => self.stage = Stage::Ended,
+            Stage::Away => {}
             Stage::Upgrading | Stage::Joining | Stage::Playing => {
                 if self.is_slow && reason.code() == CloseReason::SLOW_CONSUMER.code() {
                     // It asked for it.
@@ -551,17 +518,13 @@ impl RoomClient {
     }
 }
 
-/// What a client's replica is, when it is anything. Those of a room with interest cannot be compared
-/// with each other: a cell that is far from one client and near to another is at two states. The
-/// hashes of its cells, each checked every two seconds, speak for them.
-fn digest(protocol: &ProtocolClient) -> Option<Digest> {
-    let replica = &protocol.seat()?.replica;
-    if replica.entities().schema().interest().is_some() {
-        return None;
+/// A connection that is begun, with a key that no other has.
+fn connect(setup: &Setup<'_>, seed: u64) -> ProtocolClient {
+    let mut key = ClientKey::new(Rng::with_seed(seed).u128(..).to_le_bytes());
+    if setup.plan.deflate {
+        key = key.with_deflate(Offer::default());
     }
-    let tick = replica.tick();
-    let hash = || replica.entities().hash(View::Room, &mut Vec::new());
-    (tick != Tick::ZERO).then(|| Digest { tick, hash: hash() })
+    ProtocolClient::connect_with(key, &setup.url.authority, &setup.url.path)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_types, reason = "the mio edge")]
 
 mod comings;
+mod ending;
 mod pace;
 mod slot;
 
@@ -26,15 +27,16 @@ use rustix::time::{
 use rustls::HandshakeKind;
 use tickloom_protocol::time::Timestamp;
 
-use super::mail::{Beat, Books, Command, Mail, Task};
+use super::mail::{Beat, Command, Mail, Task};
 use super::{borders, next_second, now, thread_cpu_us};
 use crate::client::{Client, Ledger, Stage, Turn};
 use crate::health::ThreadHealth;
 use crate::scenario::phases::Change;
 use crate::tally::{Counters, Tally, Window};
 use crate::tls::{Encryption, Tls};
-use comings::Churning;
-use slot::{Slot, widen};
+use comings::{Churning, Manner};
+use ending::Ending;
+use slot::Slot;
 
 /// Bytes read at once. One buffer serves all clients of a thread.
 const READ_BYTES_MAX: usize = 64 * 1024;
@@ -51,35 +53,8 @@ const SLEEP_MAX: Duration = Duration::from_millis(10);
 /// Shortest sleep: inputs that close together are sent together.
 const SLEEP_US_MIN: u64 = 200;
 
-/// How long the server may take to answer the close frames.
-const CLOSED_WITHIN: Duration = Duration::from_secs(1);
-
-/// Shortest drain after the window; what the clients expect when that is longer.
-const DRAIN_US_MIN: u64 = 100_000;
-
-/// Longest drain: a tail that takes longer counts as lost.
-const DRAIN_US_MAX: u64 = 1_000_000;
-
-/// The same where slow readers catch up or replacements settle.
-const LONG_DRAIN_US_MAX: u64 = 10_000_000;
-
-/// Time between two looks at whether all tails have arrived.
-const DRAIN_STEP: Duration = Duration::from_millis(20);
-
 /// The timer's token; clients use their slot's index.
 const TIMER: Token = Token(usize::MAX);
-
-/// Where the end of the run is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ending {
-    /// Clients connect and play.
-    NotYet,
-    /// The window is over; what was sent in it may still arrive. The moment is that of the next
-    /// look at whether it has.
-    Draining(Timestamp),
-    /// Close frames are sent; answers are awaited until then.
-    Closing(Timestamp),
-}
 
 /// What a moment is for, with its slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -92,6 +67,10 @@ enum Wake {
     Change(usize, Change),
     /// Somebody leaves and is replaced.
     Churn,
+    /// Somebody's connection is cut.
+    Drop,
+    /// Whoever was cut off comes back.
+    Return(usize),
 }
 
 /// One generator thread with its share of clients of one kind.
@@ -108,6 +87,7 @@ pub(super) struct Reactor<C> {
     /// What is to be done, and when.
     wakes: BinaryHeap<Reverse<(Timestamp, Wake)>>,
     churning: Option<Churning>,
+    dropping: Option<Churning>,
     /// Of clients that left before the end.
     ledgers: Vec<Ledger>,
     /// Slots with bytes left unread.
@@ -147,6 +127,7 @@ impl<C: Client> Reactor<C> {
             begun_count: 0,
             wakes: BinaryHeap::new(),
             churning: None,
+            dropping: None,
             ledgers: Vec::new(),
             ready: Vec::new(),
             read_buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
@@ -264,20 +245,25 @@ impl<C: Client> Reactor<C> {
         {
             self.wakes.pop();
             match wake {
-                Wake::Act(key) => self.act(key),
+                Wake::Act(key) => self.act(key, due),
                 Wake::Read(key) => {
                     self.slots[key].paused = false;
                     self.read(key, false);
                 }
                 Wake::Change(key, change) => self.change(key, change),
                 Wake::Churn => self.churn(),
+                Wake::Drop => self.drop_one(),
+                Wake::Return(key) => self.come_back(key),
             }
         }
     }
 
-    fn act(&mut self, key: usize) {
+    fn act(&mut self, key: usize, due: Timestamp) {
         let slot = &mut self.slots[key];
-        slot.timed = false;
+        // Something was due earlier, and then this moment was not its next any more.
+        if slot.timed.take_if(|at| *at == due).is_none() {
+            return;
+        }
         if let Some(client) = &mut slot.client {
             // Each act's own moment: a batch that takes long makes its last ones late.
             let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
@@ -396,13 +382,17 @@ impl<C: Client> Reactor<C> {
         if let Some(error) = error {
             return self.disconnect(key, &format!("write: {}", error.kind()));
         }
-        if client.stage() == Stage::Ended && is_flushed {
+        if (client.stage() == Stage::Ended && is_flushed) || client.stage() == Stage::Away {
             return self.gone(key);
         }
-        if !slot.timed
-            && let Some(at) = client.next_due_at()
+        if client.is_displaced() && !slot.replaced && self.ending == Ending::NotYet {
+            slot.replaced = true;
+            return self.leave(key, Manner::Farewell);
+        }
+        if let Some(at) = client.next_due_at()
+            && slot.timed.is_none_or(|timed| at < timed)
         {
-            slot.timed = true;
+            slot.timed = Some(at);
             self.wakes.push(Reverse((at, Wake::Act(key))));
         }
     }
@@ -411,6 +401,10 @@ impl<C: Client> Reactor<C> {
         if let Some(client) = &mut self.slots[key].client {
             let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
             client.handle_disconnect(error, turn);
+            if client.is_displaced() && !self.slots[key].replaced && self.ending == Ending::NotYet {
+                self.slots[key].replaced = true;
+                return self.leave(key, Manner::Silence);
+            }
         }
         self.gone(key);
     }
@@ -452,77 +446,6 @@ impl<C: Client> Reactor<C> {
             self.settled_told = true;
             let _ = self.mail.send(Mail::Settled);
         }
-    }
-
-    /// Moves towards the end of the run; says whether it is reached.
-    fn step_ending(&mut self, at: Timestamp) -> bool {
-        match self.ending {
-            Ending::NotYet => {
-                if at >= self.window.until {
-                    let clients = self.slots.iter().filter_map(|slot| slot.client.as_ref());
-                    let tail_us = clients.filter_map(Client::tail_us).max();
-                    let drain_us = tail_us.unwrap_or(0).clamp(DRAIN_US_MIN, DRAIN_US_MAX);
-                    let look_at = self.window.until + Duration::from_micros(drain_us);
-                    self.ending = Ending::Draining(look_at);
-                    self.let_drain();
-                }
-                false
-            }
-            Ending::Draining(look_at) if at >= look_at => {
-                let give_up = at >= self.window.until + Duration::from_micros(self.drain_us_max());
-                if give_up || self.slots.iter().all(|slot| slot.has_tail(self.window)) {
-                    self.close_books(at);
-                    self.ending = Ending::Closing(at + CLOSED_WITHIN);
-                } else {
-                    self.ending = Ending::Draining(at + DRAIN_STEP);
-                }
-                false
-            }
-            Ending::Draining(_) => false,
-            Ending::Closing(until) => at >= until || self.slots.iter().all(|s| s.stream.is_none()),
-        }
-    }
-
-    fn drain_us_max(&self) -> u64 {
-        let rooms = self.task.plan.rooms_load();
-        let is_long =
-            rooms.is_some_and(|rooms| rooms.churn.is_some() || rooms.cast.has_slow_readers());
-        if is_long { LONG_DRAIN_US_MAX } else { DRAIN_US_MAX }
-    }
-
-    /// Slow readers may read as fast as they can now, to show what becomes of them.
-    fn let_drain(&mut self) {
-        for (key, slot) in self.slots.iter_mut().enumerate() {
-            if slot.pace.take().is_some()
-                && let Some(stream) = &slot.stream
-            {
-                widen(stream);
-                self.ready.push(key);
-            }
-        }
-    }
-
-    fn close_books(&mut self, at: Timestamp) {
-        let mut ledgers = std::mem::take(&mut self.ledgers);
-        for key in 0..self.slots.len() {
-            let slot = &mut self.slots[key];
-            slot.replaced = false;
-            let Some(client) = &mut slot.client else { continue };
-            // Who is going has closed its books.
-            if client.stage() != Stage::Closing {
-                let turn = &mut Turn { now: at, window: self.window, tally: &mut self.tally };
-                ledgers.extend(client.finish(turn));
-            }
-            client.handle_stop();
-            if slot.connected {
-                self.after_turn(key);
-            } else {
-                slot.stream = None;
-            }
-        }
-        let (tally, health) = (std::mem::take(&mut self.tally), std::mem::take(&mut self.health));
-        let books = Books { share: self.task.share, ledgers, tally, health };
-        let _ = self.mail.send(Mail::Finished(Box::new(books)));
     }
 
     /// Arms the timer for the next thing to do; returns how long to sleep at most.

@@ -12,7 +12,7 @@ use super::units::{
     List, parse_addresses, parse_churn, parse_cores, parse_count, parse_duration, parse_rate,
     parse_share, parse_slow_readers, parse_url,
 };
-use super::{Churn, PlanError, Scheme, Target, Url};
+use super::{Churn, Interruptions, PlanError, Scheme, Target, Url};
 use crate::attack::AttackKind;
 use crate::scenario::bots::SlowReaders;
 use crate::scenario::{self, Scenario, hint};
@@ -94,6 +94,8 @@ pub(super) struct RunArgs {
     /// Clients that leave and are replaced while it is measured, such as 500/s or 1%/s.
     #[arg(long, value_name = "RATE", value_parser = parse_churn)]
     pub(super) churn: Option<Churn>,
+    #[command(flatten)]
+    pub(super) interruptions: InterruptionArgs,
     /// Ticks per second of the server that is started [default: 20/s].
     #[arg(long, value_name = "RATE", conflicts_with = "url", value_parser = parse_rate)]
     pub(super) tick_rate: Option<u32>,
@@ -103,6 +105,30 @@ pub(super) struct RunArgs {
     pub(super) generator: GeneratorArgs,
     #[command(flatten)]
     pub(super) output: OutputArgs,
+}
+
+/// Clients that do not hear their rooms for a while.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct InterruptionArgs {
+    /// Connections that are cut while it is measured, such as 50/s or 1%/s: without a word or by a
+    /// reset. Their clients come back within half a second and resume.
+    #[arg(long, value_name = "RATE", value_parser = parse_churn)]
+    drop_rate: Option<Churn>,
+    /// How long nothing may come over a connection before its client gives it up, comes back over
+    /// another one and resumes; without it never.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    patience: Option<Duration>,
+    /// Clients that nobody sees for three seconds of every six, as a page in the background: they
+    /// say so, read on, and must be sent no state until they are seen again.
+    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
+    hidden: Option<u64>,
+}
+
+impl From<InterruptionArgs> for Interruptions {
+    fn from(args: InterruptionArgs) -> Self {
+        let InterruptionArgs { drop_rate, patience, hidden } = args;
+        Self { drops: drop_rate, patience, hidden_ppm: hidden.unwrap_or(0) }
+    }
 }
 
 #[derive(clap::Args, Clone, Debug)]

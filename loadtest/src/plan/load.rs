@@ -1,5 +1,7 @@
 //! What the clients do: the part of a plan that differs from one kind of run to another.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +13,7 @@ use crate::workload::recorded::Script;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Load {
     /// They play in rooms of a Tickloom server.
-    Rooms(RoomLoad),
+    Rooms(Box<RoomLoad>),
     /// They send messages that come back.
     Echo(EchoLoad),
 }
@@ -29,6 +31,8 @@ pub struct RoomLoad {
     pub phases: Phases,
     /// How many clients are replaced while it is measured.
     pub churn: Option<Churn>,
+    /// Who does not hear its room for a while.
+    pub interruptions: Interruptions,
 }
 
 impl RoomLoad {
@@ -45,11 +49,28 @@ impl RoomLoad {
         self.cast.bots().iter().any(changes)
     }
 
+    /// Whether somebody may have to find its way back when the window ends.
+    #[must_use]
+    pub fn comes_and_goes(&self) -> bool {
+        self.churn.is_some() || self.interruptions != Interruptions::default()
+    }
+
     /// What the busiest bots send per second; 0 when nobody sends by the clock.
     #[must_use]
     pub fn rate_hz_max(&self) -> u32 {
         self.cast.bots().iter().map(|bot| bot.rate_hz).max().unwrap_or(0)
     }
+}
+
+/// Clients that do not hear their rooms for a while, and then again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Interruptions {
+    /// How many are cut off and come back while it is measured.
+    pub drops: Option<Churn>,
+    /// After how long without a word a client gives its connection up and comes back over another.
+    pub patience: Option<Duration>,
+    /// The share of clients that nobody sees now and then, in parts of a million.
+    pub hidden_ppm: u64,
 }
 
 /// How many clients leave each second, and are replaced.

@@ -141,6 +141,8 @@ impl Figures<'_> {
         distribution!(metrics, "tick_jitter", summaries.tick_jitter_us);
         distribution!(metrics, "connect", summaries.connect_us);
         distribution!(metrics, "join", summaries.join_us);
+        distribution!(metrics, "resume", summaries.resume_us);
+        distribution!(metrics, "wake", summaries.wake_us);
         distribution!(metrics, "sched_lag", summaries.sched_lag_us);
         metrics.extend([
             ("reach_ppm", Unit::Ppm, self.reach_ppm),
@@ -233,7 +235,7 @@ impl Figures<'_> {
 }
 
 /// Counters whose figures are grouped by what they are about, under the name of the group.
-fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 20] {
+fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 32] {
     macro_rules! families {
         ($($field:ident $name:literal,)*) => {
             [$((stringify!($field), $name, counters.$field),)*]
@@ -258,6 +260,18 @@ fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 20] {
         slow_closed "slow.closed",
         churn_leaves "churn.leaves",
         churn_joins "churn.joins",
+        drops_cut "drops.cut",
+        drops_resumed "drops.resumed",
+        drops_recovered "drops.recovered",
+        drops_refused "drops.refused",
+        drops_retries "drops.retries",
+        drops_snapshots "drops.snapshots",
+        drops_lost "drops.lost",
+        drops_unanswered "drops.unanswered",
+        hidden_times "hidden.times",
+        hidden_states "hidden.states",
+        hidden_returns "hidden.returns",
+        hidden_left "hidden.left",
         tls_full "tls.full",
         tls_resumed "tls.resumed",
     ]

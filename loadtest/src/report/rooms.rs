@@ -112,6 +112,7 @@ impl Report {
             self.write_talk(out)?;
         }
         self.write_slow(out)?;
+        self.write_absences(out)?;
         self.write_memory(out)?;
         self.write_phases(out)
     }
@@ -200,6 +201,39 @@ impl Report {
                 thousands(counters.churn_leaves),
                 ms(join.p99),
             )?;
+        }
+        Ok(())
+    }
+
+    fn write_absences(&self, out: &mut String) -> Result {
+        let (counters, summary) = (&self.counters, &self.summary);
+        if counters.drops_cut > 0 {
+            writeln!(
+                out,
+                "  cut off       {} connections  {} resumed  {} recovered  {} by a snapshot  {} \
+                 without their seat   {} retries  {} events lost  {} unanswered",
+                thousands(counters.drops_cut),
+                thousands(counters.drops_resumed),
+                thousands(counters.drops_recovered),
+                thousands(counters.drops_snapshots),
+                thousands(counters.drops_refused),
+                thousands(counters.drops_retries),
+                thousands(counters.drops_lost),
+                thousands(counters.drops_unanswered),
+            )?;
+            write_times(out, "resume", &summary.resume_us)?;
+        }
+        if counters.hidden_times > 0 {
+            writeln!(
+                out,
+                "  hidden        {} times  {} seen again  {} states sent meanwhile",
+                thousands(counters.hidden_times),
+                thousands(counters.hidden_returns),
+                thousands(counters.hidden_states),
+            )?;
+            if summary.wake_us.count > 0 {
+                write_times(out, "wake", &summary.wake_us)?;
+            }
         }
         Ok(())
     }

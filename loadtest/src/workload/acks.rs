@@ -6,6 +6,7 @@ use tickloom_protocol::ids::InputSeq;
 use tickloom_protocol::server_message::DeltaHead;
 use tickloom_protocol::time::Timestamp;
 
+use super::Absence;
 use crate::client::{Ledger, Turn};
 
 /// Inputs kept while they wait for their acknowledgement: 32 seconds at 128 Hz.
@@ -57,6 +58,14 @@ impl Acks {
                     turn.tally.input_ack.record_between(intended, turn.now);
                 }
             }
+        }
+    }
+
+    /// Inputs are acknowledged by states, of which none comes.
+    pub(super) fn handle_absence(&mut self, absence: Absence, turn: &mut Turn<'_>) {
+        for (_, intended) in self.pending.drain(..) {
+            let counts = absence == Absence::Cut && turn.window.contains(intended);
+            turn.tally.counters.drops_unanswered += u64::from(counts);
         }
     }
 

@@ -7,7 +7,7 @@ use tickloom_protocol::server_message::DeltaHead;
 use tickloom_protocol::time::Timestamp;
 
 use super::acks::Acks;
-use super::{MissingName, Workload};
+use super::{Absence, MissingName, Workload};
 use crate::client::{Ledger, Turn};
 use crate::scenario::bots::Place;
 
@@ -72,6 +72,10 @@ impl<S: Steer> Workload for Player<S> {
             self.acks.count_margin(head, turn);
         }
         self.acks.handle_applied(head, turn);
+    }
+
+    fn handle_absence(&mut self, absence: Absence, turn: &mut Turn<'_>) {
+        self.acks.handle_absence(absence, turn);
     }
 
     fn finish(&mut self, _seat: Option<&Seat>, turn: &mut Turn<'_>, ledger: &mut Ledger) {

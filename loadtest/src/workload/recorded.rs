@@ -22,7 +22,7 @@ use tickloom_protocol::server_message::{DeltaHead, RefusalCode};
 use tickloom_protocol::time::Timestamp;
 
 use super::acks::Acks;
-use super::{MissingName, SPREAD, Workload};
+use super::{Absence, MissingName, SPREAD, Workload};
 use crate::client::{Ledger, Turn};
 use crate::scenario::Scenario;
 use crate::scenario::bots::{Bot, BotKind, Place};
@@ -314,6 +314,10 @@ impl Workload for Recorded {
 
     fn handle_applied(&mut self, head: DeltaHead, _seat: &Seat, turn: &mut Turn<'_>) {
         self.acks.handle_applied(head, turn);
+    }
+
+    fn handle_absence(&mut self, absence: Absence, turn: &mut Turn<'_>) {
+        self.acks.handle_absence(absence, turn);
     }
 
     fn handle_refused(&mut self, _op: OpId, _code: RefusalCode, _turn: &mut Turn<'_>) -> bool {

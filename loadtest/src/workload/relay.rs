@@ -13,7 +13,7 @@ use tickloom_protocol::server_message::{Accepted, DeltaHead, RefusalCode};
 use tickloom_protocol::time::Timestamp;
 
 use super::hearing::{Arrival, Hearing};
-use super::{Identity, MissingName, Workload};
+use super::{Absence, Identity, MissingName, Workload};
 use crate::client::{Ledger, Talk, Turn};
 use crate::payload::{self, Stamp};
 use crate::plan::MessageKind;
@@ -201,6 +201,14 @@ impl Workload for Relay {
             turn.tally.counters.ops_refused += u64::from(turn.window.contains(intended));
         }
         false
+    }
+
+    fn handle_absence(&mut self, absence: Absence, turn: &mut Turn<'_>) {
+        if absence == Absence::Cut {
+            turn.tally.counters.drops_unanswered += self.pending.len() as u64;
+            self.talk.unanswered += self.pending.len() as u64;
+            self.pending.clear();
+        }
     }
 
     fn finish(&mut self, _seat: Option<&Seat>, turn: &mut Turn<'_>, ledger: &mut Ledger) {

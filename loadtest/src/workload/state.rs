@@ -22,7 +22,7 @@ use tickloom_protocol::server_message::{Accepted, DeltaHead, RefusalCode};
 use tickloom_protocol::time::Timestamp;
 
 use super::writes::{Found, Spot, Writes, Written};
-use super::{Identity, MissingName, Workload};
+use super::{Absence, Identity, MissingName, Workload};
 use crate::client::{Increments, Ledger, Turn};
 use crate::scenario::bots::Place;
 
@@ -370,6 +370,17 @@ impl Workload for State {
             turn.tally.counters.ops_refused += counted;
         }
         is_conflict
+    }
+
+    fn handle_absence(&mut self, absence: Absence, turn: &mut Turn<'_>) {
+        // When a state shows what was accepted says nothing about the server any more.
+        self.awaited.clear();
+        if absence == Absence::Cut {
+            turn.tally.counters.drops_unanswered += self.pending.len() as u64;
+            let counts = self.pending.iter().filter(|pending| matches!(pending.edit, Edit::Count));
+            self.increments.unanswered += counts.count() as u64;
+            self.pending.clear();
+        }
     }
 
     fn finish(&mut self, seat: Option<&Seat>, turn: &mut Turn<'_>, ledger: &mut Ledger) {

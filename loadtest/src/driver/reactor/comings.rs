@@ -19,6 +19,10 @@ use crate::tls::{Encryption, Tls};
 /// Slots looked at for one that plays, before this turn of the churn is left out.
 const TRIES_MAX: usize = 32;
 
+/// Nobody is cut off so shortly before the end of the window: a room without a rate would have no
+/// later state by which to tell that they came back.
+const BACK_WITHIN: Duration = Duration::from_secs(1);
+
 /// How a client goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Manner {
@@ -96,6 +100,13 @@ impl<C: Client> Reactor<C> {
             self.wakes.push(Reverse((churning.next_at(), Wake::Churn)));
             self.churning = Some(churning);
         }
+        let drops = plan.rooms_load().and_then(|rooms| rooms.interruptions.drops);
+        if let Some(period_us) = drops.and_then(|drops| drops.period_us(plan.clients_count)) {
+            let share = (self.task.share, plan.shares_count());
+            let dropping = Churning::new(window.from, period_us, share, !plan.seed);
+            self.wakes.push(Reverse((dropping.next_at(), Wake::Drop)));
+            self.dropping = Some(dropping);
+        }
     }
 
     pub(super) fn connect_due(&mut self, at: Timestamp) {
@@ -109,40 +120,49 @@ impl<C: Client> Reactor<C> {
     }
 
     pub(super) fn connect(&mut self, key: usize) {
-        let index = self.index_of(key);
+        let client = C::new(&self.setup(key), now());
+        let slot = &mut self.slots[key];
+        // What is in the heap of the client before stays there, and finds this one.
+        let (encryption, timed, paused) = (slot.encryption.take(), slot.timed, slot.paused);
+        let life = slot.life + 1;
+        *slot = Slot { client: Some(client), encryption, life, timed, paused, ..Slot::empty() };
+        self.tally.counters.clients_begun += 1;
+        self.open(key);
+    }
+
+    /// What the next client of a slot is told, or the one that comes back to it.
+    fn setup(&self, key: usize) -> Setup<'_> {
         let task = &self.task;
-        let at = now();
-        let setup = Setup {
+        Setup {
             plan: &task.plan,
             url: &task.url,
-            index,
+            index: self.index_of(key),
             life: self.slots[key].life,
             start: task.start,
             clock_offset_us: task.clock_offset_us,
-        };
-        let client = C::new(&setup, at);
+        }
+    }
+
+    /// Opens a connection for the client of a slot.
+    fn open(&mut self, key: usize) {
+        let index = self.index_of(key);
+        let task = &self.task;
         let sources = &task.plan.local_addresses;
         let source = (!sources.is_empty()).then(|| sources[index as usize % sources.len()]);
         let rooms = task.plan.rooms_load();
         let read_rate = rooms.and_then(|rooms| rooms.cast.place(index).read_rate);
-        let pace = read_rate.map(|bytes_per_s| Pace::new(bytes_per_s, at));
-        let is_slow = pace.filter(|_| self.ending == Ending::NotYet).is_some();
-        let stream = begin_connect(task.address, source, is_slow).and_then(|mut stream| {
+        let pace = read_rate.map(|bytes_per_s| Pace::new(bytes_per_s, now()));
+        let pace = pace.filter(|_| self.ending == Ending::NotYet);
+        let stream = begin_connect(task.address, source, pace.is_some()).and_then(|mut stream| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut stream, Token(key), interest)?;
             Ok(stream)
         });
         let slot = &mut self.slots[key];
-        let life = slot.life + 1;
-        let encryption = slot.encryption.take();
-        let encryption = encryption.or_else(|| self.encryption.as_ref().map(Encryption::of_client));
-        let tls = encryption.as_ref().map(|encryption| Box::new(Tls::new(encryption)));
-        // What is in the heap of the client before stays there, and finds this one.
-        let (timed, paused) = (slot.timed, slot.paused);
-        *slot =
-            Slot { client: Some(client), tls, encryption, life, timed, paused, ..Slot::empty() };
-        slot.pace = pace.filter(|_| is_slow);
-        self.tally.counters.clients_begun += 1;
+        let ours = self.encryption.as_ref();
+        let encryption = slot.encryption.take().or_else(|| ours.map(Encryption::of_client));
+        slot.tls = encryption.as_ref().map(|encryption| Box::new(Tls::new(encryption)));
+        (slot.encryption, slot.pace, slot.connected) = (encryption, pace, false);
         match stream {
             Ok(stream) => self.slots[key].stream = Some(stream),
             Err(error) => self.disconnect(key, &format!("connect: {}", error.kind())),
@@ -176,32 +196,72 @@ impl<C: Client> Reactor<C> {
         }
     }
 
+    /// Cuts a connection, which its client knows nothing of before.
+    pub(super) fn drop_one(&mut self) {
+        let Some(dropping) = &mut self.dropping else { return };
+        let slots = &self.slots;
+        let plays = |key: usize| slots[key].stage() == Some(Stage::Playing);
+        let next = dropping.next(slots.len(), plays);
+        let next_at = dropping.next_at();
+        if next_at + BACK_WITHIN < self.window.until {
+            self.wakes.push(Reverse((next_at, Wake::Drop)));
+        }
+        let Some((key, manner)) = next.filter(|_| self.ending == Ending::NotYet) else { return };
+        // A farewell is no cut.
+        let manner = if manner == Manner::Farewell { Manner::Silence } else { manner };
+        let Some(client) = &mut self.slots[key].client else { return };
+        let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+        if !client.handle_cut(turn) {
+            self.slots[key].replaced = true;
+            return self.leave(key, manner);
+        }
+        self.end_rudely(key, manner);
+        self.gone(key);
+    }
+
+    /// Whoever was cut off connects again.
+    pub(super) fn come_back(&mut self, key: usize) {
+        let is_away = self.slots[key].stage() == Some(Stage::Away);
+        if !is_away || matches!(self.ending, Ending::Closing(_)) {
+            return;
+        }
+        let Some(mut client) = self.slots[key].client.take() else { return };
+        client.come_back(&self.setup(key), now());
+        self.slots[key].client = Some(client);
+        self.open(key);
+    }
+
+    /// Has a connection end in another way than by a close.
+    fn end_rudely(&self, key: usize, manner: Manner) {
+        if let (Manner::Reset, Some(stream)) = (manner, &self.slots[key].stream) {
+            // One that cannot be reset ends silently instead.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+
     /// Has a client go, in the middle of the run.
     pub(super) fn leave(&mut self, key: usize, manner: Manner) {
         let slot = &mut self.slots[key];
         let Some(client) = &mut slot.client else { return };
-        let is_withdrawn = matches!(client.stage(), Stage::Upgrading | Stage::Joining);
+        let is_withdrawn =
+            matches!(client.stage(), Stage::Upgrading | Stage::Joining) && !client.is_displaced();
         self.tally.counters.clients_withdrawn += u64::from(is_withdrawn);
         let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
         self.ledgers.extend(client.handle_leave(turn));
-        match manner {
-            Manner::Farewell if slot.connected => return self.after_turn(key),
-            Manner::Farewell | Manner::Silence => {}
-            Manner::Reset => {
-                if let Some(stream) = &slot.stream {
-                    // One that cannot be reset ends silently instead.
-                    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
-                }
-            }
+        if manner == Manner::Farewell && slot.connected {
+            return self.after_turn(key);
         }
+        self.end_rudely(key, manner);
         self.gone(key);
     }
 
-    /// A connection is over: somebody else may come.
+    /// A connection is over: its client comes back, or somebody else may come.
     pub(super) fn gone(&mut self, key: usize) {
         let slot = &mut self.slots[key];
         slot.stream = None;
-        if std::mem::take(&mut slot.replaced) {
+        if let Some(at) = slot.client.as_ref().and_then(Client::returns_at) {
+            self.wakes.push(Reverse((at, Wake::Return(key))));
+        } else if std::mem::take(&mut slot.replaced) {
             self.connect(key);
         }
     }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tickloom_protocol::time::Timestamp;
 
 use super::pace::Pace;
 use crate::client::{Client, Stage};
@@ -34,8 +35,8 @@ pub(super) struct Slot<C> {
     pub(super) encryption: Option<Encryption>,
     /// Whether the TCP connection is there.
     pub(super) connected: bool,
-    /// Whether the client's next act is in the heap.
-    pub(super) timed: bool,
+    /// The moment in the heap at which the client acts next. Others are of what was to be before.
+    pub(super) timed: Option<Timestamp>,
     /// How many clients were here before.
     pub(super) life: u32,
     /// Whether another client comes when this one has gone.
@@ -54,7 +55,7 @@ impl<C: Client> Slot<C> {
             tls: None,
             encryption: None,
             connected: false,
-            timed: false,
+            timed: None,
             life: 0,
             replaced: false,
             pace: None,
