@@ -143,7 +143,7 @@ pub struct DeltaHead {
     /// How many inputs were waiting before this tick took one; below zero, for how many ticks
     /// in a row none was.
     pub margin: i8,
-    /// The last write or publication of this member that was accepted or refused;
+    /// The last write of this member that was accepted or refused;
     /// [`OpId::NONE`] when none was since the delta before.
     pub ack_op: OpId,
     /// How much the server leaves out to keep up, 0 to 4.

@@ -349,7 +349,8 @@ impl Room {
         self.members.get(&member).map_or(Moment::ZERO, |seat| seat.inputs.seen())
     }
 
-    /// A member was told what became of a write or publication: its next delta repeats it.
+    /// A member is told what became of a write: its next delta repeats it. What became of a
+    /// publication it does not: a room in which many speak would have a frame for each of them.
     pub fn handle_answer(&mut self, member: MemberId, op: OpId) {
         if let Some(member) = self.members.get_mut(&member) {
             member.answers.push(op);

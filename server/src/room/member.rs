@@ -190,7 +190,7 @@ impl Member {
     }
 }
 
-/// Which of a member's writes and publications were answered.
+/// Which of a member's writes were answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answers {
     /// The highest number that was accepted or refused.
@@ -200,7 +200,7 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// A write or publication was accepted or refused.
+    /// A write was accepted or refused.
     pub fn push(&mut self, op: OpId) {
         if op > self.last {
             (self.last, self.is_news) = (op, true);

@@ -90,6 +90,8 @@ impl Shard {
     fn handle_write(&mut self, now: Timestamp, id: SessionId, write: &Write<'_>) {
         // Without a seat it crossed our Left: there is nothing to write to any more.
         let Some((room, seat)) = self.room_of(id) else { return };
+        // Whatever becomes of it, the next state says that it was answered.
+        room.handle_answer(seat.member, write.op);
         if let Err(refusal) = room.check_presence(now, seat.member, write) {
             return self.refuse_op(now, id, seat, write.op, &refusal);
         }
@@ -120,9 +122,6 @@ impl Shard {
         accepted: Accepted,
     ) {
         self.metrics.ops += 1;
-        if let Some(room) = self.rooms.get_mut(seat.room) {
-            room.handle_answer(seat.member, accepted.op);
-        }
         if accepted.op != OpId::NONE
             && let Some(session) = self.sessions.get_mut(id)
         {
@@ -140,9 +139,6 @@ impl Shard {
         refusal: &Refusal,
     ) {
         self.metrics.refusals += 1;
-        if let Some(room) = self.rooms.get_mut(seat.room) {
-            room.handle_answer(seat.member, op);
-        }
         if let Some(session) = self.sessions.get_mut(id) {
             session.refuse_op(&mut self.encoder, op, refusal);
         }

@@ -9,6 +9,8 @@
 //!
 //! A cell goes from one state to the next only: whoever missed one gets its snapshots.
 
+use std::borrow::Cow;
+
 use tickloom_protocol::chunks::{
     ChunkKind, GapWriter, SectionKind, put_chunk, put_section, put_varint,
 };
@@ -262,7 +264,12 @@ impl State {
         let mut body = std::mem::take(&mut self.body);
         body.clear();
         body.extend_from_slice(&EMPTY_BODY);
-        let owned = self.owned_on(private);
+        let owned = match private {
+            Private::Member(member) => {
+                Cow::Borrowed(self.owned.get(&member).map_or(&[][..], |owned| owned))
+            }
+            Private::Team(team) => Cow::Owned(self.owned_by(team)),
+        };
         let gone = if since == Tick::ZERO { Vec::new() } else { self.gone_on(private) };
         for (index, history) in self.histories.iter().enumerate() {
             let scope = self.schema.components()[index].scope;
@@ -287,17 +294,12 @@ impl State {
         body
     }
 
-    /// The entities whose private values a stream carries, ascending.
-    fn owned_on(&self, private: Private) -> Vec<EntityId> {
-        match private {
-            Private::Member(member) => self.owned(member).to_vec(),
-            Private::Team(team) => {
-                let members = self.teams.members(team);
-                let mut owned: Vec<_> = members.flat_map(|member| self.owned(member)).collect();
-                owned.sort_unstable();
-                owned.into_iter().copied().collect()
-            }
-        }
+    /// The entities of a team's members, ascending.
+    fn owned_by(&self, team: TeamId) -> Vec<EntityId> {
+        let members = self.teams.members(team);
+        let mut owned: Vec<_> = members.flat_map(|member| self.owned(member)).copied().collect();
+        owned.sort_unstable();
+        owned
     }
 
     /// The entities that were on a stream and are no more, ascending.
