@@ -307,9 +307,9 @@ settings! {
 
         /// Handshakes begun per second, over all cores. Whoever comes beyond that is not refused
         /// but waits, longest first, for its turn within `handshake_timeout`: ticks come first.
-        /// So many full ones take about a quarter of a core. Unlike `limits.handshakes_rate` it
+        /// So many full ones take about an eighth of a core. Unlike `limits.handshakes_rate` it
         /// makes no exceptions for exempt addresses and for proxies that pass TLS through.
-        handshakes_pace: Limit<Rate> = Limit(Some(Rate(2000)));
+        handshakes_pace: Limit<Rate> = Limit(Some(Rate(1000)));
     }
 
     /// How fast the built-in games run.
