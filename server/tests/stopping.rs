@@ -99,10 +99,11 @@ fn a_signal_tells_everybody_when_to_come_back_and_ends_the_process_in_order() {
 #[test]
 fn whoever_does_not_go_is_cut_inside_the_deadline_and_counted() {
     let mut process = Process::serve("", "");
-    // One that reads and goes, three that neither read nor go, one that never asked for anything.
+    // One that reads and goes, three that neither read nor go, one that never asked for anything:
+    // nobody is told when that one is in, so it comes before those who are.
+    let _idle = connect(process.address);
     let mut honest = Player::join(process.address, "arena", "a");
     let _mute: Vec<Player> = (0..3).map(|_| Player::join(process.address, "arena", "a")).collect();
-    let _idle = connect(process.address);
     let started = Instant::now();
     process.signal(Signal::INT);
     assert_eq!(honest.until_closed(), 1012);
