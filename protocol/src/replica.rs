@@ -317,7 +317,9 @@ impl Replica {
         }
         let mut enters = GapReader::default();
         while let Some(entity) = enters.next(body)? {
-            if view != View::Room {
+            // The room itself is everywhere and in no cell.
+            let is_lost = entity == EntityId::ROOM && stream != StreamId::ROOM;
+            if view != View::Room || is_lost {
                 return Err(ChunkError::UnexpectedStructure);
             }
             let owner = body.member()?;

@@ -92,6 +92,8 @@ pub fn deltas() -> impl Iterator<Item = (u8, Vec<u8>)> {
         one(StreamId::of_cell(CellId(99)), ChunkKind::Gone, &[]),
         one(StreamId::ROOM, ChunkKind::Motion, &[1, 0, 1, 1, 1, 0]),
         one(CELLS[1], ChunkKind::Snapshot, &stranger),
+        // The room itself enters a cell.
+        one(CELLS[1], ChunkKind::Snapshot, &[0, 1, 0, 0]),
         one(CELLS[1], ChunkKind::Events, &[1, 1, 3, 0, 0]),
         one(StreamId::MEMBER, ChunkKind::Delta, &[0, 0, 2, 3, 2, 0, 1, 3, 60, 5, 0]),
         one(StreamId::TEAM, ChunkKind::Snapshot, &[0, 0]),
