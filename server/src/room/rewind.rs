@@ -49,8 +49,9 @@ struct Column {
     component: ComponentId,
     /// Ascending. Only the first may be older than is needed.
     pictures: VecDeque<Picture>,
-    /// A picture that is not needed any more, for its memory.
-    spare: Option<Picture>,
+    /// Pictures that are not needed any more, for their memory. With `pictures` they are never more
+    /// than the past is long: after a still tick several are forgotten at once.
+    spares: Vec<Picture>,
 }
 
 /// What a column was like from one tick on.
@@ -74,7 +75,7 @@ impl Rewind {
         let column = |component: &ComponentId| Column {
             component: *component,
             pictures: VecDeque::new(),
-            spare: None,
+            spares: Vec::new(),
         };
         Self {
             columns: spec.components.iter().map(column).collect(),
@@ -126,7 +127,7 @@ impl Column {
     fn note(&mut self, state: &State, tick: Tick) {
         let column = state.entities().packed(self.component);
         let PackedColumn { present, rows } = column.expect("what is rewound is packed");
-        let mut picture = self.spare.take().unwrap_or_default();
+        let mut picture = self.spares.pop().unwrap_or_default();
         picture.since = tick;
         picture.rows.clear();
         picture.rows.extend_from_slice(rows);
@@ -137,7 +138,7 @@ impl Column {
     /// Keeps what is needed from this tick on.
     fn forget(&mut self, oldest: Tick) {
         while self.pictures.get(1).is_some_and(|next| next.since <= oldest) {
-            self.spare = self.pictures.pop_front();
+            self.spares.extend(self.pictures.pop_front());
         }
     }
 
@@ -329,11 +330,17 @@ mod tests {
         let (mut state, mut rewind) = (state(), rewind());
         let entity = state.spawn(MemberId::SERVER).expect("a place");
         for tick in 0..100 {
-            state.set_numbers(BODY, entity, &[f64::from(tick), 0.0, 1.0]);
+            // After a tick that moves nothing two pictures are forgotten at once.
+            if tick % 7 != 0 {
+                state.set_numbers(BODY, entity, &[f64::from(tick), 0.0, 1.0]);
+            }
             rewind.note(&state);
             state.advance();
-            assert!(rewind.columns[0].pictures.len() <= 5, "200 ms and the newest");
+            let column = &rewind.columns[0];
+            assert!(column.pictures.len() <= 5, "200 ms and the newest");
+            assert!(column.pictures.len() + column.spares.len() <= 6, "tick {tick}");
+            assert!(tick < 10 || column.pictures.len() + column.spares.len() >= 5, "tick {tick}");
         }
-        assert!(rewind.columns[0].spare.is_some());
+        assert!(!rewind.columns[0].spares.is_empty());
     }
 }
