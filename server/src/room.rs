@@ -10,8 +10,10 @@
 pub mod absence;
 pub mod admission;
 pub mod arena;
+mod asking;
 pub mod attention;
 pub mod broadcast;
+mod clock;
 pub mod described;
 pub mod description;
 pub mod events;
@@ -36,15 +38,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickloom_protocol::client_message::{Interest, Publish, Write};
+use tickloom_protocol::client_message::Interest;
 use tickloom_protocol::deflate::Sender;
 use tickloom_protocol::ids::{EntityId, InputSeq, MemberId, Moment, OpId, RoomKey, Tick};
 use tickloom_protocol::limits;
-use tickloom_protocol::link::binary_frame;
 use tickloom_protocol::recording::Event;
-use tickloom_protocol::server_message::{
-    Accepted, Joined, RefusalCode, RoomClock, ServerEncoder, ServerMessage, TimeSync,
-};
+use tickloom_protocol::server_message::{Joined, RefusalCode};
 use tickloom_protocol::time::Timestamp;
 
 use crate::ledger::{Phase, Spent, Stopwatch};
@@ -58,15 +57,14 @@ use crate::room::events::EventLog;
 use crate::room::failure::{Call, Failure, FailureRecord, Panicked, guard};
 use crate::room::late::LateShow;
 use crate::room::logic::{
-    Cadence, Cameras, Compression, Context, Denial, Dilation, Joiner, Next, RoomLogic, RoomSpec,
-    RoomType,
+    Cadence, Cameras, Compression, Context, Denial, Joiner, Next, RoomLogic, RoomSpec, RoomType,
 };
 use crate::room::member::{Intake, Member};
 use crate::room::recorded::RoomRecorder;
 use crate::room::rewind::Rewind;
 use crate::room::state::State;
-use crate::room::write::{Refusal, WriteError, Writer};
-use crate::session::{PendingJoin, Reads, SessionId};
+use crate::room::write::Refusal;
+use crate::session::{PendingJoin, SessionId};
 use crate::session_table::Outboxes;
 use crate::ticker::{Sends, Ticker};
 
@@ -386,100 +384,6 @@ impl Room {
         }
     }
 
-    /// Changes the state as a member asks: all of it or nothing.
-    ///
-    /// # Errors
-    /// Why nothing.
-    pub fn handle_write(
-        &mut self,
-        member: MemberId,
-        write: &Write<'_>,
-    ) -> Result<Accepted, WriteError> {
-        let Some(seat) = self.members.get(&member) else {
-            let refusal = Refusal::new(RefusalCode::NotJoined, "there is no such seat");
-            return Err(WriteError::Refused(refusal));
-        };
-        let writer = self.writer(member, seat).map_err(WriteError::Refused)?;
-        let changes = write::check(&self.state, writer, write)?;
-        self.record(Event::Write { member, if_tick: write.if_tick, changes: write.changes });
-        let call = Call::Write(member, write.changes);
-        let answer = self.call(call, |logic, room| logic.on_write(room, member, &changes));
-        self.allowed(answer).map_err(WriteError::Refused)?;
-        self.ticker.want();
-        Ok(write::apply(&mut self.state, write.op, &changes))
-    }
-
-    /// Says something to the room's members, as a member asks.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn handle_publish(
-        &mut self,
-        member: MemberId,
-        publish: &Publish<'_>,
-    ) -> Result<Accepted, Refusal> {
-        let topic = self.spec.schema.topics().get(publish.topic.index());
-        let Some(topic) = topic else {
-            return Err(Refusal::new(RefusalCode::Invalid, "this room has no such topic"));
-        };
-        let Some(seat) = self.members.get(&member) else {
-            return Err(Refusal::new(RefusalCode::NotJoined, "there is no such seat"));
-        };
-        let writer = self.writer(member, seat)?;
-        if !writer.may(topic.publish, MemberId::SERVER) {
-            let message = format!("`{}` is not yours to publish on", topic.name);
-            return Err(Refusal::new(RefusalCode::NotAllowed, message));
-        }
-        let Publish { topic, to, body, .. } = *publish;
-        self.record(Event::Publish { member, topic, to, body });
-        let call = Call::Publish(member, publish);
-        let answer = self.call(call, |logic, room| logic.on_publish(room, member, publish));
-        self.allowed(answer)?;
-        let goes_out = if publish.to.is_empty() {
-            self.events.publish(member, publish.topic, publish.body)
-        } else {
-            self.publish_to(member, publish)
-        };
-        if !goes_out {
-            return Err(Refusal::new(RefusalCode::Busy, "this tick carries no more events"));
-        }
-        self.ticker.want();
-        Ok(Accepted { op: publish.op, tick: self.state.building(), entities: Vec::new() })
-    }
-
-    fn writer(&self, member: MemberId, seat: &Member) -> Result<Writer, Refusal> {
-        if seat.is_spectator() {
-            return Err(Refusal::new(RefusalCode::NotAllowed, "spectators only watch"));
-        }
-        let is_host = self.host == Some(member);
-        let seats_free = self.spec.members_max - self.players_count();
-        Ok(Writer { member, entity: seat.entity(), is_host, seats_free })
-    }
-
-    fn publish_to(&mut self, from: MemberId, publish: &Publish<'_>) -> bool {
-        let mut recipients = Vec::with_capacity(publish.to.iter().len());
-        let mut ids = Vec::with_capacity(recipients.capacity());
-        for id in publish.to.iter() {
-            // Who is not here hears nothing; who is named twice hears it once.
-            if let Some(member) = self.members.get(&id).filter(|seat| !seat.is_spectator())
-                && recipients.iter().all(|(known, _)| *known != member.listener())
-            {
-                recipients.push((member.listener(), member.hearing.private_next));
-                ids.push(id);
-            }
-        }
-        if recipients.is_empty() {
-            return true;
-        }
-        let goes_out = self.events.publish_to(from, publish.topic, publish.body, &recipients);
-        for id in ids.iter().filter(|_| goes_out) {
-            if let Some(member) = self.members.get_mut(id) {
-                member.hearing.private_next += 1;
-            }
-        }
-        goes_out
-    }
-
     /// One step: inputs, logic, and on a send tick the state to everybody.
     pub fn tick(
         &mut self,
@@ -550,110 +454,6 @@ impl Room {
         #[cfg(debug_assertions)]
         self.state.check_invariants();
         TickReport { lateness, fate }
-    }
-
-    /// No more ticks, unless inputs wait for theirs, or members have not been sent everything yet
-    /// that is in view.
-    fn sleep(&mut self, at_most: Option<Duration>) {
-        let takes_inputs = self.spec.schema.input().row_bytes() > 0;
-        let has_acted = |member: &Member| !takes_inputs || member.inputs.is_empty();
-        let sees_all = self.state.places().is_none() || self.idle_states > VIEW_SETTLES_STATES;
-        let is_whole = |member: &Member| member.sight.as_ref().is_none_or(|sight| sight.is_whole());
-        let mut members = self.members.values();
-        if sees_all && members.all(|member| has_acted(member) && is_whole(member)) {
-            self.ticker.sleep(at_most);
-        }
-    }
-
-    /// From now on its ticks are measured with this.
-    pub fn set_stopwatch(&mut self, stopwatch: Stopwatch) {
-        self.stopwatch = stopwatch;
-    }
-
-    /// Notes what was done for it elsewhere.
-    pub fn charge(&mut self, phase: Phase, nanos: u64) {
-        self.spent.add(phase, nanos);
-    }
-
-    /// What it took since the last call.
-    pub fn take_spent(&mut self) -> Spent {
-        std::mem::take(&mut self.spent)
-    }
-
-    /// Ends a room's sleep.
-    pub fn wake(&mut self, now: Timestamp) {
-        self.ticker.wake(now);
-    }
-
-    /// From the next tick on, time runs at `scale_q16` / 65536 of real time if the room allows it.
-    /// Says whether that is another pace than before.
-    pub fn set_time_scale(&mut self, scale_q16: u32) -> bool {
-        let may = self.spec.dilation == Dilation::Allowed;
-        let scale_q16 = if may { scale_q16 } else { TimeSync::REAL_TIME };
-        self.ticker.set_scale(scale_q16)
-    }
-
-    /// Whether the room has a rate and sleeps.
-    #[must_use]
-    pub fn is_asleep(&self) -> bool {
-        self.ticker.is_asleep()
-    }
-
-    /// Lets the room's clock slip after a stall, and tells its members.
-    pub fn slip(
-        &mut self,
-        now: Timestamp,
-        encoder: &mut ServerEncoder,
-        outboxes: &mut impl Outboxes,
-    ) {
-        self.ticker.slip(now);
-        self.tell_time(now, encoder, outboxes);
-    }
-
-    /// Tells the members what became of the room's time.
-    pub fn tell_time(
-        &self,
-        now: Timestamp,
-        encoder: &mut ServerEncoder,
-        outboxes: &mut impl Outboxes,
-    ) {
-        let sync = self.time_sync(now);
-        let frame = binary_frame(encoder.encode(&ServerMessage::TimeSync(sync)));
-        for member in self.members.values() {
-            if let Some(outbox) = outboxes.outbox(member.session()) {
-                outbox.push(frame.clone());
-            }
-        }
-    }
-
-    /// The room's clock at this moment, as the answer to nobody's ping.
-    #[must_use]
-    pub fn time_sync(&self, now: Timestamp) -> TimeSync {
-        let epoch = self.ticker.clock().epoch;
-        let (tick, scale_q16) = (self.ticker.tick(), self.ticker.scale_q16());
-        TimeSync { client_us: 0, server: now, tick, epoch, scale_q16 }
-    }
-
-    /// When the room's ticks are due.
-    #[must_use]
-    pub fn clock(&self) -> RoomClock {
-        self.ticker.clock()
-    }
-
-    /// When the room wants attention: for the next tick, which is never due in one that sleeps or
-    /// has no rate while nothing changes, or to end. Without members it sleeps.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Timestamp> {
-        let tick = self.ticker.next_due().filter(|_| !self.members.is_empty());
-        [tick, self.ends_at].into_iter().flatten().min()
-    }
-
-    /// When the sockets of its members are read. A room that ticks rarely or sleeps would keep
-    /// pings and goodbyes waiting.
-    #[must_use]
-    pub fn reads(&self) -> Reads {
-        let is_often = (1..=READS_ON_TURN_TICK_US_MAX).contains(&self.spec.tick_us());
-        if is_often && !self.is_asleep() { Reads::OnTurn } else { Reads::OnArrival }
     }
 
     /// The member that is the host: the one who is here longest.

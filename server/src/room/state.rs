@@ -352,16 +352,6 @@ impl State {
         }
     }
 
-    /// Puts a member into a team, or into none.
-    pub fn set_team(&mut self, member: MemberId, team: Option<TeamId>) {
-        self.teams.set(member, team, self.building);
-    }
-
-    /// Forgets which team somebody was in who is not in the room any more.
-    pub fn forget_team(&mut self, member: MemberId) {
-        self.teams.forget(member, self.building);
-    }
-
     /// Takes over the place in a tree that `value` says; says whether there is such a place.
     fn hang(&mut self, component: ComponentId, child: EntityId, value: &Value) -> bool {
         let parent = match value {
@@ -459,12 +449,6 @@ impl State {
         let count = layout.fields().len();
         assert_eq!(count, FIELDS, "component {} has {count} fields", component.0);
         Some(std::array::from_fn(|field| layout.read(row, FieldId(field as u8))))
-    }
-
-    /// A member's team.
-    #[must_use]
-    pub fn team(&self, member: MemberId) -> Option<TeamId> {
-        self.teams.of(member)
     }
 
     /// Where entities are; `None` in a room without interest.

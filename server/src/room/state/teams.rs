@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use tickloom_protocol::ids::{MemberId, Tick};
 
+use super::State;
+
 /// A team of one room, by a number that the room's logic gives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TeamId(pub u16);
@@ -59,5 +61,23 @@ impl Teams {
     pub fn forget(&mut self, member: MemberId, building: Tick) {
         self.set(member, None, building);
         self.changed_at.remove(&member);
+    }
+}
+
+impl State {
+    /// Puts a member into a team, or into none.
+    pub fn set_team(&mut self, member: MemberId, team: Option<TeamId>) {
+        self.teams.set(member, team, self.building);
+    }
+
+    /// Forgets which team somebody was in who is not in the room any more.
+    pub fn forget_team(&mut self, member: MemberId) {
+        self.teams.forget(member, self.building);
+    }
+
+    /// A member's team.
+    #[must_use]
+    pub fn team(&self, member: MemberId) -> Option<TeamId> {
+        self.teams.of(member)
     }
 }

@@ -1,0 +1,156 @@
+use super::*;
+use crate::attack::AttackKind;
+use clap::{CommandFactory, Parser, ValueEnum};
+
+fn plan(flags: &str) -> Result<Result<Plan, PlanError>, clap::Error> {
+    let words = std::iter::once("loadtest").chain(flags.split_whitespace());
+    let job = Args::try_parse_from(words).map(Job::new)?;
+    Ok(job.map(|job| match job {
+        Job::Load(plan) => *plan,
+        other => panic!("{flags}: {other:?}"),
+    }))
+}
+
+fn good(flags: &str) -> Plan {
+    plan(flags).expect("parses").expect("fits")
+}
+
+fn rooms(plan: &Plan) -> u32 {
+    match &plan.load {
+        Load::Rooms(rooms) => rooms.cast.rooms_count(),
+        Load::Echo(echo) => panic!("{echo:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_is_well_formed() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn no_arguments_mean_the_main_job() {
+    let plan = good("");
+    assert_eq!(plan, good("run"));
+    assert_eq!(plan.target, Target::Spawn { tick_rate_hz: 20, scheme: Scheme::Ws });
+    assert_eq!(plan.clients_count, 1000);
+    let rooms = plan.rooms_load().expect("rooms");
+    assert_eq!((rooms.scenario.as_str(), rooms.rate_hz_max()), ("arena", 20));
+    assert_eq!((rooms.cast.rooms_count(), rooms.churn), (50, None));
+    assert_eq!((plan.duration, plan.warmup), (Duration::from_secs(10), Duration::from_secs(2)));
+    assert_eq!((plan.connect_rate_hz, plan.seed), (2000, 42));
+    assert_eq!((plan.threads_count, plan.processes_count), (1, 1));
+    assert!(!plan.deflate && good("run --deflate").deflate && good("echo --deflate").deflate);
+}
+
+#[test]
+fn units_are_understood() {
+    let plan = good("run -n 5k -r 250 -d 1.5m --warmup 250ms --connect-rate 3k --seed 7");
+    assert_eq!((plan.clients_count, rooms(&plan)), (5000, 250));
+    assert_eq!((plan.duration.as_secs(), plan.warmup.as_millis()), (90, 250));
+    assert_eq!((plan.connect_rate_hz, plan.seed), (3000, 7));
+    assert_eq!(rooms(&good("--clients 7 --room-size 3")), 3);
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_with_an_example() {
+    for flags in [
+        "-d 30",
+        "-d s",
+        "-d -1s",
+        "-d 1y",
+        "-n 0",
+        "-n x",
+        "-n 1.5",
+        "-n -5",
+        "-n 1e3",
+        "-r 0",
+        "--input-rate 5/m",
+        "-u http://a",
+        "-u wss:///ws",
+        "--insecure",
+        "-u wss://a --insecure --ca a.pem",
+        "-u wss://a --tls",
+        "-u ws:///ws",
+        "-u ws://a --tick-rate 30",
+        "-r 5 --room-size 5",
+        "--threads x",
+        "--threshold state_age.p99=80ms",
+        "--threshold stat_age.p99<80ms",
+        "--server-pid 1",
+        "--payload 64",
+        "echo --text --binary",
+        "echo --senders 2",
+        "echo --rate 5 --in-flight 2",
+        "echo --spawn x",
+        "echo --subprotocol a,b",
+        "echo --rooms 3",
+        "compare a.json",
+    ] {
+        assert!(plan(flags).is_err(), "{flags}");
+    }
+}
+
+#[test]
+fn combinations_that_do_not_fit_name_the_flag() {
+    for (flags, flag) in [
+        ("-n 10 -r 11", "--rooms"),
+        ("-d 500ms", "--duration"),
+        ("--connect-rate 0", "--connect-rate"),
+        ("--tick-rate 0", "--tick-rate"),
+        ("--tick-rate 129", "--tick-rate"),
+        ("--input-rate 1k", "--input-rate"),
+        ("--threads 0", "--threads"),
+        ("-n 2 --threads 3", "--threads"),
+        ("-n 2m", "--clients"),
+        ("-n 3 --threads 2 --processes 2", "--threads"),
+        ("-u ws://a --server-cores 0", "--server-cores"),
+        ("-u ws://a --insecure", "--insecure"),
+        ("echo -u ws://a --ca a.pem", "--ca"),
+        ("attack silent -u wss://a", "--url of `attack silent` must be a ws://"),
+        ("attack slow-body -u wss://a", "--url of `attack slow-body` must be a ws://"),
+        ("attack handshakes -u ws://a", "--url of `attack handshakes` must be a wss://"),
+        ("echo --payload 15", "--payload"),
+        ("echo --payload 31 --text", "--payload"),
+        ("echo --payload 70k", "--payload"),
+        ("echo --rate 0", "--rate"),
+        ("echo --in-flight 2k", "--in-flight"),
+        ("echo --broadcast -n 1", "--broadcast"),
+        ("echo --broadcast -n 5 --senders 6", "--senders"),
+        ("echo --broadcast -n 5k --senders 2k", "--senders"),
+    ] {
+        let error = plan(flags).expect("parses").expect_err(flags);
+        assert!(error.to_string().starts_with(flag), "{flags}: {error}");
+    }
+}
+
+#[test]
+fn every_attack_has_an_address_it_takes() {
+    for kind in AttackKind::value_variants() {
+        let url = if kind.scheme().is_encrypted() { "wss://a/ws" } else { "ws://a/ws" };
+        let words = format!("loadtest attack {kind} --url {url}");
+        let args = Args::try_parse_from(words.split(' ')).expect("parses");
+        let Ok(Job::Attack(attack)) = Job::new(args) else { panic!("{words}") };
+        assert_eq!((attack.kind, attack.url.scheme), (*kind, kind.scheme()));
+    }
+}
+
+#[test]
+fn echo_is_a_closed_loop_until_a_rate_opens_it() {
+    for (flags, pattern, period_us) in [
+        ("echo", Pattern::Closed { in_flight: 1 }, None),
+        ("echo --in-flight 16", Pattern::Closed { in_flight: 16 }, None),
+        ("echo -n 10 --rate 5k", Pattern::Open { rate_hz: 5000 }, Some(2_000)),
+        (
+            "echo --broadcast --senders 3",
+            Pattern::Broadcast { senders_count: 3, rate_hz: 30 },
+            Some(100_000),
+        ),
+    ] {
+        let plan = good(flags);
+        let Load::Echo(echo) = &plan.load else { panic!("{flags}: {plan:?}") };
+        assert_eq!((echo.pattern, plan.send_period_us()), (pattern, period_us), "{flags}");
+    }
+    let plan = good("echo -u ws://a/x --spawn true");
+    let Target::Command { url, command } = plan.target else { panic!("{:?}", plan.target) };
+    assert_eq!((url.path.as_str(), command.as_str()), ("/x", "true"));
+}
