@@ -106,7 +106,7 @@ pub struct Header {
 
 /// When something happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Moment {
+pub struct LoggedAt {
     /// In which tick: the one that was under construction.
     pub tick: Tick,
     /// Milliseconds since the recording began, rounded to when that tick was taken.
@@ -244,9 +244,9 @@ pub struct Recorder {
     /// Events since the last of them, all of one tick.
     events: Vec<u8>,
     /// What the last record was about.
-    last: Moment,
+    last: LoggedAt,
     /// Now: the tick under construction, and when it began.
-    now: Moment,
+    now: LoggedAt,
     /// The last input of each member that sent one.
     inputs: BTreeMap<MemberId, (InputSeq, Box<[u8]>)>,
 }
@@ -258,8 +258,8 @@ impl Recorder {
         let mut recorder = Self {
             records: Vec::new(),
             events: Vec::new(),
-            last: Moment::default(),
-            now: Moment { tick: Tick::ZERO.next(), ms: 0 },
+            last: LoggedAt::default(),
+            now: LoggedAt { tick: Tick::ZERO.next(), ms: 0 },
             inputs: BTreeMap::new(),
         };
         let mut body = vec![HEADER];

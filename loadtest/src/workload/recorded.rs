@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tickloom_protocol::client::{Client as ProtocolClient, Seat};
 use tickloom_protocol::client_message::{ClientMessage, Write};
 use tickloom_protocol::ids::{MemberId, OpId, Tick, TopicId};
-use tickloom_protocol::recording::{Entry, Event, Header, Moment, Reader, RecordingError};
+use tickloom_protocol::recording::{Entry, Event, Header, LoggedAt, Reader, RecordingError};
 use tickloom_protocol::server_message::{DeltaHead, RefusalCode};
 use tickloom_protocol::time::Timestamp;
 
@@ -200,7 +200,7 @@ impl Script {
 
 /// When something happened: by the tick in a room with a rate, which slips of its clock do not
 /// move.
-fn time_of(moment: Moment, tick_rate_hz: u32) -> u64 {
+fn time_of(moment: LoggedAt, tick_rate_hz: u32) -> u64 {
     let by_tick = (u64::from(moment.tick.0) * 1_000_000).checked_div(tick_rate_hz.into());
     by_tick.unwrap_or_else(|| moment.ms.saturating_mul(1_000))
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::{
     CHECKPOINT, CHECKPOINT_TICKS, CONFIGURE, DROP, END, EVENTS, EndReason, Event, HEADER, HIDDEN,
-    Header, INPUT, INPUT_AGAIN, INPUT_NEXT, JOIN, KICK, KIND_BITS, LEAVE, LISTED, LOCKED, MAGIC,
-    METADATA, Moment, OTHER, PASS_OVER, PASSWORD, PUBLISH, RETURN, SAW, SPECTATE, StateHash,
+    Header, INPUT, INPUT_AGAIN, INPUT_NEXT, JOIN, KICK, KIND_BITS, LEAVE, LISTED, LOCKED, LoggedAt,
+    MAGIC, METADATA, OTHER, PASS_OVER, PASSWORD, PUBLISH, RETURN, SAW, SPECTATE, StateHash,
     VERSION, WRITE,
 };
 use crate::chunks::{self, ChunkError};
@@ -24,7 +24,7 @@ const PROLOGUE_BYTES: usize = MAGIC.len() + 1 + 8 + CRC_BYTES;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry<'a> {
     /// Something happened.
-    Event(Moment, Event<'a>),
+    Event(LoggedAt, Event<'a>),
     /// What the hash was behind a tick.
     Checkpoint(Tick, StateHash),
     /// The room ended in this tick.
@@ -81,7 +81,7 @@ pub enum Damage {
     Name,
     /// A tick beyond the last there can be.
     #[error("a tick or time is beyond all there can be")]
-    Moment,
+    Time,
     /// There is more behind the end.
     #[error("something stands behind the end")]
     Excess,
@@ -99,7 +99,7 @@ pub struct Reader<'a> {
     events: chunks::Reader<'a>,
     /// Where that record begins.
     events_at: usize,
-    moment: Moment,
+    at: LoggedAt,
     /// The last input of each member that sent one.
     inputs: BTreeMap<MemberId, (InputSeq, &'a [u8])>,
     tail: Tail,
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
             offset: PROLOGUE_BYTES + used,
             events: chunks::Reader::new(&[]),
             events_at: 0,
-            moment: Moment::default(),
+            at: LoggedAt::default(),
             inputs: BTreeMap::new(),
             tail: Tail::Open,
         })
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
         }
         let offset = self.events_at;
         let event = self.event().map_err(|what| RecordingError::Damaged { offset, what })?;
-        Ok(Some(Entry::Event(self.moment, event)))
+        Ok(Some(Entry::Event(self.at, event)))
     }
 
     /// What a record says by itself; events are read one by one.
@@ -196,15 +196,15 @@ impl<'a> Reader<'a> {
         }
         // A recorder lets no more ticks pass, so that no few bytes ask for a year of them.
         let ticks = body.varint()?;
-        let tick = Tick(self.moment.tick.0.saturating_add(ticks));
+        let tick = Tick(self.at.tick.0.saturating_add(ticks));
         if ticks > CHECKPOINT_TICKS || tick > Tick::MAX {
-            return Err(Damage::Moment);
+            return Err(Damage::Time);
         }
-        self.moment.tick = tick;
+        self.at.tick = tick;
         let entry = match kind {
             EVENTS => {
-                let ms = self.moment.ms.checked_add(body.varint64()?);
-                self.moment.ms = ms.ok_or(Damage::Moment)?;
+                let ms = self.at.ms.checked_add(body.varint64()?);
+                self.at.ms = ms.ok_or(Damage::Time)?;
                 (self.events, self.events_at) = (body, offset);
                 return Ok(None);
             }

@@ -71,7 +71,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// What a reader must say of these steps, as text: entries borrow.
 fn play(steps: &[Step]) -> (Vec<u8>, Vec<String>) {
     let mut recorder = Recorder::new(&header());
-    let mut now = Moment { tick: Tick(1), ms: 0 };
+    let mut now = LoggedAt { tick: Tick(1), ms: 0 };
     // Events of the tick under construction, whose moment is known when it ends.
     let (mut said, mut waiting) = (Vec::new(), Vec::new());
     for step in steps {
@@ -213,6 +213,6 @@ fn few_bytes_do_not_ask_for_a_year_of_ticks() {
     file.extend(Recorder::new(&header()).take());
     let offset = file.len();
     put_record(&mut file, &[CHECKPOINT, 0xff, 0xff, 0xff, 0xff, 0x0f], &[0; 8]);
-    let error = RecordingError::Damaged { offset, what: reader::Damage::Moment };
+    let error = RecordingError::Damaged { offset, what: reader::Damage::Time };
     assert_eq!(read(&file), Err(error));
 }
