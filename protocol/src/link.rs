@@ -267,6 +267,9 @@ impl Link {
     }
 }
 
+/// The longest header of an unmasked frame (RFC 6455 section 5.2).
+pub const BINARY_HEADER_BYTES_MAX: usize = 10;
+
 /// Appends the header of an unmasked, final binary frame: what a server puts in front of a
 /// payload that was encoded once for many members. 2, 4 or 10 bytes (RFC 6455 section 5.2).
 pub fn put_binary_header(payload_bytes: usize, output: &mut impl Write) {
@@ -278,7 +281,7 @@ pub fn put_binary_header(payload_bytes: usize, output: &mut impl Write) {
 /// A whole unmasked frame around one payload, for messages that one client or all of a room get.
 #[must_use]
 pub fn binary_frame(payload: &[u8]) -> Bytes {
-    let mut frame = Vec::with_capacity(payload.len() + 10);
+    let mut frame = Vec::with_capacity(payload.len() + BINARY_HEADER_BYTES_MAX);
     put_binary_header(payload.len(), &mut frame);
     frame.extend_from_slice(payload);
     Bytes::from(frame)

@@ -256,24 +256,10 @@ impl Broadcast {
         outboxes: &mut impl Outboxes,
     ) -> Result<bool, Oversized> {
         self.begin();
+        let building = content.state.building();
         for (id, member) in members.iter_mut().filter(|(_, member)| !member.is_late()) {
-            if member.is_paused() {
-                continue;
-            }
-            let Some(outbox) = outboxes.outbox(member.session()) else { continue };
-            let is_stale = outbox.states_waiting() >= occasion.states_waiting_max;
-            if is_stale || outbox.backpressure() != Backpressure::Ready {
-                outbox.owe_state();
-                self.counts.skipped += 1;
-            } else if member.baseline == occasion.previous && occasion.previous != Tick::ZERO {
-                self.counts.deltas += 1;
+            if self.keeps_up(*id, member, building, occasion, outboxes) {
                 self.put_member(&mut content, *id, member, occasion.previous, occasion)?;
-                continue;
-            } else {
-                self.behind.push((member.behind_since, *id));
-            }
-            if member.behind_since == Tick::ZERO {
-                member.behind_since = content.state.building();
             }
         }
         let deferred = self.recover(&mut content, members, occasion)?;
@@ -292,6 +278,36 @@ impl Broadcast {
         self.behind.clear();
         self.frames.clear();
         self.recovery_bytes = 0;
+    }
+
+    /// Whether a member takes the tick's delta. If it needs more, it waits among those behind; if it
+    /// cannot take anything, it is passed over.
+    fn keeps_up(
+        &mut self,
+        id: MemberId,
+        member: &mut Member,
+        building: Tick,
+        occasion: Occasion,
+        outboxes: &mut impl Outboxes,
+    ) -> bool {
+        if member.is_paused() {
+            return false;
+        }
+        let Some(outbox) = outboxes.outbox(member.session()) else { return false };
+        let is_stale = outbox.states_waiting() >= occasion.states_waiting_max;
+        if is_stale || outbox.backpressure() != Backpressure::Ready {
+            outbox.owe_state();
+            self.counts.skipped += 1;
+        } else if member.baseline == occasion.previous && occasion.previous != Tick::ZERO {
+            self.counts.deltas += 1;
+            return true;
+        } else {
+            self.behind.push((member.behind_since, id));
+        }
+        if member.behind_since == Tick::ZERO {
+            member.behind_since = building;
+        }
+        false
     }
 
     /// Brings members to the present from wherever they are, those that wait longest first.

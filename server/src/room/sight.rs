@@ -15,7 +15,7 @@ use tickloom_protocol::ids::CellId;
 use tickloom_protocol::limits;
 use tickloom_protocol::schema::{Grid, Interest, Ring};
 
-use crate::room::state::places::{PlaceId, Schedule};
+use crate::room::state::places::Schedule;
 
 /// Steps by which a member's rings shrink when it is sent more than it may be.
 pub const STRAIN_MAX: u8 = 3;
@@ -260,7 +260,8 @@ impl Sight {
         self.is_settling = false;
         for subscription in &mut self.subscriptions {
             let Subscription { cell, every, wanted } = *subscription;
-            if every != wanted && schedule.is_due(PlaceId::of_cell(cell), every) {
+            let [_, row] = grid.place_of(cell).map(|place| place as u16);
+            if every != wanted && schedule.is_due(row, every) {
                 subscription.every = wanted;
             }
             self.is_settling |= subscription.every != wanted;

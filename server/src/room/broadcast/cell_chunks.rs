@@ -16,7 +16,7 @@ use tickloom_protocol::limits;
 use super::{Content, Start};
 use crate::room::sight::Run;
 use crate::room::state::State;
-use crate::room::state::places::{PlaceId, Places};
+use crate::room::state::places::PlaceId;
 
 /// Rates a cell's motion is sent at: with every state, every second, fourth, eighth.
 const RATES_COUNT: usize = limits::RING_EVERY_MAX.ilog2() as usize + 1;
@@ -36,9 +36,12 @@ pub(super) struct CellChunks {
     news: Vec<Slice>,
     /// By place.
     snapshots: Vec<Slice>,
-    /// What every subscriber is told, and motion that is due, by rate.
-    rates: [Rate; RATES_COUNT],
-    /// Cells of a row.
+    /// By rate, row and column, where what every subscriber is told begins, and motion that is due.
+    /// A row has a place more than there are columns, where its last cell ends. [`UNKNOWN`] in rows
+    /// that nobody has asked for in this tick.
+    starts: Vec<u32>,
+    /// Rows and columns.
+    rows: usize,
     columns: usize,
     /// By starting point, what was said since, and the hash of what everybody sees.
     rests: Vec<(Start, Slice)>,
@@ -46,19 +49,12 @@ pub(super) struct CellChunks {
     pub encodings: u64,
 }
 
-/// What is sent to those who get motion at one rate.
-#[derive(Debug, Default)]
-struct Rate {
-    /// Rows that were asked for.
-    is_known: Vec<bool>,
-    /// Where each cell begins, and where the last one of its row ends: a place more than there are
-    /// columns. Meaningful for rows that are known.
-    starts: Vec<u32>,
-}
+/// Where nothing begins.
+const UNKNOWN: u32 = u32::MAX;
 
 impl Slice {
     /// Nobody has asked for it in this tick.
-    const UNKNOWN: Self = Self { start: u32::MAX, end: 0 };
+    const UNKNOWN: Self = Self { start: UNKNOWN, end: 0 };
 
     pub fn is_empty(self) -> bool {
         self.start == self.end
@@ -77,16 +73,19 @@ impl CellChunks {
         self.encodings = 0;
         let Some(places) = state.places() else { return };
         let [columns, rows] = places.grid().sides().map(|side| side as usize);
-        self.columns = columns;
+        (self.rows, self.columns) = (rows, columns);
         for table in [&mut self.news, &mut self.snapshots] {
             table.clear();
             table.resize(places.count(), Slice::UNKNOWN);
         }
-        for rate in &mut self.rates {
-            rate.is_known.clear();
-            rate.is_known.resize(rows, false);
-            rate.starts.resize(rows * (columns + 1), 0);
-        }
+        self.starts.clear();
+        self.starts.resize(RATES_COUNT * rows * (columns + 1), UNKNOWN);
+    }
+
+    /// Where a row begins in `starts`.
+    #[inline]
+    fn row_at(&self, row: u16, every: u8) -> usize {
+        (every.ilog2() as usize * self.rows + usize::from(row)) * (self.columns + 1)
     }
 
     /// Appends chunks.
@@ -123,55 +122,48 @@ impl CellChunks {
     /// What is told of a run of cells: news of each, and motion where it is due.
     #[inline]
     pub fn run(&mut self, state: &mut State, run: Run) -> Slice {
-        let rate = &self.rates[run.every.ilog2() as usize];
-        if !rate.is_known[usize::from(run.row)] {
+        let at = self.row_at(run.row, run.every);
+        let (from, until) = (at + usize::from(run.columns.0), at + usize::from(run.columns.1));
+        if self.starts[from] == UNKNOWN {
             self.encode_row(state, run.row, run.every);
         }
-        let starts = &self.rates[run.every.ilog2() as usize].starts;
-        let first = usize::from(run.row) * (self.columns + 1);
-        let (from, until) =
-            (first + usize::from(run.columns.0), first + usize::from(run.columns.1));
-        Slice { start: starts[from], end: starts[until] }
+        Slice { start: self.starts[from], end: self.starts[until] }
     }
 
     fn encode_row(&mut self, state: &mut State, row: u16, every: u8) {
+        let Some(places) = state.places() else { return };
+        let is_due = places.schedule().is_due(row, every);
+        let has_hashes = is_due && places.are_hashes_due(row);
         let first = PlaceId::of_row(row, self.columns);
-        let places = (0..self.columns).map(|column| first.plus(column));
+        let cells = (0..self.columns).map(|column| first.plus(column));
         // What is copied must not come to lie between what is put together.
-        for place in places.clone() {
-            if state.places().is_some_and(|places| places.is_touched(place)) {
-                self.news(state, place);
+        for cell in cells.clone() {
+            if state.places().is_some_and(|places| places.is_touched(cell)) {
+                self.news(state, cell);
             }
         }
-        let mut at = usize::from(row) * (self.columns + 1);
-        for place in places {
-            self.set_start(every, at);
+        let mut at = self.row_at(row, every);
+        for cell in cells {
+            self.starts[at] = self.bytes.len() as u32;
             at += 1;
-            let news = self.news[place.index()];
+            let news = self.news[cell.index()];
             if news != Slice::UNKNOWN {
                 self.bytes.extend_from_within(news.range());
             }
-            let is_due =
-                state.places().is_some_and(|places| places.schedule().is_due(place, every));
             if is_due {
-                self.put_motion(state, place, every);
+                self.put_motion(state, cell, every);
+            }
+            if has_hashes {
+                state.encode_place_hash(cell, &mut self.bytes);
             }
         }
-        self.set_start(every, at);
-        self.rates[every.ilog2() as usize].is_known[usize::from(row)] = true;
+        self.starts[at] = self.bytes.len() as u32;
     }
 
-    fn set_start(&mut self, every: u8, at: usize) {
-        self.rates[every.ilog2() as usize].starts[at] = self.bytes.len() as u32;
-    }
-
-    fn put_motion(&mut self, state: &mut State, place: PlaceId, every: u8) {
+    fn put_motion(&mut self, state: &mut State, cell: PlaceId, every: u8) {
         let start = self.bytes.len();
-        state.encode_motion(place, every, &mut self.bytes);
+        state.encode_motion(cell, every, &mut self.bytes);
         self.encodings += u64::from(self.bytes.len() > start);
-        if state.places().is_some_and(|places: &Places| places.is_hash_due(place)) {
-            state.encode_place_hash(place, &mut self.bytes);
-        }
     }
 
     /// What was said since a starting point, and the hash of what everybody sees.

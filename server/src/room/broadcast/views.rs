@@ -15,12 +15,11 @@ use bytes::Bytes;
 use tickloom_protocol::chunks::{ChunkKind, put_chunk};
 use tickloom_protocol::ids::{MemberId, StreamId, Tick};
 use tickloom_protocol::limits;
-use tickloom_protocol::link::put_binary_header;
+use tickloom_protocol::link::{BINARY_HEADER_BYTES_MAX, put_binary_header};
 use tickloom_protocol::server_message::DeltaHead;
 
 use super::cell_chunks::{CellChunks, Slice};
 use super::{Broadcast, Content, Occasion, Oversized, RECOVERY_BYTES_MAX, Start};
-use crate::outbox::Backpressure;
 use crate::room::member::Member;
 use crate::room::sight::{Rings, STRAIN_MAX, Sight, SightLimits, Turn};
 use crate::room::state::State;
@@ -36,11 +35,12 @@ const COPIED_PER_ENCODED: usize = 8;
 pub(super) struct Views {
     chunks: CellChunks,
     turn: Turn,
-    /// What goes into the frame of one member.
-    selected: Vec<Slice>,
     /// By strain.
     rings: Vec<Rings>,
-    /// The frames of the tick, back to back, and whose they are.
+    /// What precedes the chunks of one member.
+    head: Vec<u8>,
+    /// The frames of the tick, and whose they are. Chunks are put there before what precedes them,
+    /// whose length follows from theirs, so a few bytes between two frames are nobody's.
     output: Vec<u8>,
     frames: Vec<(SessionId, Range<usize>)>,
     /// What `output` was in the last tick. When all frames have left, its memory is used again:
@@ -77,25 +77,10 @@ impl Broadcast {
             content.state.want_cell_hashes();
         }
         self.views.begin(content.state, settings.steps);
+        let building = content.state.building();
         for (id, member) in members.iter_mut() {
-            if member.is_paused() {
-                continue;
-            }
-            let Some(outbox) = outboxes.outbox(member.session()) else { continue };
-            let is_stale = outbox.states_waiting() >= occasion.states_waiting_max;
-            let keeps_up = member.baseline == occasion.previous && member.sight.is_some();
-            if is_stale || outbox.backpressure() != Backpressure::Ready {
-                outbox.owe_state();
-                self.counts.skipped += 1;
-            } else if keeps_up && occasion.previous != Tick::ZERO {
-                self.counts.deltas += 1;
+            if self.keeps_up(*id, member, building, occasion, outboxes) {
                 self.put_view(content, *id, member, occasion.previous, occasion, settings)?;
-                continue;
-            } else {
-                self.behind.push((member.behind_since, *id));
-            }
-            if member.behind_since == Tick::ZERO {
-                member.behind_since = content.state.building();
             }
         }
         let deferred = self.recover_views(content, members, occasion, settings)?;
@@ -144,41 +129,37 @@ impl Broadcast {
         occasion: Occasion,
         settings: ViewSettings,
     ) -> Result<(), Oversized> {
-        let Broadcast { views, private, prefix, .. } = self;
+        let Broadcast { views, prefix, .. } = self;
         let Some(mut sight) = member.sight.take() else { return Ok(()) };
-        views.selected.clear();
+        let chunks_at = views.output.len() + BINARY_HEADER_BYTES_MAX + prefix.bytes();
+        views.output.resize(chunks_at, 0);
         let is_reset = since == Tick::ZERO;
-        views.select(content.state, member, &mut sight, is_reset, &settings.limits);
-        let rest = views.chunks.rest(content, Start::of(member, since), occasion.with_hash);
-        views.selected.push(rest);
-        private.clear();
+        views.put_places(content.state, member, &mut sight, is_reset, &settings.limits);
+        views.put_rest(content, Start::of(member, since), occasion.with_hash);
+        let Views { output, turn, .. } = views;
         if !is_reset {
-            for cell in &views.turn.gone {
-                put_chunk(private, StreamId::of_cell(*cell), ChunkKind::Gone, &[]);
+            for cell in &turn.gone {
+                put_chunk(output, StreamId::of_cell(*cell), ChunkKind::Gone, &[]);
             }
         }
-        content.state.encode_private(id, since, private);
-        content.events.encode_private(member.listener(), member.hearing, private);
+        content.state.encode_private(id, since, output);
+        content.events.encode_private(member.listener(), member.hearing, output);
         if occasion.with_hash {
-            content.state.encode_private_hashes(id, private);
+            content.state.encode_private_hashes(id, output);
         }
         let head = member.head(content.state.building(), since, occasion.previous);
         let head = DeltaHead { load_level: self.load_level as u8, ..head };
-        let selected = views.selected.iter().map(|slice| slice.range());
-        let chunks_bytes = selected.clone().map(|range| range.len()).sum::<usize>() + private.len();
+        let chunks_bytes = output.len() - chunks_at;
         let bytes = prefix.bytes() + chunks_bytes;
         if bytes > limits::SERVER_MESSAGE_BYTES_MAX {
             return Err(Oversized { bytes });
         }
-        let output = &mut views.output;
-        let start = output.len();
-        put_binary_header(bytes, output);
-        prefix.put(&head, chunks_bytes, output);
-        for range in selected {
-            output.extend_from_slice(&views.chunks.bytes[range]);
-        }
-        output.extend_from_slice(private);
-        views.frames.push((member.session(), start..output.len()));
+        views.head.clear();
+        put_binary_header(bytes, &mut views.head);
+        prefix.put(&head, chunks_bytes, &mut views.head);
+        let start = chunks_at - views.head.len();
+        views.output[start..chunks_at].copy_from_slice(&views.head);
+        views.frames.push((member.session(), start..views.output.len()));
         sight.charge(bytes, occasion.states_waiting_max, &settings.limits);
         self.counts.strained += u64::from(sight.strain() > 0);
         member.sight = Some(sight);
@@ -204,8 +185,8 @@ impl Views {
         }
     }
 
-    /// Selects what one member is sent of places.
-    fn select(
+    /// Puts what one member is sent of places.
+    fn put_places(
         &mut self,
         state: &mut State,
         member: &Member,
@@ -224,24 +205,22 @@ impl Views {
             true => self.chunks.snapshot(state, everywhere),
             false => self.chunks.news(state, everywhere),
         };
-        self.selected.push(slice);
+        self.put(slice);
         if !is_reset && self.turn.new.is_empty() {
             for run in sight.runs() {
                 let slice = self.chunks.run(state, *run);
-                if !slice.is_empty() {
-                    self.selected.push(slice);
-                }
+                self.put(slice);
             }
         } else {
-            self.select_cells(state, sight, is_reset);
+            self.put_cells(state, sight, is_reset);
         }
         if let Some(places) = state.places() {
             sight.take_turns(places.grid(), schedule);
         }
     }
 
-    /// Selects cell by cell: some come new.
-    fn select_cells(&mut self, state: &mut State, sight: &Sight, is_reset: bool) {
+    /// Cell by cell: some come new.
+    fn put_cells(&mut self, state: &mut State, sight: &Sight, is_reset: bool) {
         for subscription in sight.subscriptions() {
             let place = PlaceId::of_cell(subscription.cell);
             let slice = if is_reset || self.turn.new.contains(&subscription.cell) {
@@ -252,9 +231,20 @@ impl Views {
                 };
                 self.chunks.run(state, run)
             };
-            if !slice.is_empty() {
-                self.selected.push(slice);
-            }
+            self.put(slice);
+        }
+    }
+
+    /// Puts what everybody is told who was told as much.
+    fn put_rest(&mut self, content: &mut Content<'_>, start: Start, with_hash: bool) {
+        let slice = self.chunks.rest(content, start, with_hash);
+        self.put(slice);
+    }
+
+    #[inline]
+    fn put(&mut self, slice: Slice) {
+        if !slice.is_empty() {
+            self.output.extend_from_slice(&self.chunks.bytes[slice.range()]);
         }
     }
 

@@ -16,9 +16,6 @@ pub struct PlaceId(u32);
 /// The states that the slowest ring waits for, and how many send times are kept.
 pub const EVERY_MAX: usize = limits::RING_EVERY_MAX as usize;
 
-/// Between two neighbouring cells whose motion is due in the same state: spreads the load.
-const PHASE: u32 = 3;
-
 /// Where entities are.
 #[derive(Debug)]
 pub struct Places {
@@ -51,11 +48,13 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Whether it carries the motion of a place for those who get every `every`th, a power of two.
+    /// Whether it carries the motion of a row of cells for those who get every `every`th, a power
+    /// of two. Rows take turns, which spreads the load; the cells of one go together, so that what
+    /// a member gets of them is one piece.
     #[must_use]
     #[inline]
-    pub fn is_due(self, place: PlaceId, every: u8) -> bool {
-        let phase = self.state_number.wrapping_add(place.0.wrapping_mul(PHASE));
+    pub fn is_due(self, row: u16, every: u8) -> bool {
+        let phase = self.state_number.wrapping_add(row.into());
         phase & u32::from(every.saturating_sub(1)) == 0
     }
 }
@@ -184,12 +183,12 @@ impl Places {
         Schedule { state_number: self.state_number }
     }
 
-    /// Whether the state under construction states the hash of a place. It does when the motion of
-    /// every ring is due, for then all subscribers have the same.
+    /// Whether the state under construction states the hashes of a row of cells. It does when the
+    /// motion of every ring is due, for then all subscribers have the same.
     #[must_use]
-    pub fn is_hash_due(&self, place: PlaceId) -> bool {
+    pub fn are_hashes_due(&self, row: u16) -> bool {
         let slowest = limits::RING_EVERY_MAX;
-        self.state_number < self.hashes_until && self.schedule().is_due(place, slowest)
+        self.state_number < self.hashes_until && self.schedule().is_due(row, slowest)
     }
 
     /// Has each cell state its hash once, beginning with the state to be settled next.
