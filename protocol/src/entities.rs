@@ -4,7 +4,9 @@
 //! nothing else. Both write a stream's snapshot with the same code, so equal state gives equal
 //! bytes, and a checksum over those bytes is the state's hash.
 
-use std::collections::BTreeMap;
+mod column;
+mod slots;
+
 use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
@@ -13,34 +15,29 @@ use crate::chunks::{
     ChunkKind, GapWriter, SectionKind, Value, put_bytes, put_chunk, put_section, put_value,
     put_varint,
 };
+use crate::entities::column::{Column, VALUE_OVERHEAD_BYTES, Values};
+use crate::entities::slots::{Dealt, Slots};
 use crate::ids::{ComponentId, EntityId, MemberId, StreamId};
 use crate::limits;
 use crate::props::Props;
-use crate::schema::{Kind, RoomSchema, Scope};
+use crate::schema::{RoomSchema, Scope};
+
+pub use crate::entities::column::prop_bytes;
 
 /// The entities of a room and the values of their components.
 #[derive(Clone, Debug)]
 pub struct Entities {
     schema: Arc<RoomSchema>,
-    /// Owners by entity id; meaningful where `alive` is set.
+    slots: Slots,
+    /// Owners by slot; meaningful where `alive` is set.
     owners: Vec<MemberId>,
+    /// By slot.
     alive: FixedBitSet,
     /// By component id.
     columns: Vec<Column>,
 }
 
-/// The values of one component.
-#[derive(Clone, Debug)]
-struct Column {
-    /// By entity id; set only where the entity is alive. A few cache lines for a whole room, which
-    /// is what a delta touches beside the rows themselves.
-    present: FixedBitSet,
-    values: Values,
-    /// What the values take in a snapshot, at most.
-    bytes: usize,
-}
-
-/// All values of a packed component, as they lie.
+/// All values of a packed component, as they lie in a room that is known whole.
 #[derive(Clone, Copy, Debug)]
 pub struct PackedColumn<'a> {
     /// Which entities have one, by id.
@@ -49,21 +46,8 @@ pub struct PackedColumn<'a> {
     pub rows: &'a [u8],
 }
 
-/// What a value takes in a snapshot beside itself, at most: a gap, a length and an end.
-const VALUE_OVERHEAD_BYTES: usize = 7;
-
 /// What an entity takes in a snapshot beside its values, at most: a gap and an owner.
 const ENTITY_BYTES: usize = 6;
-
-#[derive(Clone, Debug)]
-enum Values {
-    /// Rows by entity id, back to back; meaningful where present.
-    Packed { row_bytes: usize, rows: Vec<u8> },
-    /// An entry exactly where present.
-    Opaque(BTreeMap<EntityId, Box<[u8]>>),
-    /// An entry exactly where present, none of them empty.
-    Props(BTreeMap<EntityId, Props>),
-}
 
 /// Which stream's content to write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,8 +86,20 @@ impl Entities {
     /// No entities but the room itself.
     #[must_use]
     pub fn new(schema: Arc<RoomSchema>) -> Self {
+        Self::lying(schema, Slots::ById)
+    }
+
+    /// The same for those who know few entities of very many: memory goes by how many those are,
+    /// and not by their ids.
+    #[must_use]
+    pub fn few(schema: Arc<RoomSchema>) -> Self {
+        Self::lying(schema, Slots::Dealt(Dealt::default()))
+    }
+
+    fn lying(schema: Arc<RoomSchema>, slots: Slots) -> Self {
         let columns = schema.components().iter().map(|desc| Column::new(&desc.kind)).collect();
-        let mut entities = Self { schema, owners: Vec::new(), alive: FixedBitSet::new(), columns };
+        let (owners, alive) = (Vec::new(), FixedBitSet::new());
+        let mut entities = Self { schema, slots, owners, alive, columns };
         entities.insert(EntityId::ROOM, MemberId::SERVER);
         entities
     }
@@ -120,6 +116,7 @@ impl Entities {
         for column in &mut self.columns {
             column.clear();
         }
+        self.slots.clear();
         self.insert(EntityId::ROOM, MemberId::SERVER);
     }
 
@@ -131,6 +128,8 @@ impl Entities {
         {
             column.clear();
         }
+        let Self { slots, alive, columns, .. } = self;
+        slots.take_back(|slot| is_unused(alive, columns, slot));
     }
 
     /// Adds an entity without values, or changes the owner of one that is there.
@@ -140,48 +139,63 @@ impl Entities {
     /// they are read.
     pub fn insert(&mut self, entity: EntityId, owner: MemberId) {
         assert!(entity.0 < limits::ENTITY_ID_MAX, "{entity:?} is over the limit");
-        let index = entity.index();
-        if self.owners.len() <= index {
-            self.owners.resize(index + 1, MemberId::SERVER);
+        let slot = self.slots.find_or_deal(entity);
+        if self.owners.len() <= slot {
+            self.owners.resize(slot + 1, MemberId::SERVER);
         }
-        self.owners[index] = owner;
-        self.alive.grow_and_insert(index);
+        self.owners[slot] = owner;
+        self.alive.grow_and_insert(slot);
     }
 
     /// Removes an entity and its values. The room itself stays.
     pub fn remove(&mut self, entity: EntityId) {
-        if entity == EntityId::ROOM || !self.contains(entity) {
-            return;
-        }
-        self.alive.remove(entity.index());
+        let Some(slot) = self.slot(entity).filter(|_| entity != EntityId::ROOM) else { return };
+        self.alive.remove(slot);
         for column in &mut self.columns {
-            column.remove(entity);
+            column.remove(slot, entity);
         }
+        self.take_slot_back(entity);
     }
 
     /// Removes an entity and the values everybody in view sees. What was told in private stays:
     /// it does not depend on a view.
     pub fn remove_public(&mut self, entity: EntityId) {
-        if entity == EntityId::ROOM || !self.contains(entity) {
-            return;
-        }
-        self.alive.remove(entity.index());
+        let Some(slot) = self.slot(entity).filter(|_| entity != EntityId::ROOM) else { return };
+        self.alive.remove(slot);
         self.clear_public(entity);
+        self.take_slot_back(entity);
     }
 
     /// Removes the values of an entity that everybody in view sees.
     pub fn clear_public(&mut self, entity: EntityId) {
+        let Some(slot) = self.slots.find(entity) else { return };
         let components = self.schema.components().iter();
         for (column, desc) in self.columns.iter_mut().zip(components) {
             if desc.scope == Scope::Room {
-                column.remove(entity);
+                column.remove(slot, entity);
             }
         }
     }
 
     /// Removes one value; says whether there was one.
     pub fn remove_value(&mut self, component: ComponentId, entity: EntityId) -> bool {
-        self.columns.get_mut(component.index()).is_some_and(|column| column.remove(entity))
+        let Some(slot) = self.slots.find(entity) else { return false };
+        let column = self.columns.get_mut(component.index());
+        let was_there = column.is_some_and(|column| column.remove(slot, entity));
+        self.take_slot_back(entity);
+        was_there
+    }
+
+    /// The slot of an entity that is there.
+    #[inline]
+    fn slot(&self, entity: EntityId) -> Option<usize> {
+        self.slots.find(entity).filter(|slot| self.alive.contains(*slot))
+    }
+
+    /// Takes back the slot of an entity of which nothing is known any more.
+    fn take_slot_back(&mut self, entity: EntityId) {
+        let Self { slots, alive, columns, .. } = self;
+        slots.take_back_of(entity, |slot| is_unused(alive, columns, slot));
     }
 
     /// Sets a packed row; says whether that changed anything.
@@ -197,9 +211,12 @@ impl Entities {
         true
     }
 
-    /// All values of a component. None when it is not packed.
+    /// All values of a component. None when it is not packed, or of [`Entities::few`].
     #[must_use]
     pub fn packed(&self, component: ComponentId) -> Option<PackedColumn<'_>> {
+        if !matches!(self.slots, Slots::ById) {
+            return None;
+        }
         let Column { present, values, .. } = self.columns.get(component.index())?;
         match values {
             Values::Packed { rows, .. } => Some(PackedColumn { present, rows }),
@@ -213,13 +230,14 @@ impl Entities {
     /// As [`Entities::set_row`].
     #[inline]
     pub(crate) fn overwrite_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) {
+        let slot = self.slots.find_or_deal(entity);
         let column = &mut self.columns[component.index()];
         let Values::Packed { row_bytes, rows } = &mut column.values else {
             panic!("{component:?} is not packed");
         };
-        let start = entity.index() * *row_bytes;
-        if !column.present.contains(entity.index()) {
-            column.present.grow_and_insert(entity.index());
+        let start = slot * *row_bytes;
+        if !column.present.contains(slot) {
+            column.present.grow_and_insert(slot);
             column.bytes += *row_bytes + VALUE_OVERHEAD_BYTES;
             if rows.len() < start + *row_bytes {
                 rows.resize(start + *row_bytes, 0);
@@ -231,10 +249,11 @@ impl Entities {
     /// A packed row.
     #[must_use]
     pub fn row(&self, component: ComponentId, entity: EntityId) -> Option<&[u8]> {
+        let slot = self.slots.find(entity)?;
         let column = self.columns.get(component.index())?;
         match &column.values {
-            Values::Packed { row_bytes, rows } if column.present.contains(entity.index()) => {
-                rows.get(entity.index() * row_bytes..)?.get(..*row_bytes)
+            Values::Packed { row_bytes, rows } if column.present.contains(slot) => {
+                rows.get(slot * row_bytes..)?.get(..*row_bytes)
             }
             Values::Packed { .. } | Values::Opaque(_) | Values::Props(_) => None,
         }
@@ -255,7 +274,7 @@ impl Entities {
         let before = values.insert(entity, value.into());
         column.bytes -= before.map_or(0, |before| before.len() + VALUE_OVERHEAD_BYTES);
         column.bytes += value.len() + VALUE_OVERHEAD_BYTES;
-        column.present.grow_and_insert(entity.index());
+        column.present.grow_and_insert(self.slots.find_or_deal(entity));
         true
     }
 
@@ -296,12 +315,13 @@ impl Entities {
             column.bytes -= props.get(key).map_or(0, |value| prop_bytes(key, value));
             let removed = props.remove(key);
             if props.is_empty() {
-                column.remove(entity);
+                self.remove_value(component, entity);
             }
             return removed;
         }
-        if !column.present.contains(entity.index()) {
-            column.present.grow_and_insert(entity.index());
+        let slot = self.slots.find_or_deal(entity);
+        if !column.present.contains(slot) {
+            column.present.grow_and_insert(slot);
             column.bytes += VALUE_OVERHEAD_BYTES;
         }
         let props = values.entry(entity).or_default();
@@ -323,26 +343,27 @@ impl Entities {
     #[must_use]
     #[inline]
     pub fn has_value(&self, component: ComponentId, entity: EntityId) -> bool {
+        let Some(slot) = self.slots.find(entity) else { return false };
         let column = self.columns.get(component.index());
-        column.is_some_and(|column| column.present.contains(entity.index()))
+        column.is_some_and(|column| column.present.contains(slot))
     }
 
     /// Whether the entity is there.
     #[must_use]
     #[inline]
     pub fn contains(&self, entity: EntityId) -> bool {
-        self.alive.contains(entity.index())
+        self.slot(entity).is_some()
     }
 
     /// Who owns the entity.
     #[must_use]
     pub fn owner(&self, entity: EntityId) -> Option<MemberId> {
-        self.contains(entity).then(|| self.owners[entity.index()])
+        self.slot(entity).map(|slot| self.owners[slot])
     }
 
     /// All entities in ascending order, the room itself first.
     pub fn ids(&self) -> impl Iterator<Item = EntityId> {
-        self.alive.ones().map(|index| EntityId(index as u32))
+        self.slots.of(&self.alive).map(|(entity, _)| entity)
     }
 
     /// How many entities there are, the room itself included.
@@ -369,20 +390,23 @@ impl Entities {
         output: &mut Vec<u8>,
     ) {
         let column = &self.columns[component.index()];
-        let ids = ids.filter(|entity| column.present.contains(entity.index()));
+        let places = ids.filter_map(|entity| {
+            let slot = self.slots.find(entity).filter(|slot| column.present.contains(*slot))?;
+            Some((entity, slot))
+        });
         match &column.values {
             Values::Packed { row_bytes, rows } => {
                 put_section(output, SectionKind::Rows, component, |output, gaps| {
-                    for entity in ids {
+                    for (entity, slot) in places {
                         gaps.put(output, entity);
-                        let start = entity.index() * row_bytes;
+                        let start = slot * row_bytes;
                         output.extend_from_slice(&rows[start..start + row_bytes]);
                     }
                 });
             }
             Values::Opaque(values) => {
                 put_section(output, SectionKind::Opaque, component, |output, gaps| {
-                    for entity in ids {
+                    for (entity, _) in places {
                         let Some(value) = values.get(&entity) else { continue };
                         gaps.put(output, entity);
                         put_bytes(output, value);
@@ -391,7 +415,7 @@ impl Entities {
             }
             Values::Props(values) => {
                 put_section(output, SectionKind::Props, component, |output, gaps| {
-                    for entity in ids {
+                    for (entity, _) in places {
                         let Some(props) = values.get(&entity) else { continue };
                         gaps.put(output, entity);
                         for (key, value) in props.iter() {
@@ -410,9 +434,9 @@ impl Entities {
         output.push(0);
         if view == View::Room {
             let mut gaps = GapWriter::default();
-            for entity in self.ids() {
+            for (entity, slot) in self.slots.of(&self.alive) {
                 gaps.put(output, entity);
-                put_varint(output, u32::from(self.owners[entity.index()].0));
+                put_varint(output, u32::from(self.owners[slot].0));
             }
         }
         output.push(0);
@@ -423,12 +447,13 @@ impl Entities {
             let component = ComponentId(index as u8);
             match view {
                 View::Room | View::Held(_) => {
-                    let present = self.columns[index].present.ones();
-                    self.put_values(component, present.map(|id| EntityId(id as u32)), output);
+                    let present = self.slots.of(&self.columns[index].present);
+                    self.put_values(component, present.map(|(entity, _)| entity), output);
                 }
                 View::Member(member) => {
-                    let owned = self.ids().filter(|id| self.owners[id.index()] == member);
-                    self.put_values(component, owned, output);
+                    let owned = self.slots.of(&self.alive);
+                    let owned = owned.filter(|(_, slot)| self.owners[*slot] == member);
+                    self.put_values(component, owned.map(|(entity, _)| entity), output);
                 }
             }
         }
@@ -441,7 +466,8 @@ impl Entities {
         let mut gaps = GapWriter::default();
         for entity in ids.clone() {
             gaps.put(output, entity);
-            put_varint(output, u32::from(self.owners[entity.index()].0));
+            let owner = self.owner(entity).unwrap_or(MemberId::SERVER);
+            put_varint(output, u32::from(owner.0));
         }
         output.push(0);
         for (index, desc) in self.schema.components().iter().enumerate() {
@@ -466,64 +492,15 @@ impl Entities {
     }
 }
 
-/// What a property takes in a snapshot, at most: its key and its value behind their lengths.
-#[must_use]
-pub fn prop_bytes(key: &str, value: &Value) -> usize {
-    let value_bytes = match value {
-        Value::Nil => return 0,
-        Value::Bool(_) => 0,
-        Value::Entity(_) => 3,
-        Value::Num(_) => 8,
-        Value::Int(_) => 10,
-        Value::Str(text) => text.len() + 3,
-        Value::Bytes(bytes) => bytes.len() + 3,
-    };
-    key.len() + 2 + value_bytes
-}
-
 /// The hash of the view whose snapshot has this body.
 #[must_use]
 pub fn hash_of_snapshot(body: &[u8]) -> u32 {
     crc32fast::hash(body)
 }
 
-impl Column {
-    fn new(kind: &Kind) -> Self {
-        let values = match kind {
-            Kind::Packed(layout) => {
-                Values::Packed { row_bytes: layout.row_bytes(), rows: Vec::new() }
-            }
-            Kind::Opaque { .. } => Values::Opaque(BTreeMap::new()),
-            Kind::Props => Values::Props(BTreeMap::new()),
-        };
-        Self { present: FixedBitSet::new(), values, bytes: 0 }
-    }
-
-    fn clear(&mut self) {
-        self.present.clear();
-        self.bytes = 0;
-        match &mut self.values {
-            Values::Packed { .. } => {}
-            Values::Opaque(values) => values.clear(),
-            Values::Props(values) => values.clear(),
-        }
-    }
-
-    fn remove(&mut self, entity: EntityId) -> bool {
-        let present = self.present.contains(entity.index());
-        if present {
-            self.present.remove(entity.index());
-            let bytes = match &mut self.values {
-                Values::Packed { row_bytes, .. } => *row_bytes,
-                Values::Opaque(values) => values.remove(&entity).map_or(0, |value| value.len()),
-                Values::Props(values) => values.remove(&entity).map_or(0, |props| {
-                    props.iter().map(|(key, value)| prop_bytes(key, value)).sum()
-                }),
-            };
-            self.bytes -= bytes + VALUE_OVERHEAD_BYTES;
-        }
-        present
-    }
+/// Whether nothing lies in a slot.
+fn is_unused(alive: &FixedBitSet, columns: &[Column], slot: usize) -> bool {
+    !alive.contains(slot) && columns.iter().all(|column| !column.present.contains(slot))
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub struct Replica {
     streams: Option<Streams>,
 }
 
+/// What a cell's snapshot takes, with room to spare: it need not grow to be hashed.
+const HASHED_BYTES_USUAL: usize = 512;
+
 /// Where a section stands.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -106,8 +109,12 @@ impl Replica {
     #[must_use]
     pub fn new(member: MemberId, schema: Arc<RoomSchema>) -> Self {
         let streams = schema.grid().map(Streams::new);
+        let entities = match streams {
+            Some(_) => Entities::few(schema),
+            None => Entities::new(schema),
+        };
         let (tick, heard) = (Tick::ZERO, Heard::default());
-        Self { member, entities: Entities::new(schema), tick, heard, streams }
+        Self { member, entities, tick, heard, streams }
     }
 
     /// The same for a member that was here and has kept nothing but which events it has heard.
@@ -233,7 +240,7 @@ impl Replica {
             return Err(ChunkError::HashTooLong);
         }
         // A buffer of its own would lie cold in every replica between two hashes.
-        let mut snapshot = Vec::new();
+        let mut snapshot = Vec::with_capacity(HASHED_BYTES_USUAL);
         match &self.streams {
             Some(streams) if view == View::Room => {
                 self.entities.put_group(streams.entities(stream), &mut snapshot);
@@ -340,8 +347,8 @@ impl Replica {
         body: &mut Reader<'_>,
     ) -> Result<(), ChunkError> {
         let wrong = Err(ChunkError::WrongComponent(component.0));
-        let schema = Arc::clone(self.entities.schema());
-        let Some(desc) = schema.components().get(component.index()) else { return wrong };
+        let components = self.entities.schema().components();
+        let Some(desc) = components.get(component.index()) else { return wrong };
         if desc.scope != place.scope {
             return wrong;
         }
@@ -350,7 +357,8 @@ impl Replica {
         }
         match (kind, &desc.kind) {
             (SectionKind::Rows, Kind::Packed(layout)) => {
-                self.apply_rows(place, component, layout.row_bytes(), body)
+                let row_bytes = layout.row_bytes();
+                self.apply_rows(place, component, row_bytes, body)
             }
             (SectionKind::Removed, _) => {
                 let mut gaps = GapReader::default();
@@ -361,11 +369,12 @@ impl Replica {
                 Ok(())
             }
             (SectionKind::Opaque, Kind::Opaque { value_bytes_max, .. }) => {
+                let value_bytes_max = *value_bytes_max;
                 let mut gaps = GapReader::default();
                 while let Some(entity) = gaps.next(body)? {
                     self.known_at(place, entity)?;
                     let value = body.sized()?;
-                    if value.len() > *value_bytes_max {
+                    if value.len() > value_bytes_max {
                         return Err(ChunkError::OpaqueTooLong);
                     }
                     self.entities.set_opaque(component, entity, value);

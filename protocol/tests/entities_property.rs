@@ -171,6 +171,30 @@ proptest! {
     }
 
     #[test]
+    fn those_who_know_few_entities_know_the_same_of_them(
+        steps in prop::collection::vec(step(), 0..80)
+    ) {
+        let (mut all, mut few) = (Entities::new(schema()), Entities::few(schema()));
+        for step in steps {
+            take(&mut all, step.clone());
+            take(&mut few, step);
+            prop_assert!(all.ids().eq(few.ids()));
+            prop_assert_eq!(all.bytes_max(), few.bytes_max());
+            for view in [View::Room, View::Member(MemberId(1)), View::Held(Scope::Owner)] {
+                prop_assert_eq!(snapshot(&all, view), snapshot(&few, view));
+            }
+            for entity in all.ids() {
+                prop_assert_eq!(all.owner(entity), few.owner(entity));
+            }
+        }
+        for entity in all.ids().filter(|entity| *entity != EntityId::ROOM).collect::<Vec<_>>() {
+            few.remove(entity);
+            prop_assert!(!few.contains(entity));
+        }
+        prop_assert_eq!(few.count(), 1);
+    }
+
+    #[test]
     fn a_snapshot_leaves_nothing_of_what_was_there_before(
         before in prop::collection::vec(step(), 0..40),
         after in prop::collection::vec(step(), 0..40),
