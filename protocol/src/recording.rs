@@ -23,7 +23,8 @@
 //!
 //! Numbers without a type are LEB128, texts and bytes stand behind their length, rows have the
 //! length that the header says, and words are little endian. `ticks` and `ms` count from the record
-//! before. Passwords are left out: of one that was set it is only kept that it was. A file whose end is missing is whole up to its last whole record.
+//! before; `ticks` is 0 only behind events. Passwords are left out: of one that was set it is only
+//! kept that it was. A file whose end is missing is whole up to its last whole record.
 
 mod reader;
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 #[path = "../../tests/hostile_bytes/corpus.rs"]
 mod corpus;
+#[path = "../../tests/hostile_bytes/recorded.rs"]
+mod recorded;
 #[path = "../../tests/hostile_bytes/targets.rs"]
 pub mod targets;
 #[path = "../../tests/hostile_bytes/world.rs"]

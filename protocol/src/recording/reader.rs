@@ -79,9 +79,12 @@ pub enum Damage {
     /// A name that is no text or no name.
     #[error("a name is none")]
     Name,
-    /// A tick beyond the last there can be.
-    #[error("a tick or time is beyond all there can be")]
+    /// A tick beyond the last there can be, or one that was over.
+    #[error("a tick or time cannot be there")]
     Time,
+    /// A piece that is longer than anybody may send it.
+    #[error("something is longer than it may be")]
+    Length,
     /// There is more behind the end.
     #[error("something stands behind the end")]
     Excess,
@@ -100,6 +103,8 @@ pub struct Reader<'a> {
     /// Where that record begins.
     events_at: usize,
     at: LoggedAt,
+    /// Whether the record before was of events, whose tick may go on.
+    is_within_tick: bool,
     /// The last input of each member that sent one.
     inputs: BTreeMap<MemberId, (InputSeq, &'a [u8])>,
     tail: Tail,
@@ -134,6 +139,7 @@ impl<'a> Reader<'a> {
             events: chunks::Reader::new(&[]),
             events_at: 0,
             at: LoggedAt::default(),
+            is_within_tick: false,
             inputs: BTreeMap::new(),
             tail: Tail::Open,
         })
@@ -197,10 +203,12 @@ impl<'a> Reader<'a> {
         // A recorder lets no more ticks pass, so that no few bytes ask for a year of them.
         let ticks = body.varint()?;
         let tick = Tick(self.at.tick.0.saturating_add(ticks));
-        if ticks > CHECKPOINT_TICKS || tick > Tick::MAX {
+        let is_over = ticks == 0 && !self.is_within_tick;
+        if is_over || ticks > CHECKPOINT_TICKS || tick > Tick::MAX {
             return Err(Damage::Time);
         }
         self.at.tick = tick;
+        self.is_within_tick = kind == EVENTS;
         let entry = match kind {
             EVENTS => {
                 let ms = self.at.ms.checked_add(body.varint64()?);
@@ -242,7 +250,7 @@ impl<'a> Reader<'a> {
                 self.inputs.insert(member, (seq, row));
                 Event::Input { member, seq, row }
             }
-            JOIN => Event::Join { name: name(events)?, options: events.sized()? },
+            JOIN => Event::Join { name: name(events)?, options: options(events)? },
             LEAVE => {
                 self.inputs.remove(&member);
                 Event::Leave(member)
@@ -254,12 +262,9 @@ impl<'a> Reader<'a> {
             PUBLISH => {
                 let topic = u16::try_from(events.varint()?).map(TopicId);
                 let topic = topic.map_err(|_| Damage::Piece(ChunkError::BadEvent))?;
-                let to = events.sized()?;
-                if to.len() > 2 * limits::RECIPIENTS_MAX {
-                    return Err(Damage::Piece(ChunkError::BadEvent));
-                }
-                let to = Recipients::of(to);
-                Event::Publish { member, topic, to, body: events.sized()? }
+                let to = Recipients::of(sized(events, 2 * limits::RECIPIENTS_MAX)?);
+                let body = sized(events, limits::EVENT_BYTES_MAX)?;
+                Event::Publish { member, topic, to, body }
             }
             OTHER => return self.other(member),
             _ => return Err(Damage::Kind(kind)),
@@ -269,21 +274,24 @@ impl<'a> Reader<'a> {
     fn other(&mut self, member: MemberId) -> Result<Event<'a>, Damage> {
         let events = &mut self.events;
         Ok(match events.u8()? {
-            SPECTATE => Event::Spectate { name: name(events)?, options: events.sized()? },
+            SPECTATE => Event::Spectate { name: name(events)?, options: options(events)? },
             CONFIGURE => {
                 let flags = events.u8()?;
                 let said =
                     |[said, is_so]: [u8; 2]| (flags & said != 0).then_some(flags & is_so != 0);
                 let password = said(PASSWORD).map(|is_some| if is_some { HIDDEN } else { "" });
-                let has_metadata = flags & METADATA != 0;
-                let metadata = if has_metadata { Some(events.sized()?) } else { None };
+                let metadata = match flags & METADATA {
+                    0 => None,
+                    _ => Some(sized(events, limits::METADATA_BYTES_MAX)?),
+                };
                 let (op, locked, listed) = (OpId::NONE, said(LOCKED), said(LISTED));
                 let configure = Configure { op, locked, listed, password, metadata };
                 Event::Configure { member, configure }
             }
             KICK => {
                 let kicked = events.member()?;
-                let message = str::from_utf8(events.sized()?).map_err(|_| Damage::Name)?;
+                let message = sized(events, limits::CLOSE_REASON_BYTES_MAX)?;
+                let message = str::from_utf8(message).map_err(|_| Damage::Name)?;
                 Event::Kick { member, kicked, message }
             }
             SAW => Event::Saw { member, seen: ids::Moment(events.varint64()?) },
@@ -303,8 +311,19 @@ impl<'a> Reader<'a> {
 
 /// What somebody is called.
 fn name<'a>(bytes: &mut chunks::Reader<'a>) -> Result<&'a str, Damage> {
-    let name = str::from_utf8(bytes.sized()?).map_err(|_| Damage::Name)?;
-    if name.len() > limits::NAME_BYTES_MAX { Err(Damage::Name) } else { Ok(name) }
+    let name = sized(bytes, limits::NAME_BYTES_MAX)?;
+    str::from_utf8(name).map_err(|_| Damage::Name)
+}
+
+/// What somebody brings along.
+fn options<'a>(bytes: &mut chunks::Reader<'a>) -> Result<&'a [u8], Damage> {
+    sized(bytes, limits::JOIN_OPTIONS_BYTES_MAX)
+}
+
+/// Bytes behind their length: no more of them than a client may send.
+fn sized<'a>(bytes: &mut chunks::Reader<'a>, bytes_max: usize) -> Result<&'a [u8], Damage> {
+    let sized = bytes.sized()?;
+    if sized.len() > bytes_max { Err(Damage::Length) } else { Ok(sized) }
 }
 
 /// The body of the record that `bytes` begin with, and how many of them it takes; `None` when not
@@ -333,7 +352,8 @@ fn header(body: &[u8]) -> Result<Header, Damage> {
     let (room_type, room) = (text(body.sized()?)?, text(body.sized()?)?);
     let room = RoomKey::parse(room_type, room).ok_or(Damage::Name)?;
     let seed = u64::from_le_bytes(body.take(8)?.try_into().map_err(|_| ChunkError::Truncated)?);
-    let (options, metadata) = (body.sized()?.into(), body.sized()?.into());
+    let options = options(&mut body)?.into();
+    let metadata = sized(&mut body, limits::METADATA_BYTES_MAX)?.into();
     let (tick_rate_hz, spec_hash) = (body.varint()?, body.u32()?);
     let input_row_bytes = body.varint()? as usize;
     if input_row_bytes > limits::INPUT_ROW_BYTES_MAX || !body.is_empty() {

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::OpId;
+use crate::limits;
 
 const ROW_BYTES: usize = 3;
 
@@ -208,11 +209,61 @@ fn a_held_key_costs_a_byte_and_another_one_its_row() {
 }
 
 #[test]
-fn few_bytes_do_not_ask_for_a_year_of_ticks() {
-    let mut file = prologue(0);
-    file.extend(Recorder::new(&header()).take());
-    let offset = file.len();
-    put_record(&mut file, &[CHECKPOINT, 0xff, 0xff, 0xff, 0xff, 0x0f], &[0; 8]);
-    let error = RecordingError::Damaged { offset, what: reader::Damage::Time };
-    assert_eq!(read(&file), Err(error));
+fn what_no_recorder_writes_is_damage() {
+    let header_bytes = {
+        let mut file = prologue(0);
+        file.extend(Recorder::new(&header()).take());
+        file
+    };
+    // Behind their head, which is that of the record's kind.
+    let long = |head: &[u8], bytes_max: usize| {
+        let mut event = head.to_vec();
+        put_bytes(&mut event, &vec![b'x'; bytes_max + 1]);
+        [&[EVENTS, 1, 0], &event[..]].concat()
+    };
+    let joins: &[u8] = &[JOIN as u8, 0];
+    for (what, records, expected) in [
+        (
+            "few bytes that ask for a year of ticks",
+            vec![vec![CHECKPOINT, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0, 0, 0, 0, 0]],
+            Damage::Time,
+        ),
+        ("something before the first tick", vec![vec![EVENTS, 0, 0, LEAVE as u8]], Damage::Time),
+        (
+            "something in a tick that a hash is of",
+            vec![vec![CHECKPOINT, 60, 0, 0, 0, 0, 0, 0, 0, 0], vec![EVENTS, 0, 0, LEAVE as u8]],
+            Damage::Time,
+        ),
+        ("long options", vec![long(joins, limits::JOIN_OPTIONS_BYTES_MAX)], Damage::Length),
+        ("a long name", vec![long(&joins[..1], limits::NAME_BYTES_MAX)], Damage::Length),
+        (
+            "more recipients than there may be",
+            vec![long(&[PUBLISH as u8, 0], 2 * limits::RECIPIENTS_MAX)],
+            Damage::Length,
+        ),
+        (
+            "a long publication",
+            vec![long(&[PUBLISH as u8, 0, 0], limits::EVENT_BYTES_MAX)],
+            Damage::Length,
+        ),
+        (
+            "long properties",
+            vec![long(&[OTHER as u8, CONFIGURE, METADATA], limits::METADATA_BYTES_MAX)],
+            Damage::Length,
+        ),
+        (
+            "a long farewell",
+            vec![long(&[OTHER as u8, KICK, 1], limits::CLOSE_REASON_BYTES_MAX)],
+            Damage::Length,
+        ),
+    ] {
+        let mut file = header_bytes.clone();
+        let mut offset = 0;
+        for record in records {
+            offset = file.len();
+            put_record(&mut file, &record, &[]);
+        }
+        let error = RecordingError::Damaged { offset, what: expected };
+        assert_eq!(read(&file), Err(error), "{what}");
+    }
 }

@@ -104,3 +104,8 @@ fn a_replica_that_sees_part_of_its_room_recovers_with_a_snapshot() {
         (target("views").check)(&run);
     });
 }
+
+#[test]
+fn recordings_that_are_read_are_within_limits_and_are_recorded_to_the_same() {
+    check_damaged("recording", 5);
+}

@@ -4,6 +4,7 @@
 //! `HOSTILE_SEEDS=100000` widens the sweep, `HOSTILE_SEED=7` replays one seed.
 
 mod corpus;
+mod recorded;
 mod seeds;
 mod targets;
 mod world;

@@ -19,7 +19,7 @@ use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::{Delta, DeltaHead, ServerEncoder, ServerMessage};
 
 use crate::corpus::{self, MEMBER, OPAQUE_BYTES_MAX, PROPS};
-use crate::{world, written};
+use crate::{recorded, world, written};
 
 /// A check and where it may start.
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ pub struct Target {
 }
 
 /// Every check.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "head", check: head, seeds: heads },
     Target { name: "forwarded", check: forwarded, seeds: forwardings },
     Target { name: "link", check: link, seeds: links },
@@ -43,6 +43,7 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "changes", check: written::changes, seeds: changes },
     Target { name: "chunks", check: chunks, seeds: chunk_runs },
     Target { name: "views", check: views, seeds: view_runs },
+    Target { name: "recording", check: recorded::recording, seeds: recorded::recordings },
 ];
 
 /// The check of this name.

@@ -1,0 +1,3 @@
+#![no_main]
+
+tickloom_fuzz::fuzz!("recording");
