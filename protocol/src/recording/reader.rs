@@ -20,6 +20,10 @@ const CRC_BYTES: usize = 4;
 /// Bytes before the first record.
 const PROLOGUE_BYTES: usize = MAGIC.len() + 1 + 8 + CRC_BYTES;
 
+/// The last moment there can be, in milliseconds: nine thousand years, which is far from the end of
+/// a number of microseconds.
+const MS_MAX: u64 = 1 << 48;
+
 /// What a recording says next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Entry<'a> {
@@ -212,7 +216,7 @@ impl<'a> Reader<'a> {
         let entry = match kind {
             EVENTS => {
                 let ms = self.at.ms.checked_add(body.varint64()?);
-                self.at.ms = ms.ok_or(Damage::Time)?;
+                self.at.ms = ms.filter(|ms| *ms <= MS_MAX).ok_or(Damage::Time)?;
                 (self.events, self.events_at) = (body, offset);
                 return Ok(None);
             }
@@ -348,7 +352,11 @@ fn header(body: &[u8]) -> Result<Header, Damage> {
         return Err(Damage::Kind(kind.into()));
     }
     let text = |bytes| str::from_utf8(bytes).map_err(|_| Damage::Name);
-    let server = text(body.sized()?)?.into();
+    let server = text(sized(&mut body, limits::NAME_BYTES_MAX)?)?;
+    // It is printed.
+    if server.chars().any(char::is_control) {
+        return Err(Damage::Name);
+    }
     let (room_type, room) = (text(body.sized()?)?, text(body.sized()?)?);
     let room = RoomKey::parse(room_type, room).ok_or(Damage::Name)?;
     let seed = u64::from_le_bytes(body.take(8)?.try_into().map_err(|_| ChunkError::Truncated)?);
@@ -359,5 +367,6 @@ fn header(body: &[u8]) -> Result<Header, Damage> {
     if input_row_bytes > limits::INPUT_ROW_BYTES_MAX || !body.is_empty() {
         return Err(Damage::Excess);
     }
+    let server = server.into();
     Ok(Header { server, room, seed, options, metadata, tick_rate_hz, spec_hash, input_row_bytes })
 }

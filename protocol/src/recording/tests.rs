@@ -234,6 +234,11 @@ fn what_no_recorder_writes_is_damage() {
             vec![vec![CHECKPOINT, 60, 0, 0, 0, 0, 0, 0, 0, 0], vec![EVENTS, 0, 0, LEAVE as u8]],
             Damage::Time,
         ),
+        (
+            "a time that no clock of microseconds shows",
+            vec![vec![EVENTS, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, LEAVE as u8]],
+            Damage::Time,
+        ),
         ("long options", vec![long(joins, limits::JOIN_OPTIONS_BYTES_MAX)], Damage::Length),
         ("a long name", vec![long(&joins[..1], limits::NAME_BYTES_MAX)], Damage::Length),
         (
@@ -266,4 +271,14 @@ fn what_no_recorder_writes_is_damage() {
         let error = RecordingError::Damaged { offset, what: expected };
         assert_eq!(read(&file), Err(error), "{what}");
     }
+}
+
+#[test]
+fn a_version_that_disturbs_a_terminal_is_damage() {
+    let header = Header { server: "1.2.3\x1b[2J".into(), ..header() };
+    let mut file = prologue(0);
+    let offset = file.len();
+    file.extend(Recorder::new(&header).take());
+    let error = RecordingError::Damaged { offset, what: Damage::Name };
+    assert_eq!(read(&file), Err(error));
 }

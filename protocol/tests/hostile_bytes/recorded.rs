@@ -26,8 +26,9 @@ fn check(file: &[u8]) {
     let Ok(mut reader) = Reader::open(file) else { return };
     let header = reader.header().clone();
     assert!(header.input_row_bytes <= limits::INPUT_ROW_BYTES_MAX);
-    for name in [&header.room.room_type, &header.room.room] {
-        assert!(name.len() <= limits::NAME_BYTES_MAX, "{name}");
+    for name in [&header.room.room_type, &header.room.room, &header.server] {
+        assert!(name.len() <= limits::NAME_BYTES_MAX, "{name:?}");
+        assert!(!name.contains(char::is_control), "{name:?} would be printed");
     }
     let (mut last, mut entries) = (Tick::ZERO, Vec::new());
     let is_whole = loop {
@@ -39,7 +40,8 @@ fn check(file: &[u8]) {
         assert!(tick >= last && tick <= Tick::MAX, "{tick} behind {last}");
         last = tick;
         entries.push(entry);
-        if let Entry::Event(_, event) = entry {
+        if let Entry::Event(at, event) = entry {
+            assert!(at.ms.checked_mul(2_000).is_some(), "{at:?} is no number of microseconds");
             assert_within_limits(&event, header.input_row_bytes);
         }
     };
