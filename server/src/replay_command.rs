@@ -14,6 +14,7 @@ use tickloom_server::config::layers::Asked;
 use tickloom_server::config::problem::Problem;
 use tickloom_server::recording::dump::Dump;
 use tickloom_server::recording::replay::{Astray, Replay, ReplayError, Verdict};
+use tickloom_server::room::logic::RoomSpec;
 use tickloom_server::rooms::built_in_types;
 
 /// Checkpoints between two looks at the clock.
@@ -41,7 +42,7 @@ pub fn replay(wish: &Wish<'_>, asked: &Asked) -> Result<ExitCode, Problem> {
     let header = Reader::open(&file).map_err(|error| unusable(wish.file, &error.into()))?;
     let tick_rate_hz = header.header().tick_rate_hz;
     let mut config = Config { rooms: asked.rooms.clone(), ..Config::loopback() };
-    if tick_rate_hz > 0 {
+    if (RoomSpec::TICK_RATE_HZ_MIN..=RoomSpec::TICK_RATE_HZ_MAX).contains(&tick_rate_hz) {
         // The arena ticks as it did then, whatever is configured now.
         config.tick_rate_hz = tick_rate_hz;
     }

@@ -7,6 +7,7 @@ use std::process::Command;
 use player::Player;
 use tickloom_server::config::Config;
 use tickloom_server::protocol::client::ClientEvent;
+use tickloom_server::protocol::recording::{Header, Reader, Recorder, prologue};
 use tickloom_server::recording::{Recording, RecordingConfig};
 use tickloom_server::rooms::built_in_types;
 use tickloom_server::runtime;
@@ -122,26 +123,26 @@ fn another_state_is_exit_code_1_and_a_bad_file_2_with_a_way_out() {
     let at = bytes.len() - 100;
     damaged[at] ^= 1;
     complain(&damaged, 2, ["the recording is damaged at byte ", "--until "]);
-    // Another seed, and its record's checksum.
-    let head = 19 + 1 + 8 + 4;
-    let length = usize::from(bytes[head]);
-    let (from, to) = (head + 1, head + 1 + length);
-    let mut astray = bytes.clone();
-    let seed_at = from + 1 + (1 + env!("CARGO_PKG_VERSION").len()) + (1 + 5) + (1 + 6);
-    astray[seed_at] ^= 1;
-    let crc = crc32(&astray[from..to]);
-    astray[to..to + 4].copy_from_slice(&crc.to_le_bytes());
+    let astray = with_header(&bytes, |header| header.seed ^= 1);
     complain(&astray, 1, ["desync: behind tick 60 ", "0 checkpoints equal"]);
+    // At these rates no room can be made.
+    for rate_hz in [1_000, 2_000_000, u32::MAX] {
+        let too_fast = with_header(&bytes, |header| header.tick_rate_hz = rate_hz);
+        complain(&too_fast, 2, ["they tick at another rate", "--config"]);
+    }
     let (code, _, errors) = replay(&folder.0.join("none"), &[]);
     assert_eq!(code, Some(2), "{errors}");
     assert!(errors.contains("cannot read the recording"), "{errors}");
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
-        })
-    };
-    !bytes.iter().fold(!0, step)
+/// The same recording of a room that was made otherwise.
+fn with_header(file: &[u8], change: impl FnOnce(&mut Header)) -> Vec<u8> {
+    let mut header = Reader::open(file).expect("a recording").header().clone();
+    let header_bytes = Recorder::new(&header).take().len();
+    change(&mut header);
+    let mut changed = prologue(7);
+    let rest = changed.len() + header_bytes;
+    changed.extend(Recorder::new(&header).take());
+    changed.extend_from_slice(&file[rest..]);
+    changed
 }

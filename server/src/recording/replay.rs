@@ -18,7 +18,7 @@ use std::fmt;
 use tickloom_protocol::client_message::{Kick, Publish, Write};
 use tickloom_protocol::ids::{OpId, Tick};
 use tickloom_protocol::recording::{
-    EndReason, Entry, Event, Header, Reader, RecordingError, StateHash, Tail,
+    EndReason, Entry, Event, Header, LoggedAt, Reader, RecordingError, StateHash, Tail,
 };
 use tickloom_protocol::time::Timestamp;
 
@@ -98,6 +98,14 @@ pub enum Astray {
         tick: Tick,
         /// What it does other than recorded.
         what: String,
+    },
+    /// Something is recorded that no server lets happen.
+    #[error("in tick {tick} {what}, which no server lets happen: this is not what was recorded")]
+    Impossible {
+        /// When.
+        tick: Tick,
+        /// What.
+        what: &'static str,
     },
 }
 
@@ -320,7 +328,12 @@ impl<'a> Replay<'a> {
     /// Lets happen what the recording says.
     fn apply(&mut self, entry: Entry<'a>) -> Option<Verdict> {
         let event = match entry {
-            Entry::Event(_, event) => event,
+            Entry::Event(LoggedAt { tick, .. }, event) => {
+                if let Some(what) = self.impossible(&event) {
+                    return Some(Verdict::Astray(Astray::Impossible { tick, what }));
+                }
+                event
+            }
             Entry::Checkpoint(tick, recorded) => return self.compare(tick, recorded),
             Entry::End(tick, reason) => return Some(self.at_recorded_end(tick, reason)),
         };
@@ -369,6 +382,22 @@ impl<'a> Replay<'a> {
             }
         }
         None
+    }
+
+    /// What a shard checks before it tells a room, which relies on it. A file may say anything.
+    fn impossible(&mut self, event: &Event<'_>) -> Option<&'static str> {
+        match event {
+            Event::Input { row, .. } if !self.room.state().schema().input().accepts(row) => {
+                Some("an input is outside of its ranges")
+            }
+            Event::Join { .. } if self.room.seats_free(Timestamp::ZERO) == 0 => {
+                Some("somebody takes a seat of a full room")
+            }
+            Event::Spectate { .. } if !self.room.has_place_to_watch() => {
+                Some("somebody watches without a place")
+            }
+            _ => None,
+        }
     }
 
     /// A session that no other member has.

@@ -212,7 +212,8 @@ fn hash_of_spec(spec: &RoomSpec) -> u32 {
         Cadence::OnChange { .. } => 1,
     };
     let mut bytes = Vec::new();
-    for count in [spec.members_max, spec.entities_max, spec.events_max, spec.events_bytes_max] {
+    let places = [spec.members_max, spec.spectators_max, spec.entities_max];
+    for count in places.into_iter().chain([spec.events_max, spec.events_bytes_max]) {
         bytes.extend((count as u64).to_le_bytes());
     }
     // The wire has a form for schemas, which changes only when the wire does.

@@ -47,12 +47,17 @@ impl Room {
             return Err(Refusal::new(RefusalCode::NotAllowed, message));
         }
         self.admission.check_password(&join.password)?;
-        if self.spectators_count >= places {
+        if !self.has_place_to_watch() {
             let message = format!("all {places} places for spectators of {} are taken", self.key);
             return Err(Refusal::new(RefusalCode::RoomFull, message));
         }
         let member = self.watch(now, session, &join.name, &join.options)?;
         Ok(Joined { spectator: true, ..self.joined(member, EntityId::ROOM, join) })
+    }
+
+    /// Whether one more may watch.
+    pub(crate) fn has_place_to_watch(&self) -> bool {
+        self.spectators_count < self.spec.spectators_max
     }
 
     /// Lets a session watch that was let in.

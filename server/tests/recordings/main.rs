@@ -12,9 +12,11 @@ use tickloom_server::room::Fate;
 use tickloom_server::room::arena::Arena;
 use tickloom_server::room::described::Described;
 use tickloom_server::room::recorded::Recorded;
+use tickloom_server::room::world::World;
 
 use crate::stage::Stage;
 
+mod mangled;
 mod stage;
 
 fn knob(name: &str, default: u32) -> u32 {
@@ -27,6 +29,7 @@ fn knob(name: &str, default: u32) -> u32 {
 fn room_types() -> RoomTypes {
     RoomTypes::default()
         .with(Arena::new(30))
+        .with(World::new(30))
         .with(Described::state())
         .with(Described::relay())
         .with(clocked("honest", None))
