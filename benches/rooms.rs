@@ -80,7 +80,7 @@ impl ArenaRoom {
     #[must_use]
     pub fn new(members_count: usize) -> Self {
         let key = RoomKey::parse("arena", "bench").expect("both names are short");
-        let arena = Arena::default();
+        let arena = Arena::new(20);
         let mut room = Room::new(key.clone(), &arena, &[], Timestamp::ZERO, 1).expect("a room");
         let join = PendingJoin::new(key, "player");
         let members: Vec<MemberId> = (0..members_count)

@@ -30,6 +30,7 @@ mod seats;
 pub mod sight;
 mod spectators;
 pub mod state;
+mod steering;
 pub mod tree;
 pub mod world;
 pub mod write;

@@ -12,13 +12,11 @@
 //! allocates nothing unless somebody comes, goes or dies.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client_message::Configure;
 use tickloom_protocol::ids::{EntityId, MemberId, Moment};
-use tickloom_protocol::schema::RoomSchema;
 
 use crate::room::arena::bot::{Brain, FIGHTERS_MIN, NAMES};
 use crate::room::arena::fighter::{Driver, Fighter, Intent};
@@ -74,26 +72,23 @@ const _: () = assert!(
 /// The room type `arena`.
 #[derive(Debug)]
 pub struct Arena {
-    tick_rate_hz: u32,
-    schema: Arc<RoomSchema>,
+    spec: RoomSpec,
 }
 
 impl Arena {
-    /// Ticks per second unless configured otherwise.
-    pub const TICK_RATE_HZ: u32 = 20;
-
     /// Arenas that tick at this rate, which the caller keeps within what [`RoomSpec`] allows.
     #[must_use]
     pub fn new(tick_rate_hz: u32) -> Self {
         let schema =
             schema::describe().expect("the arena's description is a constant that tests check");
-        Self { tick_rate_hz, schema: Arc::new(schema) }
-    }
-}
-
-impl Default for Arena {
-    fn default() -> Self {
-        Self::new(Self::TICK_RATE_HZ)
+        let spec = RoomSpec {
+            members_max: MEMBERS_MAX,
+            spectators_max: SPECTATORS_MAX,
+            entities_max: ENTITIES_MAX,
+            rewind: Some(RewindSpec { components: vec![BODY, VITALS], max: REWIND_MAX }),
+            ..RoomSpec::at_rate(tick_rate_hz, schema)
+        };
+        Self { spec }
     }
 }
 
@@ -103,17 +98,11 @@ impl RoomType for Arena {
     }
 
     fn spec(&self) -> RoomSpec {
-        RoomSpec {
-            members_max: MEMBERS_MAX,
-            spectators_max: SPECTATORS_MAX,
-            entities_max: ENTITIES_MAX,
-            rewind: Some(RewindSpec { components: vec![BODY, VITALS], max: REWIND_MAX }),
-            ..RoomSpec::at_rate(self.tick_rate_hz, Arc::clone(&self.schema))
-        }
+        self.spec.clone()
     }
 
     fn create(&self) -> Box<dyn RoomLogic> {
-        Box::new(ArenaLogic::new())
+        Box::new(ArenaLogic::new(Pace::new(self.spec.tick_seconds())))
     }
 }
 
@@ -157,7 +146,6 @@ struct ArenaLogic {
 
 impl RoomLogic for ArenaLogic {
     fn on_create(&mut self, room: &mut Context<'_>) {
-        self.pace = Pace::new(room.tick_seconds());
         self.map = Map::generate(room.rng());
         room.state_mut().set_opaque(MAP, EntityId::ROOM, &self.map.encode());
         self.place_pickups(room);
@@ -244,9 +232,9 @@ impl RoomLogic for ArenaLogic {
 }
 
 impl ArenaLogic {
-    fn new() -> Self {
+    fn new(pace: Pace) -> Self {
         Self {
-            pace: Pace::new(1.0 / Arena::TICK_RATE_HZ as f32),
+            pace,
             map: Map::default(),
             grid: Grid::with_capacity(FIGHTERS_MAX),
             fighters: Vec::with_capacity(FIGHTERS_MAX),

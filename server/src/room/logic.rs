@@ -283,6 +283,12 @@ impl RoomSpec {
             Cadence::OnChange { .. } => 0,
         }
     }
+
+    /// Seconds from one tick to the next; 0 without a rate.
+    #[must_use]
+    pub const fn tick_seconds(&self) -> f32 {
+        self.tick_us() as f32 / 1e6
+    }
 }
 
 /// The behaviour of one room. Each function has a default that does nothing or allows everything.

@@ -12,14 +12,12 @@
 //! give the same world. A tick allocates nothing.
 
 use std::f32::consts::TAU;
-use std::sync::Arc;
 
 use serde::Deserialize;
 use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client_message::Configure;
 use tickloom_protocol::ids::{EntityId, MemberId};
 use tickloom_protocol::limits;
-use tickloom_protocol::schema::RoomSchema;
 
 use crate::room::logic::{
     Allowed, Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
@@ -46,7 +44,7 @@ pub const WANDERERS_COUNT: usize = 300;
 pub const TOWN_HALF_EXTENT: f32 = 96.0;
 
 const _: () = assert!(
-    1 + MEMBERS_MAX + WANDERERS_MAX <= limits::ENTITY_ID_MAX as usize,
+    entities_max(WANDERERS_MAX) <= limits::ENTITY_ID_MAX as usize,
     "everybody a world may hold has an id"
 );
 
@@ -66,35 +64,28 @@ const LEAP_SECONDS: f32 = 1.0;
 /// The room type `world`.
 #[derive(Debug)]
 pub struct World {
-    tick_rate_hz: u32,
-    schema: Arc<RoomSchema>,
+    /// Of a world with as many wanderers as it has when nobody says how many.
+    spec: RoomSpec,
 }
 
 impl World {
-    /// Ticks per second unless configured otherwise.
-    pub const TICK_RATE_HZ: u32 = 20;
-
     /// Worlds that tick at this rate, which the caller keeps within what [`RoomSpec`] allows.
     #[must_use]
     pub fn new(tick_rate_hz: u32) -> Self {
         let schema =
             schema::describe().expect("the world's description is a constant that tests check");
-        Self { tick_rate_hz, schema: Arc::new(schema) }
-    }
-
-    fn spec_with(&self, wanderers_count: usize) -> RoomSpec {
-        RoomSpec {
+        let spec = RoomSpec {
             members_max: MEMBERS_MAX,
-            entities_max: 1 + MEMBERS_MAX + wanderers_count,
-            ..RoomSpec::at_rate(self.tick_rate_hz, Arc::clone(&self.schema))
-        }
+            entities_max: entities_max(WANDERERS_COUNT),
+            ..RoomSpec::at_rate(tick_rate_hz, schema)
+        };
+        Self { spec }
     }
 }
 
-impl Default for World {
-    fn default() -> Self {
-        Self::new(Self::TICK_RATE_HZ)
-    }
+/// The room itself, whoever may join, and so many wanderers.
+const fn entities_max(wanderers_count: usize) -> usize {
+    1 + MEMBERS_MAX + wanderers_count
 }
 
 impl RoomType for World {
@@ -103,7 +94,7 @@ impl RoomType for World {
     }
 
     fn spec(&self) -> RoomSpec {
-        self.spec_with(WANDERERS_COUNT)
+        self.spec.clone()
     }
 
     fn spec_for(&self, options: &[u8]) -> Result<RoomSpec, Denial> {
@@ -119,11 +110,11 @@ impl RoomType for World {
             let message = format!("a world has {WANDERERS_MAX} wanderers at most");
             return Err(Denial::new(message));
         }
-        Ok(self.spec_with(wishes.wanderers))
+        Ok(RoomSpec { entities_max: entities_max(wishes.wanderers), ..self.spec() })
     }
 
     fn create(&self) -> Box<dyn RoomLogic> {
-        Box::new(WorldLogic::default())
+        Box::new(WorldLogic { tick_seconds: self.spec.tick_seconds(), ..WorldLogic::default() })
     }
 }
 
@@ -189,7 +180,6 @@ struct Wanderer {
 
 impl RoomLogic for WorldLogic {
     fn on_create(&mut self, room: &mut Context<'_>) {
-        self.tick_seconds = room.tick_seconds();
         // What is not a seat was made for wanderers.
         let wanderers_count = room.state().vacancies().saturating_sub(MEMBERS_MAX);
         for _ in 0..wanderers_count {

@@ -4,6 +4,7 @@ use tickloom_protocol::ids::ComponentId;
 use tickloom_protocol::schema::{ComponentDesc, FieldDesc, FieldType, RoomSchema, SchemaError};
 
 use crate::room::arena::map::{HALF_EXTENT, MAP_BYTES_MAX};
+use crate::room::steering;
 
 /// Where something is: `x`, `y` and `yaw`.
 pub const BODY: ComponentId = ComponentId(0);
@@ -37,14 +38,10 @@ pub enum EntityKind {
 
 /// The arena's components and its input row.
 pub(super) fn describe() -> Result<RoomSchema, SchemaError> {
-    let extent = f64::from(HALF_EXTENT);
-    let coordinate = |name| FieldDesc::quantised(name, FieldType::Quant16, -extent, extent);
-    let stick = |name| FieldDesc::quantised(name, FieldType::Quant8, -1.0, 1.0);
     let byte = |name| FieldDesc::new(name, FieldType::U8);
-    let angle = |name| FieldDesc::angle(name, FieldType::Quant8);
     let components = vec![
-        ComponentDesc::packed("body", vec![coordinate("x"), coordinate("y"), angle("yaw")])?,
-        ComponentDesc::packed("look", vec![byte("kind"), byte("colour")])?,
+        ComponentDesc::packed("body", steering::body(HALF_EXTENT))?,
+        ComponentDesc::packed("look", steering::look())?,
         ComponentDesc::packed(
             "vitals",
             vec![byte("hp"), FieldDesc::new("score", FieldType::U16), byte("streak")],
@@ -53,6 +50,5 @@ pub(super) fn describe() -> Result<RoomSchema, SchemaError> {
         ComponentDesc::packed("weapon", vec![byte("ammo"), byte("cooldown")])?.for_owner(),
         ComponentDesc::opaque("map", "application/x-tickloom-arena-map", MAP_BYTES_MAX),
     ];
-    let input = vec![stick("move_x"), stick("move_y"), angle("aim"), byte("buttons")];
-    RoomSchema::new(components, input)
+    RoomSchema::new(components, steering::input())
 }

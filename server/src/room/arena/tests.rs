@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use tickloom_protocol::entities::View;
 use tickloom_protocol::ids::{ComponentId, Moment, Tick};
@@ -43,7 +44,7 @@ struct Input {
 
 impl Harness {
     fn new(seed: u64) -> Self {
-        let spec = Arena::default().spec();
+        let spec = Arena::new(20).spec();
         let mut harness = Self {
             state: State::new(Arc::clone(&spec.schema), spec.entities_max),
             events: EventLog::new(spec.events_max, spec.events_bytes_max, spec.schema.topics()),
@@ -53,7 +54,7 @@ impl Harness {
             tick_us: spec.tick_us(),
             rewind: Rewind::new(spec.rewind.as_ref().expect("a past"), spec.tick_us()),
             seen: Moment::ZERO,
-            logic: ArenaLogic::new(),
+            logic: ArenaLogic::new(Pace::new(spec.tick_seconds())),
         };
         harness.with(|logic, room| logic.on_create(room));
         harness
@@ -211,7 +212,7 @@ fn random_input(rng: &mut fastrand::Rng) -> Input {
 
 #[test]
 fn component_ids_are_positions_in_the_schema() {
-    let arena = Arena::default();
+    let arena = Arena::new(20);
     let schema = arena.spec().schema;
     let ids = [BODY, LOOK, VITALS, PROFILE, WEAPON, MAP];
     let names = ["body", "look", "vitals", "profile", "weapon", "map"];
@@ -232,7 +233,7 @@ fn durations_are_whole_ticks_at_every_rate() {
         (60, (15, 75, 60, 72)),
         (128, (32, 160, 128, 154)),
     ] {
-        let pace = Pace::new(Arena::new(tick_rate_hz).spec().tick_us() as f32 / 1e6);
+        let pace = Pace::new(Arena::new(tick_rate_hz).spec().tick_seconds());
         let Pace { fire_ticks, reload_ticks, respawn_ticks, projectile_ticks, .. } = pace;
         let actual = (fire_ticks, reload_ticks, respawn_ticks, projectile_ticks);
         assert_eq!(actual, expected, "{tick_rate_hz} Hz");

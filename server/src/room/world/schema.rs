@@ -1,9 +1,9 @@
 //! What clients of a world read and write.
 
 use tickloom_protocol::ids::ComponentId;
-use tickloom_protocol::schema::{
-    ComponentDesc, FieldDesc, FieldId, FieldType, Interest, Ring, RoomSchema, SchemaError,
-};
+use tickloom_protocol::schema::{ComponentDesc, FieldId, Interest, Ring, RoomSchema, SchemaError};
+
+use crate::room::steering;
 
 /// Where something is: `x`, `y` and `yaw`.
 pub const BODY: ComponentId = ComponentId(0);
@@ -41,19 +41,12 @@ pub enum EntityKind {
 
 /// The world's components, its cells and its input row.
 pub(super) fn describe() -> Result<RoomSchema, SchemaError> {
-    let extent = f64::from(HALF_EXTENT);
-    let coordinate = |name| FieldDesc::quantised(name, FieldType::Quant16, -extent, extent);
-    let stick = |name| FieldDesc::quantised(name, FieldType::Quant8, -1.0, 1.0);
-    let byte = |name| FieldDesc::new(name, FieldType::U8);
-    let angle = |name| FieldDesc::angle(name, FieldType::Quant8);
-    let body = vec![coordinate("x"), coordinate("y"), angle("yaw")];
     let components = vec![
-        ComponentDesc::packed("body", body)?.as_motion(),
-        ComponentDesc::packed("look", vec![byte("kind"), byte("colour")])?,
+        ComponentDesc::packed("body", steering::body(HALF_EXTENT))?.as_motion(),
+        ComponentDesc::packed("look", steering::look())?,
         ComponentDesc::props("profile"),
     ];
-    let input = vec![stick("move_x"), stick("move_y"), angle("aim"), byte("buttons")];
-    RoomSchema::new(components, input)?.with_interest(Interest {
+    RoomSchema::new(components, steering::input())?.with_interest(Interest {
         component: BODY,
         axes: [FieldId(0), FieldId(1)],
         cell_size: CELL_SIZE,

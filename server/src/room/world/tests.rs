@@ -8,10 +8,10 @@ use super::*;
 use crate::room::state::places::PlaceId;
 use crate::test_room::{TestMember, TestRoom};
 
-const TICK_RATE_HZ: f64 = World::TICK_RATE_HZ as f64;
+const TICK_RATE_HZ: u32 = 20;
 
 fn room(seed: u64) -> TestRoom {
-    TestRoom::new(World::default()).seed(seed)
+    TestRoom::new(World::new(TICK_RATE_HZ)).seed(seed)
 }
 
 fn at(room: &TestRoom, entity: EntityId) -> [f64; 2] {
@@ -35,7 +35,7 @@ fn hash(room: &TestRoom) -> u32 {
 
 #[test]
 fn component_ids_are_positions_in_the_schema() {
-    let schema = World::default().spec().schema;
+    let schema = World::new(TICK_RATE_HZ).spec().schema;
     let names = ["body", "look", "profile"];
     assert_eq!(schema.components().len(), names.len());
     for (id, name) in [BODY, LOOK, PROFILE].into_iter().zip(names) {
@@ -171,7 +171,10 @@ fn wanderers_walk_or_stand_and_stay_in_the_world() {
     for second in 0..15 {
         let before = places(&room);
         room.tick();
-        let metres = before.iter().zip(places(&room)).map(|(a, b)| distance(*a, b) * TICK_RATE_HZ);
+        let metres = before
+            .iter()
+            .zip(places(&room))
+            .map(|(a, b)| distance(*a, b) * f64::from(TICK_RATE_HZ));
         let walking: Vec<f64> = metres.filter(|speed| *speed > 1.0).collect();
         assert!((1_250..1_550).contains(&walking.len()), "{second} s: {}", walking.len());
         // Rows hold a position to 3 cm.
