@@ -261,6 +261,17 @@ impl RoomLogic for WorldLogic {
     fn on_leave(&mut self, _room: &mut Context<'_>, member: MemberId) {
         self.players.retain(|player| player.member != member);
     }
+
+    /// Floats lose digits on the way into a row, and nobody is shown how long a whim lasts.
+    fn save(&self, output: &mut Vec<u8>) {
+        let mut put = |[x, y]: [f32; 2], ticks: u16| {
+            output.extend(x.to_le_bytes());
+            output.extend(y.to_le_bytes());
+            output.extend(ticks.to_le_bytes());
+        };
+        self.players.iter().for_each(|player| put(player.at, player.leap_ticks));
+        self.wanderers.iter().for_each(|wanderer| put(wanderer.at, wanderer.whim_ticks));
+    }
 }
 
 impl WorldLogic {

@@ -50,7 +50,7 @@ fn every_room_comes_to_the_same_states_again_at_every_checkpoint() {
     let (rooms, ticks) = (knob("REPLAY_ROOMS", 40), knob("REPLAY_TICKS", 300));
     let mut totals = [0; 3];
     for seed in 0..u64::from(rooms) {
-        let room_type = ["arena", "state", "arena", "relay", "honest"][seed as usize % 5];
+        let room_type = ["arena", "state", "world", "relay", "honest"][seed as usize % 5];
         let file = Stage::new(&room_types(), room_type, seed).recorded().run(ticks).end();
         let room_types = room_types();
         let mut replay = Replay::open(&file, &room_types).expect("a recording");

@@ -236,3 +236,26 @@ fn members_are_sent_what_is_around_them_wherever_they_leap() {
     let most = in_view.iter().max().copied().unwrap_or_default();
     assert!(most < 600, "of 3,000 a member is told of few: {in_view:?}");
 }
+
+#[test]
+fn a_recording_notices_what_no_row_shows() {
+    let (member, entity, at) = (MemberId(1), EntityId(1), [3.0, 4.0]);
+    let player = Player { member, entity, at, intent: None, leap_ticks: 0 };
+    let wanderer = Wanderer { whim_ticks: 7, ..Wanderer::new(EntityId(2), at) };
+    let saved = |player: Player, wanderer: Wanderer| {
+        let mut bytes = Vec::new();
+        WorldLogic { tick_seconds: 0.05, players: vec![player], wanderers: vec![wanderer] }
+            .save(&mut bytes);
+        bytes
+    };
+    // A hair's breadth, which is far below a step of a row.
+    let beside = [3.0, 4.0001];
+    let all = [
+        saved(player.clone(), wanderer.clone()),
+        saved(Player { at: beside, ..player.clone() }, wanderer.clone()),
+        saved(Player { leap_ticks: 1, ..player.clone() }, wanderer.clone()),
+        saved(player.clone(), Wanderer { at: beside, ..wanderer.clone() }),
+        saved(player, Wanderer { whim_ticks: 6, ..wanderer }),
+    ];
+    assert_eq!(BTreeSet::from(all.clone()).len(), all.len(), "{all:?}");
+}
