@@ -12,11 +12,12 @@ mod late;
 mod seats;
 mod spectating;
 
-use tickloom_protocol::chunks::{Value, put_bytes, put_value};
+use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client::ClientEvent;
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::schema::RoomSchema;
 use tickloom_protocol::server_message::RefusalCode;
+use tickloom_server::properties::Properties;
 use tickloom_server::room::logic::{Context, Denial, Joiner, Next, RoomLogic, RoomSpec, room_type};
 use tickloom_server::rooms::RoomTypes;
 
@@ -72,13 +73,11 @@ fn duel(room: &str) -> Join<'_> {
 
 /// Properties as they travel.
 fn properties(rows: &[(&str, Value)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut properties = Properties::default();
     for (key, value) in rows {
-        put_bytes(&mut bytes, key.as_bytes());
-        put_value(&mut bytes, value);
+        properties.insert(key, value.clone()).expect("a property");
     }
-    bytes.push(0);
-    bytes
+    properties.bytes()
 }
 
 fn text(text: &str) -> Value {
