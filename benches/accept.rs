@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use clap::Parser;
 use socket2::SockRef;
+use tickloom_benches::asked::Asked;
 use tickloom_benches::machine::{Cores, ThreadTime, Verdict, stalled};
 use tickloom_benches::peers::Peers;
 use tickloom_protocol::handshake::ClientKey;
@@ -47,17 +48,13 @@ struct Args {
     /// Rounds, of which the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// One round of one second: shows that it runs, measures little
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = Args::parse();
-    if args.quick {
+    if args.asked.quick {
         args = Args { seconds: 1, rounds: 1, ..args };
     }
     let cores = Cores::split();
@@ -111,7 +108,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let is_met = median >= SEATS_MIN && late == 0;
     let verdict = if is_met { "meets" } else { "misses" };
     println!("median {median:.0} seats per CPU second: {verdict} >= {SEATS_MIN} with no tick late");
-    Ok(ExitCode::from(u8::from(!is_met && !args.quick)))
+    Ok(ExitCode::from(u8::from(!is_met && !args.asked.quick)))
 }
 
 fn shard_time() -> anyhow::Result<ThreadTime> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Parser;
 use fastrand::Rng;
+use tickloom_benches::asked::Asked;
 use tickloom_protocol::changes::ChangesBuilder;
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::{ClientMessage, Join, Publish, Recipients, Write};
@@ -45,12 +46,8 @@ struct Args {
     /// Ticks that count, of each stream
     #[arg(long, default_value_t = 2_000)]
     ticks: u32,
-    /// A tenth of the ticks
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 /// What is said in the room.
@@ -63,7 +60,7 @@ enum Stream {
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = Args::parse();
-    if args.quick {
+    if args.asked.quick {
         args.ticks /= 10;
     }
     println!(

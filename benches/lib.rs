@@ -13,15 +13,21 @@
 //! against_floor  the room server beside it, in pairs, held against targets
 //! two_shards     what two shards carry more than one
 //! memory         what an idle client costs
+//! quiet          what rooms and clients cost that do nothing
+//! accept         newcomers that are let in
+//! deflate        compression, per tick and viewer
+//! wss            what encryption costs
 //! tick_latency   how old state is at real clients, and where the time went
 //! ```
 //!
 //! This library holds the fixtures. Without sockets: a schema whose rows have a known size, a
 //! crowd that moves, one of each message, [`queues`], [`states`], an [`audience`] and [`rooms`].
-//! With sockets: the clients of every measurement ([`peers`]), the server that is nothing but system calls ([`plain`]) and the
-//! one that is measured ([`run`]). And what to make of it: the health of the [`machine`], the
-//! [`window`] of a run, and the verdict on [`pairs`] of runs. Everything is seeded, so that two
-//! runs measure the same bytes.
+//! With sockets: the clients of every measurement ([`peers`]), the server that is nothing but system
+//! calls ([`plain`]) and the one that is measured ([`run`]). And what to make of it: the health of
+//! the [`machine`], the [`window`] of a run, and the verdict on [`pairs`] of runs. What all of them
+//! can be [`asked`] for. Everything is seeded, so that two runs measure the same bytes.
+
+pub mod asked;
 
 pub mod machine;
 pub mod window;

@@ -29,6 +29,7 @@ use std::{env, fs, io};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use tickloom_benches::asked::Asked;
 use tickloom_benches::machine::raise_files_limit;
 use tickloom_benches::pairs::{Figures, Target, exit_code};
 use tickloom_benches::peers::Peers;
@@ -66,20 +67,16 @@ struct Args {
     /// Also measure clients whose connections are encrypted, right after the others
     #[arg(long)]
     tls: bool,
-    /// One server with 200 and 1,000 clients: shows that it runs, measures little
-    #[arg(long)]
-    quick: bool,
     /// Be the server.
     #[arg(long, hide = true)]
     serve: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = Args::parse();
-    if args.quick {
+    if args.asked.quick {
         args = Args { from: 200, to: 1_000, rounds: 1, ..args };
     }
     ensure!(args.from < args.to, "--to {}: must be more than --from {}", args.to, args.from);
@@ -103,7 +100,7 @@ fn main() -> anyhow::Result<ExitCode> {
         println!("KiB more when encrypted: {over}");
         verdicts.push(over.verdict());
     }
-    Ok(ExitCode::from(if args.quick { 0 } else { exit_code(&verdicts) }))
+    Ok(ExitCode::from(if args.asked.quick { 0 } else { exit_code(&verdicts) }))
 }
 
 /// KiB at either end of the slope.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use tickloom_benches::asked::Asked;
 use tickloom_benches::machine::{Cores, ThreadTime, raise_files_limit};
 use tickloom_benches::peers::Peers;
 use tickloom_server::config::Config;
@@ -41,17 +42,13 @@ struct Args {
     /// Rounds, of which the worst counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// One second with a tenth of the clients: shows that it runs, measures little
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = Args::parse();
-    if args.quick {
+    if args.asked.quick {
         args = Args { clients: args.clients / 10, seconds: 1, rounds: 1, ..args };
     }
     raise_files_limit("--clients", 2 * args.clients as u64 + 200)?;
@@ -106,5 +103,5 @@ fn main() -> anyhow::Result<ExitCode> {
     drop(peers);
     let rooms_made: u64 = server.join()?.iter().map(|shard| shard.metrics.joins).sum();
     ensure!(rooms_made as usize == WAVES * args.clients, "{rooms_made} joins");
-    Ok(ExitCode::from(u8::from(worst > PERCENT_MAX && !args.quick)))
+    Ok(ExitCode::from(u8::from(worst > PERCENT_MAX && !args.asked.quick)))
 }

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use anyhow::{bail, ensure};
 use clap::Parser;
+use tickloom_benches::asked::Asked;
 use tickloom_benches::rooms::Steering;
 use tickloom_protocol::ids::{InputSeq, Moment, RoomKey};
 use tickloom_protocol::recording::prologue;
@@ -45,12 +46,8 @@ struct Args {
     /// Rounds, of which the median counts
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Ten seconds of play: shows that it runs, measures little
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 /// Nobody listens while the recording is made either: this is about what comes in.
@@ -64,7 +61,7 @@ impl Outboxes for Nobody {
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = Args::parse();
-    if args.quick {
+    if args.asked.quick {
         args = Args { seconds: 10, rounds: 1, ..args };
     }
     let file = record(&args)?;
@@ -94,7 +91,7 @@ fn main() -> anyhow::Result<ExitCode> {
     );
     let verdict = if median >= SPEED_MIN { "meets" } else { "misses" };
     println!("replay: {median:.0} x real time: {verdict} >= {SPEED_MIN}");
-    Ok(ExitCode::from(u8::from(median < SPEED_MIN && !args.quick)))
+    Ok(ExitCode::from(u8::from(median < SPEED_MIN && !args.asked.quick)))
 }
 
 /// Plays, and keeps what happened.

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use anyhow::ensure;
 use clap::Parser;
 use tickloom_benches::arena_load::ArenaLoad;
+use tickloom_benches::asked::Asked;
 use tickloom_benches::machine::{Cores, raise_files_limit};
 use tickloom_benches::pairs::{Figures, Target, exit_code};
 use tickloom_benches::peers::Pacing;
@@ -41,12 +42,8 @@ struct Args {
     /// Rooms of 20 players, up to 100
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..=100))]
     rooms: u16,
-    /// One short pair with few clients: shows that it runs, measures nothing
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -59,7 +56,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ticks: 100,
         pacing: Pacing::Dozing,
     };
-    if args.quick {
+    if args.asked.quick {
         args.pairs = 1;
         load = ArenaLoad { rooms: 6, warm_up_ticks: 5, ticks: 20, ..load };
     }
@@ -97,7 +94,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     println!("capacity of two shards: {figures}");
     println!("(2 x cost on one shard / cost on two; the clients' CPU is not in it)");
-    Ok(ExitCode::from(if args.quick { 0 } else { exit_code(&[figures.verdict()]) }))
+    Ok(ExitCode::from(if args.asked.quick { 0 } else { exit_code(&[figures.verdict()]) }))
 }
 
 fn compare(pair: u32, figures: &mut Figures, one: Run, two: Run) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
+use tickloom_benches::asked::Asked;
 use tickloom_benches::machine::{Cores, raise_files_limit};
 use tickloom_benches::pairs::{Figures, Target, exit_code};
 use tickloom_benches::peers::Peers;
@@ -62,17 +63,13 @@ struct Args {
     /// Handshakes of each kind
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     handshakes: u32,
-    /// One short pair and a few handshakes: shows that it runs, measures nothing
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = Args::parse();
-    if args.quick {
+    if args.asked.quick {
         args = Args { pairs: 1, connections: 50, messages: 10, handshakes: 20, ..args };
     }
     raise_files_limit("the connections", FILES_COUNT)?;
@@ -115,7 +112,7 @@ fn main() -> anyhow::Result<ExitCode> {
         doubts.into_iter().flatten().for_each(|doubt| figures.doubt(doubt));
     }
     println!("broadcast: {figures}");
-    Ok(ExitCode::from(if args.quick { 0 } else { exit_code(&[figures.verdict()]) }))
+    Ok(ExitCode::from(if args.asked.quick { 0 } else { exit_code(&[figures.verdict()]) }))
 }
 
 /// One run: everybody joins, and messages are published at their rate, each when all have the last

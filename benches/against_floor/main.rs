@@ -37,6 +37,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
 use tickloom_benches::arena_load::{ArenaLoad, Inputs};
+use tickloom_benches::asked::Asked;
 use tickloom_benches::machine::{Cores, raise_files_limit};
 use tickloom_benches::pairs::{Figures, Target, Verdict, exit_code};
 use tickloom_benches::peers::Pacing;
@@ -57,12 +58,8 @@ struct Args {
     /// Cases to measure; all of them by default
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Case>,
-    /// One short pair with fewer connections: shows that it runs, measures nothing
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -126,7 +123,7 @@ impl Loads {
         let fanout =
             Fanout { connections: 1_000, warm_up_messages: 30, messages: 150, rate_hz: 20 };
         let echo = Echo { connections: 256, warm_up_messages: 20_000, messages: 200_000 };
-        if !args.quick {
+        if !args.asked.quick {
             return Self { cores, arena, fanout, echo };
         }
         Self {
@@ -176,7 +173,7 @@ impl Loads {
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut args = Args::parse();
-    if args.quick {
+    if args.asked.quick {
         args.pairs = 1;
     }
     raise_files_limit("a thousand connections", FILES_COUNT)?;
@@ -192,7 +189,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let cases = if args.only.is_empty() { &Case::ALL[..] } else { &args.only };
     let verdicts = cases.iter().map(|case| compare(&loads, *case, args.pairs));
     let verdicts: Vec<Verdict> = verdicts.collect::<anyhow::Result<_>>()?;
-    Ok(ExitCode::from(if args.quick { 0 } else { exit_code(&verdicts) }))
+    Ok(ExitCode::from(if args.asked.quick { 0 } else { exit_code(&verdicts) }))
 }
 
 fn compare(loads: &Loads, case: Case, pairs: u32) -> anyhow::Result<Verdict> {

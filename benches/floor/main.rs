@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Parser;
+use tickloom_benches::asked::Asked;
 use tickloom_benches::machine::{Cores, raise_files_limit, thread_cpu};
 use tickloom_benches::masked_frame;
 use tickloom_benches::peers::{Pacing, Peers};
@@ -62,17 +63,13 @@ struct Args {
     /// Prints one line of JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// One short round with few connections: shows that it runs, measures nothing
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 fn main() -> anyhow::Result<()> {
     let mut args = Args::parse();
-    if args.quick {
+    if args.asked.quick {
         args = Args { connections: 100, rounds: 1, ticks: 10, ..args };
     }
     ensure!(args.connections > 0 && args.payload > 0 && args.rounds > 0, "nothing to measure");

@@ -53,7 +53,7 @@ pub(crate) fn json(args: &Args, rounds: &[Round], contention: f64) -> serde_json
         "tick_rate_hz": args.tick_rate_hz,
         "rounds": args.rounds,
         "ticks": args.ticks,
-        "quick": args.quick,
+        "quick": args.asked.quick,
         "contention": contention,
         "verdict": verdict(args, rounds, contention).name(),
         "paced_turns_per_tick": spread(rounds, |round| round.paced_turns).median,

@@ -39,6 +39,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use clap::value_parser as range;
+use tickloom_benches::asked::Asked;
 use tickloom_benches::machine::{Cores, raise_files_limit};
 use tickloom_benches::window::{Sample, Window};
 use tickloom_server::config::Config;
@@ -80,17 +81,13 @@ struct Args {
     /// Also writes the report as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// 100 clients for 2 seconds: shows that it runs, measures little
-    #[arg(long)]
-    quick: bool,
-    /// What `cargo bench` adds to the arguments of every benchmark.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    asked: Asked,
 }
 
 impl Args {
     fn checked(self) -> anyhow::Result<Self> {
-        let args = if self.quick { Self { clients: 100, duration: 2, ..self } } else { self };
+        let args = if self.asked.quick { Self { clients: 100, duration: 2, ..self } } else { self };
         ensure!(
             (1..=CLIENTS_MAX).contains(&args.clients),
             "--clients {}: 1 to {CLIENTS_MAX}, because both ends of each connection are files of \

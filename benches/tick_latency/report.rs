@@ -98,7 +98,7 @@ pub(crate) fn json(args: &Args, cores: Option<Cores>, figures: &Figures) -> Valu
             "input_rate_hz": args.input_rate,
             "duration_s": args.duration,
             "warmup_s": args.warmup,
-            "quick": args.quick,
+            "quick": args.asked.quick,
             "server_core": cores.map(|cores| cores.server),
             "clients_core": cores.map(|cores| cores.clients),
         },
