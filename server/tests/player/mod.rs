@@ -55,6 +55,32 @@ pub fn read_response(stream: &mut TcpStream) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
+/// What arrives next.
+pub fn read<'a>(stream: &mut TcpStream, buffer: &'a mut [u8]) -> &'a [u8] {
+    let length = stream.read(buffer).expect("bytes");
+    assert!(length > 0, "the server closed without a word");
+    &buffer[..length]
+}
+
+/// Lets a client say what it has to say and hear what comes, until something happens; returns it.
+pub fn until(
+    client: &mut Client,
+    wanted: impl Fn(&ClientEvent) -> bool,
+    mut exchange: impl FnMut(&mut Client),
+) -> ClientEvent {
+    let started = Instant::now();
+    loop {
+        while let Some(event) = client.poll_event() {
+            if wanted(&event) {
+                return event;
+            }
+            assert!(!matches!(event, ClientEvent::Broken(_)), "{event:?}");
+        }
+        assert!(started.elapsed() < DEADLINE, "it did not happen");
+        exchange(client);
+    }
+}
+
 /// A client on a blocking socket.
 pub struct Player {
     pub stream: TcpStream,
@@ -78,24 +104,11 @@ impl Player {
 
     /// Reads until something happens; returns it.
     pub fn until(&mut self, wanted: impl Fn(&ClientEvent) -> bool) -> ClientEvent {
-        let started = Instant::now();
-        let mut buffer = [0; 4096];
-        loop {
-            while let Some(event) = self.client.poll_event() {
-                if wanted(&event) {
-                    return event;
-                }
-                assert!(!matches!(event, ClientEvent::Broken(_)), "{event:?}");
-            }
-            let output = self.client.take_output();
-            self.stream.write_all(&output).expect("sent");
-            assert!(started.elapsed() < DEADLINE, "it did not happen");
-            match self.stream.read(&mut buffer) {
-                Ok(0) => panic!("the server closed without a word"),
-                Ok(length) => self.client.handle_bytes(&buffer[..length]),
-                Err(error) => panic!("{error}"),
-            }
-        }
+        let (stream, mut buffer) = (&mut self.stream, [0; 4096]);
+        until(&mut self.client, wanted, |client| {
+            stream.write_all(&client.take_output()).expect("sent");
+            client.handle_bytes(read(stream, &mut buffer));
+        })
     }
 
     pub fn until_closed(&mut self) -> u16 {

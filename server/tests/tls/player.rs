@@ -1,18 +1,17 @@
 //! A client of an encrypted connection on a blocking socket.
 #![expect(clippy::disallowed_types, reason = "these tests are about sockets")]
-#![expect(clippy::disallowed_methods, reason = "deadlines of real sockets need the real clock")]
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustls::ClientConfig;
 use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
 
 pub use crate::plain_player::{DEADLINE, connect};
+use crate::plain_player::{read, until};
 use crate::tls_client::TlsClient;
 
 pub struct Player {
@@ -38,23 +37,14 @@ impl Player {
 
     /// Reads until something happens; returns it.
     pub fn until(&mut self, wanted: impl Fn(&ClientEvent) -> bool) -> ClientEvent {
-        let started = Instant::now();
+        let Self { stream, tls, client } = self;
         let mut buffer = [0; 4096];
-        loop {
-            while let Some(event) = self.client.poll_event() {
-                if wanted(&event) {
-                    return event;
-                }
-                assert!(!matches!(event, ClientEvent::Broken(_)), "{event:?}");
-            }
-            self.tls.say(&self.client.take_output());
-            self.stream.write_all(&self.tls.take_output()).expect("sent");
-            assert!(started.elapsed() < DEADLINE, "it did not happen");
-            let length = self.stream.read(&mut buffer).expect("bytes");
-            assert!(length > 0, "the server closed without a word");
-            self.tls.read(&buffer[..length]).expect("valid records");
-            self.client.handle_bytes(&mem::take(&mut self.tls.heard));
-        }
+        until(client, wanted, |client| {
+            tls.say(&client.take_output());
+            stream.write_all(&tls.take_output()).expect("sent");
+            tls.read(read(stream, &mut buffer)).expect("valid records");
+            client.handle_bytes(&mem::take(&mut tls.heard));
+        })
     }
 
     pub fn until_applied(&mut self) {
@@ -69,9 +59,7 @@ pub fn ask(address: SocketAddr, config: &Arc<ClientConfig>, request: &str) -> St
     let mut buffer = [0; 4096];
     while !tls.is_done {
         stream.write_all(&tls.take_output()).expect("sent");
-        let length = stream.read(&mut buffer).expect("bytes");
-        assert!(length > 0, "it ended without saying so");
-        tls.read(&buffer[..length]).expect("valid records");
+        tls.read(read(&mut stream, &mut buffer)).expect("valid records");
     }
     String::from_utf8(tls.heard).expect("text")
 }
@@ -85,9 +73,7 @@ impl Player {
             if !self.tls.connection.is_handshaking() {
                 return true;
             }
-            let length = self.stream.read(&mut buffer).expect("bytes");
-            assert!(length > 0, "the server closed without a word");
-            if self.tls.read(&buffer[..length]).is_err() {
+            if self.tls.read(read(&mut self.stream, &mut buffer)).is_err() {
                 return false;
             }
         }
