@@ -1,6 +1,8 @@
 //! Compressed messages through links: what RFC 7692 shows, what nobody should send, and random
 //! messages under every set of parameters, however they are cut.
 
+mod frame;
+
 use bytes::Bytes;
 use fastrand::Rng;
 use proptest::prelude::*;
@@ -8,11 +10,12 @@ use tickloom_protocol::deflate::{
     Agreement, Compressor, Compressors, InflateError, Inflater, Kind, Offer,
 };
 use tickloom_protocol::limits;
-use tickloom_protocol::link::{End, Link, LinkLimits, Received, put_binary_header};
+use tickloom_protocol::link::{End, Link, LinkLimits, Received};
+
+use frame::masked;
 
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
-const MASKED: u8 = 0x80;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const PING: u8 = 9;
@@ -24,18 +27,6 @@ fn agreed(offer: Offer) -> Agreement {
 
 fn server() -> Link {
     Link::with(End::Server, LinkLimits::of(End::Server), Some(agreed(Offer::default())))
-}
-
-/// A frame of a client.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    let key = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = Vec::new();
-    put_binary_header(payload.len(), &mut frame);
-    frame[0] = first;
-    frame[1] |= MASKED;
-    frame.extend_from_slice(&key);
-    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    frame
 }
 
 fn deflated(message: &[u8]) -> Vec<u8> {

@@ -2,6 +2,8 @@
 
 #[path = "../../tests/hostile_bytes/corpus.rs"]
 mod corpus;
+#[path = "../../tests/frame/mod.rs"]
+mod frame;
 #[path = "../../tests/hostile_bytes/recorded.rs"]
 mod recorded;
 #[path = "../../tests/hostile_bytes/targets.rs"]

@@ -8,16 +8,7 @@ use tickloom_protocol::link::{End, Link, Received, put_binary_header};
 use tickloom_protocol::server_message::{Left, ServerEncoder, ServerMessage};
 
 use crate::files::golden;
-
-/// Masks `payload` and puts a client's frame header in front; up to 125 bytes.
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    assert!(payload.len() <= 125, "the short form of a length");
-    let mut frame = vec![first, 0x80 | payload.len() as u8];
-    frame.extend_from_slice(&MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    frame
-}
+use crate::frame::masked;
 
 fn receive(end: End, frames: &[u8]) -> (Vec<Received>, Vec<u8>) {
     let (mut link, mut input, mut output) = (Link::new(end), frames, Vec::new());

@@ -4,6 +4,9 @@
 //! `GOLDEN_WRITE=1 cargo test -p tickloom-protocol --test golden` replaces the files. Doing so is
 //! a change of the wire, and the commit says so.
 
+#[path = "../frame/mod.rs"]
+mod frame;
+
 mod board;
 mod files;
 mod room;

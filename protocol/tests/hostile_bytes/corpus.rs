@@ -23,6 +23,8 @@ use tickloom_protocol::server_message::{
 };
 use tickloom_protocol::time::Timestamp;
 
+use crate::frame::masked;
+
 pub const MEMBER: MemberId = MemberId(3);
 pub const PROPS: ComponentId = ComponentId(2);
 pub const OPAQUE_BYTES_MAX: usize = 40;
@@ -247,8 +249,7 @@ pub fn server_messages() -> Vec<Vec<u8>> {
     messages
 }
 
-/// Frames as `end` receives them, one message each, control frames among them. A link masks at
-/// random, so a client's frames are made by hand: a seed replays the same bytes.
+/// Frames as `end` receives them, one message each, control frames among them.
 pub fn frames(end: End) -> Vec<Vec<u8>> {
     let messages = match end {
         End::Server => client_messages(),
@@ -269,16 +270,12 @@ pub fn frames(end: End) -> Vec<Vec<u8>> {
 }
 
 pub fn frame(end: End, first: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    if end == End::Server {
+        return masked(first, payload);
+    }
     let mut frame = Vec::new();
     put_binary_header(payload.len(), &mut frame);
     frame[0] = first;
-    if end == End::Client {
-        frame.extend_from_slice(payload);
-        return frame;
-    }
-    frame[1] |= 0x80;
-    frame.extend_from_slice(&MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame.extend_from_slice(payload);
     frame
 }

@@ -3,6 +3,9 @@
 //!
 //! `HOSTILE_SEEDS=100000` widens the sweep, `HOSTILE_SEED=7` replays one seed.
 
+#[path = "../frame/mod.rs"]
+mod frame;
+
 mod corpus;
 mod recorded;
 mod seeds;

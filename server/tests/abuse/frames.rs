@@ -6,22 +6,12 @@ use std::time::Duration;
 use tickloom_protocol::client_message::{ClientEncoder, ClientMessage, Input, Join, ResyncReason};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::{InputSeq, Moment, Tick};
-use tickloom_protocol::link::{End, Link, put_binary_header};
+use tickloom_protocol::link::{End, Link};
 
+use crate::frame::masked;
 use crate::harness::{Peer, World};
 use crate::heads::world;
 use crate::rates::ask;
-
-/// A client's frame with a mask of zeros, whatever it is.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    put_binary_header(payload.len(), &mut frame);
-    frame[0] = first;
-    frame[1] |= 0x80;
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(payload);
-    frame
-}
 
 /// The code a client is closed with for these bytes, with a seat and without.
 fn codes(world: &mut World, bytes: &[u8]) -> [Option<u16>; 2] {
@@ -63,23 +53,23 @@ fn lengths_of_giants_are_refused_before_anything_is_kept_for_them() {
 fn messages_in_endless_pieces_are_cut() {
     let mut world = world(|_| {});
     let pieces = |first: u8, piece: &[u8], count: usize| {
-        [frame(first, piece), frame(0x00, piece).repeat(count)].concat()
+        [masked(first, piece), masked(0x00, piece).repeat(count)].concat()
     };
     for (name, bytes, code) in [
         ("empty continuations without end", pieces(0x02, &[], 10_000), 1008),
         ("single bytes without end", pieces(0x02, &[7], 10_000), 1008),
         ("a whole message too large", pieces(0x02, &[0; 30_000], 3), 1009),
-        ("a ping that is cut", frame(0x09, &[]), 1002),
-        ("a ping too large", frame(0x89, &[0; 126]), 1002),
-        ("a continuation of nothing", frame(0x80, &[]), 1002),
+        ("a ping that is cut", masked(0x09, &[]), 1002),
+        ("a ping too large", masked(0x89, &[0; 126]), 1002),
+        ("a continuation of nothing", masked(0x80, &[]), 1002),
         ("a message within a message", pieces(0x02, &[], 0).repeat(2), 1002),
-        ("a reserved bit", frame(0xc2, &[]), 1002),
-        ("a reserved opcode", frame(0x83, &[]), 1002),
-        ("a reserved control opcode", frame(0x8b, &[]), 1002),
+        ("a reserved bit", masked(0xc2, &[]), 1002),
+        ("a reserved opcode", masked(0x83, &[]), 1002),
+        ("a reserved control opcode", masked(0x8b, &[]), 1002),
         ("no mask", vec![0x82, 0], 1002),
-        ("a text that is no UTF-8", frame(0x81, &[0xc0, 0xaf]), 1007),
-        ("a surrogate", frame(0x81, &[0xed, 0xa0, 0x80]), 1007),
-        ("a text", frame(0x81, b"hello"), 1003),
+        ("a text that is no UTF-8", masked(0x81, &[0xc0, 0xaf]), 1007),
+        ("a surrogate", masked(0x81, &[0xed, 0xa0, 0x80]), 1007),
+        ("a text", masked(0x81, b"hello"), 1003),
     ] {
         let closed = codes(&mut world, &bytes);
         assert_eq!(closed, [Some(code); 2], "{name}");
@@ -89,7 +79,7 @@ fn messages_in_endless_pieces_are_cut() {
     let message = ClientEncoder::default().encode(ClientMessage::Ping { client_us: 7 }).to_vec();
     let (head, tail) = message.split_at(9);
     let bytes =
-        [frame(0x02, head), frame(0x89, b"?"), frame(0x00, &[]), frame(0x80, tail)].concat();
+        [masked(0x02, head), masked(0x89, b"?"), masked(0x00, &[]), masked(0x80, tail)].concat();
     for byte in &bytes {
         world.send(&peer, &[*byte]);
     }
@@ -103,7 +93,7 @@ fn a_message_without_an_end_does_not_outlive_its_senders_silence() {
     // frames of a message are few and so is what they hold.
     let mut world = world(|_| {});
     let mut peer = world.join("arena", "slow");
-    world.send(&peer, &frame(0x02, &[0; 100]));
+    world.send(&peer, &masked(0x02, &[0; 100]));
     world.pass(Duration::from_secs(40));
     world.read(&mut peer);
     assert_eq!(peer.closed().map(|reason| reason.code()), Some(4001));
@@ -133,17 +123,17 @@ fn trickle(pieces: impl IntoIterator<Item = Vec<u8>>) -> Option<(u64, CloseReaso
 #[test]
 fn a_message_that_goes_on_and_on_ends_with_its_time_whatever_comes_in_between() {
     let bytes = |frames: Vec<u8>| frames.into_iter().map(|byte| vec![byte]).collect();
-    let fragments = vec![frame(0x00, &[0; 100]); 60];
-    let first = vec![frame(0x02, &[0; 100])];
-    let with_pings = fragments.iter().flat_map(|next| [frame(0x89, b"?"), next.clone()]);
+    let fragments = vec![masked(0x00, &[0; 100]); 60];
+    let first = vec![masked(0x02, &[0; 100])];
+    let with_pings = fragments.iter().flat_map(|next| [masked(0x89, b"?"), next.clone()]);
     let after_others: Vec<Vec<u8>> =
-        (0..20).map(ask).chain(bytes(frame(0x82, &[0; 200]))).collect();
+        (0..20).map(ask).chain(bytes(masked(0x82, &[0; 200]))).collect();
     let pieces: [(&str, Vec<Vec<u8>>, u64); 5] = [
-        ("bytes of one frame", bytes(frame(0x82, &[0; 200])), 30),
+        ("bytes of one frame", bytes(masked(0x82, &[0; 200])), 30),
         ("bytes of fragments", bytes([first.concat(), fragments.concat()].concat()), 30),
         ("fragments", [first.clone(), fragments.clone()].concat(), 30),
         ("fragments and pings", first.into_iter().chain(with_pings).collect(), 30),
-        ("bytes of a ping", bytes(frame(0x89, &[0; 100])), 30),
+        ("bytes of a ping", bytes(masked(0x89, &[0; 100])), 30),
     ];
     for (name, pieces, seconds) in pieces {
         let closed = trickle(pieces);
