@@ -540,3 +540,21 @@ fn no_grace_no_token() {
     world.disconnect(&ann);
     assert_eq!(world.room().members().len(), 0);
 }
+
+#[test]
+fn who_was_sent_away_does_not_come_back_to_its_seat() {
+    let mut world = world();
+    let mut ann = world.join("plain", "ann");
+    let mut bob = world.join("plain", "bob");
+    settle(&mut world, &mut [&mut ann, &mut bob]);
+    let ticket = bob.client.ticket().expect("a ticket");
+    assert!(world.room().host() == Some(ann.member()), "she was here first");
+    ann.client.kick(bob.member(), "not today");
+    world.turns(&mut [ann, bob]);
+    assert_eq!(world.room().members().len(), 1);
+    let late = come_back(&mut world, Returning::from(ticket.clone()));
+    assert_eq!(is_resumed(&late), (false, false));
+    assert_ne!(late.member(), ticket.member, "nor is it taken for who was sent away");
+    let metrics = world.shard.metrics();
+    assert_eq!((metrics.kicks, metrics.resumes, metrics.drops), (1, 0, 0));
+}
