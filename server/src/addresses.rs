@@ -1,5 +1,6 @@
-//! How many connections each address has and how often it comes, over all shards: what one shard
-//! sees is a part, because the kernel spreads the connections of an address over all of them.
+//! How many connections each address has, how many seats are kept for connections of it that
+//! broke, and how often it comes, over all shards: what one shard sees is a part, because the kernel
+//! spreads the connections of an address over all of them.
 //!
 //! A fixed table of atomic words that nobody waits for: a count-min sketch (Cormode and
 //! Muthukrishnan, 2005) of two rows. An address has one place in each row, and the lesser of the
@@ -28,7 +29,7 @@ const ROWS: usize = 2;
 pub struct AddressLimits {
     /// Addresses that are not counted.
     pub exempt: Networks,
-    /// Connections at the same time.
+    /// Connections at the same time, and as many seats that are kept for those that broke.
     pub connections_max: Option<u32>,
     /// New connections.
     pub handshakes: Option<Rate>,
@@ -41,23 +42,34 @@ pub struct AddressLimits {
 pub struct Addresses {
     keys: RandomState,
     connections: Rows<AtomicU32>,
+    absences: Rows<AtomicU32>,
     handshakes: Rows<AtomicU64>,
     rooms: Rows<AtomicU64>,
 }
 
 type Rows<T> = [Box<[T]>; ROWS];
 
-/// One connection of one address. Dropping it is the end of the connection, wherever the session
-/// ended up that had it.
+/// What an address has for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Held {
+    /// A connection.
+    Connection,
+    /// A seat whose connection broke.
+    Absence,
+}
+
+/// One of what an address has. Dropping it is the end of that, wherever the session ended up that
+/// had it.
 #[derive(Debug)]
 pub struct Counted {
     table: Arc<Addresses>,
+    what: Held,
     places: [u16; ROWS],
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        for (row, place) in self.table.connections.iter().zip(self.places) {
+        for (row, place) in self.table.held(self.what).iter().zip(self.places) {
             row[usize::from(place)].fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -65,7 +77,13 @@ impl Drop for Counted {
 
 impl Default for Addresses {
     fn default() -> Self {
-        Self { keys: RandomState::new(), connections: rows(), handshakes: rows(), rooms: rows() }
+        Self {
+            keys: RandomState::new(),
+            connections: rows(),
+            absences: rows(),
+            handshakes: rows(),
+            rooms: rows(),
+        }
     }
 }
 
@@ -74,17 +92,24 @@ fn rows<T: Default>() -> Rows<T> {
 }
 
 impl Addresses {
-    /// Counts a connection, unless its address has as many as it may.
+    /// Counts what an address has, unless it has as many of it as it may.
     #[must_use]
-    pub fn count(self: &Arc<Self>, address: IpAddr, connections_max: u32) -> Option<Counted> {
+    pub fn count(self: &Arc<Self>, what: Held, address: IpAddr, max: u32) -> Option<Counted> {
         let places = self.places(address);
-        let words = self.connections.iter().zip(places);
+        let words = self.held(what).iter().zip(places);
         let before =
             words.map(|(row, place)| row[usize::from(place)].fetch_add(1, Ordering::Relaxed));
         let others = before.min().unwrap_or(0);
         // Dropped when it is one too many.
-        let counted = Counted { table: Arc::clone(self), places };
-        (others < connections_max).then_some(counted)
+        let counted = Counted { table: Arc::clone(self), what, places };
+        (others < max).then_some(counted)
+    }
+
+    fn held(&self, what: Held) -> &Rows<AtomicU32> {
+        match what {
+            Held::Connection => &self.connections,
+            Held::Absence => &self.absences,
+        }
     }
 
     /// Counts a new connection if its address may have one now; says whether it may.
@@ -143,13 +168,17 @@ mod tests {
     fn an_address_has_so_many_connections_and_each_end_makes_room() {
         let table = Arc::new(Addresses::default());
         let one = address("192.0.2.1");
-        let mut held: Vec<Counted> = (0..3).filter_map(|_| table.count(one, 3)).collect();
+        let mut held: Vec<Counted> =
+            (0..3).filter_map(|_| table.count(Held::Connection, one, 3)).collect();
         assert_eq!((held.len(), table.connections_count()), (3, 3));
-        assert!(table.count(one, 3).is_none());
+        assert!(table.count(Held::Connection, one, 3).is_none());
         assert_eq!(table.connections_count(), 3, "a refused one is not counted");
-        assert!(table.count(address("192.0.2.2"), 3).is_some(), "others have room of their own");
+        assert!(
+            table.count(Held::Connection, address("192.0.2.2"), 3).is_some(),
+            "others have room of their own"
+        );
         held.pop();
-        assert!(table.count(one, 3).is_some());
+        assert!(table.count(Held::Connection, one, 3).is_some());
         held.clear();
         assert_eq!(table.connections_count(), 0);
     }
@@ -174,11 +203,13 @@ mod tests {
         let table = Arc::new(Addresses::default());
         // A crowd of half as many addresses as there are places, with a connection each.
         let crowd: Vec<Counted> = (0..PLACES as u32 / 2)
-            .filter_map(|number| table.count(Ipv4Addr::from(number).into(), 200))
+            .filter_map(|number| table.count(Held::Connection, Ipv4Addr::from(number).into(), 200))
             .collect();
         assert_eq!(crowd.len(), PLACES / 2);
         let newcomers = (0..1_000).map(|number| Ipv4Addr::from(0xc000_0000 + number).into());
-        let hindered = newcomers.filter(|address| table.count(*address, 1).is_none()).count();
+        let hindered = newcomers
+            .filter(|address| table.count(Held::Connection, *address, 1).is_none())
+            .count();
         // Two rows of which 39 % is taken: one in seven.
         assert!((90..230).contains(&hindered), "{hindered} of 1,000");
     }
@@ -204,7 +235,8 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..1_000 {
-                        let held: Vec<_> = (0..8).map(|_| table.count(one, 16)).collect();
+                        let held: Vec<_> =
+                            (0..8).map(|_| table.count(Held::Connection, one, 16)).collect();
                         assert!(held.iter().flatten().count() <= 8);
                         assert!(table.connections_count() <= 4 * 8, "no more than there are");
                     }

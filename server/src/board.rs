@@ -240,6 +240,9 @@ shard_stats! {
     shed_address_connections: saturating_add,
     /// Connections turned away because their address comes more often than it may.
     shed_address_handshakes: saturating_add,
+    /// Seats given back at once when their connection broke, because as many are kept for their
+    /// address as may be.
+    shed_address_absences: saturating_add,
     /// Joins refused because their address makes rooms more often than it may.
     shed_address_rooms: saturating_add,
     /// Connections turned away because all addresses together come more often than they may.

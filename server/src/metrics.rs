@@ -103,6 +103,8 @@ pub enum Shed {
     AddressConnections,
     /// A connection of an address that comes more often than it may.
     AddressHandshakes,
+    /// A seat whose connection broke, of an address for which as many are kept as may be.
+    AddressAbsences,
     /// A join that needed another room, of an address that makes them more often than it may.
     AddressRooms,
     /// A connection while all addresses together come more often than they may.
@@ -125,11 +127,12 @@ pub enum Shed {
 
 impl Shed {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Connections,
         Self::Descriptors,
         Self::AddressConnections,
         Self::AddressHandshakes,
+        Self::AddressAbsences,
         Self::AddressRooms,
         Self::Handshakes,
         Self::BusyUpgrades,
@@ -149,6 +152,7 @@ impl Shed {
             Self::Descriptors => "descriptors",
             Self::AddressConnections => "address_connections",
             Self::AddressHandshakes => "address_handshakes",
+            Self::AddressAbsences => "address_absences",
             Self::AddressRooms => "address_rooms",
             Self::Handshakes => "handshakes",
             Self::BusyUpgrades => "busy_upgrades",

@@ -28,7 +28,6 @@ use std::net::SocketAddr;
 pub use config::{Echo, ShardConfig, Surroundings};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::deflate::Inflater;
-use tickloom_protocol::ids::MemberId;
 use tickloom_protocol::server_message::ServerEncoder;
 use tickloom_protocol::time::Timestamp;
 
@@ -51,7 +50,7 @@ use crate::session::{Phase, Reads, Session, SessionId};
 use crate::session_table::SessionTable;
 use crate::shard::encrypted::Encrypted;
 use crate::shard::finding::Cursors;
-use crate::shard::resuming::End;
+use crate::shard::resuming::{Absences, End};
 use crate::shard::stopping::Stopping;
 use crate::tokens::Tokens;
 
@@ -102,7 +101,7 @@ pub struct Shard {
     /// The sessions that are not read for now, by when they are again.
     pauses: BTreeSet<(Timestamp, SessionId)>,
     /// Every member that is away, by when its seat is taken back; also some that no longer are.
-    absences: BTreeSet<(Timestamp, RoomId, MemberId)>,
+    absences: Absences,
     effects: VecDeque<Effect>,
     encoder: ServerEncoder,
     broadcast: Broadcast,
@@ -151,7 +150,7 @@ impl Shard {
             rooms: RoomTable::default(),
             deadlines: BTreeSet::new(),
             pauses: BTreeSet::new(),
-            absences: BTreeSet::new(),
+            absences: Absences::new(),
             effects: VecDeque::new(),
             encoder: ServerEncoder::default(),
             metrics: Metrics::default(),
@@ -400,7 +399,7 @@ impl Shard {
         let first = |set: &BTreeSet<(Timestamp, SessionId)>| set.first().map(|(at, _)| *at);
         let (deadline, resume) = (first(&self.deadlines), first(&self.pauses));
         let (stopping, handshakes) = (self.stopping_due(), self.handshakes_due());
-        let absence = self.absences.first().map(|(until, ..)| *until);
+        let absence = self.absences.first_key_value().map(|((until, ..), _)| *until);
         let dues = [self.rooms.next_due(), deadline, resume, absence, stopping, handshakes];
         dues.into_iter().flatten().min()
     }
@@ -568,7 +567,7 @@ impl Shard {
         let mut members_count = 0;
         for (id, room) in self.rooms.iter() {
             for (member, seat) in room.members() {
-                let listed = |until| self.absences.contains(&(until, id, *member));
+                let listed = |until| self.absences.contains_key(&(until, id, *member));
                 assert!(seat.away_until().is_none_or(listed), "whoever is away is listed");
                 assert_eq!(seat.is_away(), seat.session() == SessionId::NOBODY);
                 members_count += usize::from(!seat.is_away());

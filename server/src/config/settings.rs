@@ -386,7 +386,8 @@ settings! {
 
         /// Connections of one address at the same time; further ones get 429. A network of 64
         /// bits is one address of IPv6. While more than nine tenths of all places are taken, an
-        /// address may take only a quarter of this.
+        /// address may take only a quarter of this. As many seats of one address are kept when
+        /// their connections break; further ones are given back at once.
         connections_per_address_max: Limit<Count> = Limit(Some(Count::of(200)));
 
         /// New connections per second of one address; further ones get 429.

@@ -6,6 +6,7 @@ use tickloom_protocol::handshake::{Offer, Refusal, Upgrade};
 use tickloom_protocol::link::{End, Link};
 use tickloom_protocol::time::Timestamp;
 
+use crate::addresses::Held;
 use crate::metrics::Shed;
 use crate::proxies::ProxyProtocol;
 use crate::proxy_header::ProxyHeader;
@@ -106,7 +107,8 @@ impl Shard {
             return Err(Refusal::OVERLOADED);
         }
         let Some(all) = limits.connections_max else { return Ok(()) };
-        session.counted = table.count(address, if is_nearly_full { all.div_ceil(4) } else { all });
+        let max = if is_nearly_full { all.div_ceil(4) } else { all };
+        session.counted = table.count(Held::Connection, address, max);
         if session.counted.is_none() {
             self.metrics.count_shed(Shed::AddressConnections, 1);
             return Err(Refusal::TOO_MANY);

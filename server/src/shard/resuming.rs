@@ -4,6 +4,7 @@
 //! ended it for good. Whoever comes back shows the token that came with the seat. Anything wrong
 //! with that makes it an ordinary newcomer, without a word about what was wrong.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tickloom_protocol::close::{Advice, CloseReason};
@@ -11,11 +12,16 @@ use tickloom_protocol::ids::MemberId;
 use tickloom_protocol::server_message::{Joined, LeaveReason, Left, ServerMessage, TimeSync};
 use tickloom_protocol::time::Timestamp;
 
+use crate::addresses::{Counted, Held};
+use crate::metrics::Shed;
 use crate::room::member::Member;
 use crate::room::{Room, RoomId};
 use crate::session::{PendingJoin, Phase, Reads, Seat, Session, SessionId};
 use crate::shard::Shard;
 use crate::tokens::Binding;
+
+/// When which seat is taken back, and its place among those of its address, if that is counted.
+pub(super) type Absences = BTreeMap<(Timestamp, RoomId, MemberId), Option<Counted>>;
 
 /// What the end of a connection means for its seat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +31,9 @@ pub(super) enum End {
     /// Its client may.
     Broken,
 }
+
+/// An address has as many seats kept for it as it may.
+struct Full;
 
 impl End {
     /// What a close frame of a client means. Browsers send 1001 for a page that is left and for one
@@ -58,10 +67,14 @@ impl Shard {
         if is_over || grace.is_zero() || self.is_stopping() {
             return self.take_back(now, seat);
         }
+        let Ok(counted) = self.count_absence(id) else {
+            self.metrics.count_shed(Shed::AddressAbsences, 1);
+            return self.take_back(now, seat);
+        };
         let until = now + grace;
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         room.handle_drop(seat.member, until);
-        self.absences.insert((until, seat.room, seat.member));
+        self.absences.insert((until, seat.room, seat.member), counted);
         self.metrics.drops += 1;
         let Some(room) = self.rooms.get_mut(seat.room) else { return };
         let (due, panicked) = (room.next_due(), room.panicked().cloned());
@@ -69,6 +82,16 @@ impl Shard {
         if let Some(panicked) = panicked {
             self.fail_room(now, seat.room, &panicked.into());
         }
+    }
+
+    /// Counts a seat that is kept for its address, where connections of that are counted. Or
+    /// somebody who connects and cuts would keep as many seats as there are in a grace.
+    fn count_absence(&self, id: SessionId) -> Result<Option<Counted>, Full> {
+        let session = self.sessions.get(id).filter(|session| session.counted.is_some());
+        let limit = self.config.addresses.connections_max;
+        let Some((session, max)) = session.zip(limit) else { return Ok(None) };
+        let table = self.config.board.addresses();
+        table.count(Held::Absence, session.client, max).map(Some).ok_or(Full)
     }
 
     /// Takes a seat back for good.
@@ -88,10 +111,10 @@ impl Shard {
 
     /// Takes the seats back whose members did not come in time.
     pub(super) fn end_absences(&mut self, now: Timestamp) {
-        while let Some((until, room, member)) = self.absences.first().copied()
-            && until <= now
+        while let Some(first) = self.absences.first_entry()
+            && first.key().0 <= now
         {
-            self.absences.remove(&(until, room, member));
+            let ((until, room, member), _) = first.remove_entry();
             if self.is_away_until(room, member, until) {
                 self.metrics.graces_expired += 1;
                 self.take_back(now, Seat { room, member });
@@ -101,7 +124,7 @@ impl Shard {
 
     /// Takes all seats back whose members are away.
     pub(super) fn end_all_absences(&mut self, now: Timestamp) {
-        for (until, room, member) in std::mem::take(&mut self.absences) {
+        for (until, room, member) in std::mem::take(&mut self.absences).into_keys() {
             if self.is_away_until(room, member, until) {
                 self.take_back(now, Seat { room, member });
             }

@@ -137,6 +137,7 @@ fn counters(metrics: &Metrics) -> ShardStats {
         shed_descriptors: metrics.shed(Shed::Descriptors),
         shed_address_connections: metrics.shed(Shed::AddressConnections),
         shed_address_handshakes: metrics.shed(Shed::AddressHandshakes),
+        shed_address_absences: metrics.shed(Shed::AddressAbsences),
         shed_address_rooms: metrics.shed(Shed::AddressRooms),
         shed_handshakes: metrics.shed(Shed::Handshakes),
         shed_busy_upgrades: metrics.shed(Shed::BusyUpgrades),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tickloom_protocol::client::ClientEvent;
+use tickloom_protocol::client::{Client, ClientEvent};
 use tickloom_protocol::client_message::Join;
 use tickloom_protocol::server_message::RefusalCode;
 use tickloom_protocol::time::Timestamp;
@@ -211,7 +211,7 @@ fn an_address_makes_rooms_at_its_pace() {
     let mut world = world(|config| config.addresses = limits());
     let join = |world: &mut World, from: &str, room: &str| {
         let id = world.accept(socket(from));
-        let client = tickloom_protocol::client::Client::connect("a", "/ws", [0; 16]);
+        let client = Client::connect("a", "/ws", [0; 16]);
         let mut peer = Peer { id, client, events: Vec::new() };
         world.turn(&mut peer);
         peer.client.join(Join { room_type: "state", room, name: "x", ..Join::default() });
@@ -316,4 +316,59 @@ fn an_overloaded_shard_lets_nobody_in_until_it_has_air() {
         let (_, status) = upgrade(&mut world, "127.0.0.1");
         assert_eq!(status, 101);
     }
+}
+
+#[test]
+fn an_address_has_so_many_seats_kept_for_it_and_others_have_their_own() {
+    // The story: a seat whose connection broke was nobody's, so who connected and cut, over and
+    // over, kept as many seats as there are handshakes in a grace, which may be an hour.
+    let mut world = world(|config| {
+        config.addresses = AddressLimits { handshakes: None, ..limits() };
+    });
+    let cut = |world: &mut World, from: &str| {
+        let mut peer = enter(world, from);
+        world.pass(Duration::from_millis(10));
+        let returning = peer.client.part().expect("a ticket");
+        world.disconnect(&peer);
+        returning
+    };
+    let host = enter(&mut world, "198.51.100.1");
+    let mut returning: Vec<_> = (0..10).map(|_| cut(&mut world, "192.0.2.1")).collect();
+    let kept = |world: &World| world.room().members().len() - 1;
+    assert_eq!(kept(&world), 3);
+    assert_eq!(world.shard.metrics().shed(Shed::AddressAbsences), 7);
+    cut(&mut world, "192.0.2.2");
+    assert_eq!(kept(&world), 4, "others have room of their own");
+    for _ in 0..5 {
+        cut(&mut world, "127.0.0.1");
+    }
+    assert_eq!(kept(&world), 9, "exempt addresses have no bound");
+    // Who comes back makes room for another one.
+    let id = world.accept(socket("192.0.2.1"));
+    let mut again = Peer { id, client: Client::connect("a", "/ws", [0; 16]), events: Vec::new() };
+    world.turn(&mut again);
+    again.client.resume(returning.swap_remove(0));
+    world.turn(&mut again);
+    assert!(again.client.seat().is_some_and(|seat| seat.is_resumed), "{:?}", again.events);
+    cut(&mut world, "192.0.2.1");
+    assert_eq!(kept(&world), 10);
+    assert_eq!(world.shard.metrics().shed(Shed::AddressAbsences), 7);
+    // And so does time.
+    world.hang_up(again.id);
+    assert_eq!(world.shard.metrics().shed(Shed::AddressAbsences), 8, "three are away again");
+    world.pass(Duration::from_secs(21));
+    assert_eq!(kept(&world), 0);
+    cut(&mut world, "192.0.2.1");
+    assert_eq!((kept(&world), host.closed()), (1, None));
+}
+
+/// A member of the same room as everybody else who comes like this.
+fn enter(world: &mut World, from: &str) -> Peer {
+    let id = world.accept(socket(from));
+    let mut peer = Peer { id, client: Client::connect("a", "/ws", [0; 16]), events: Vec::new() };
+    world.turn(&mut peer);
+    peer.client.join(Join { room_type: "state", room: "a", name: "x", ..Join::default() });
+    world.turn(&mut peer);
+    assert!(peer.client.seat().is_some(), "{:?}", peer.events);
+    peer
 }

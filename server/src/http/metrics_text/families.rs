@@ -252,6 +252,7 @@ families! {
         "descriptors": shed_descriptors,
         "address_connections": shed_address_connections,
         "address_handshakes": shed_address_handshakes,
+        "address_absences": shed_address_absences,
         "address_rooms": shed_address_rooms,
         "handshakes": shed_handshakes,
         "busy_upgrades": shed_busy_upgrades,
