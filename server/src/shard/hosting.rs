@@ -42,8 +42,9 @@ impl Shard {
             && let Some((member, message)) = room.admission_mut().next_sent_away()
         {
             let Some(seat) = room.members().get(&member) else { continue };
-            let (session_id, is_away) = (seat.session(), seat.is_away());
-            if is_away {
+            let (session_id, away_until) = (seat.session(), seat.away_until());
+            if let Some(until) = away_until {
+                self.absences.remove(&(until, room_id, member));
                 self.metrics.kicks += 1;
                 self.take_back(now, Seat { room: room_id, member });
                 continue;

@@ -332,7 +332,7 @@ fn an_address_has_so_many_seats_kept_for_it_and_others_have_their_own() {
         world.disconnect(&peer);
         returning
     };
-    let host = enter(&mut world, "198.51.100.1");
+    let mut host = enter(&mut world, "198.51.100.1");
     let mut returning: Vec<_> = (0..10).map(|_| cut(&mut world, "192.0.2.1")).collect();
     let kept = |world: &World| world.room().members().len() - 1;
     assert_eq!(kept(&world), 3);
@@ -353,7 +353,13 @@ fn an_address_has_so_many_seats_kept_for_it_and_others_have_their_own() {
     cut(&mut world, "192.0.2.1");
     assert_eq!(kept(&world), 10);
     assert_eq!(world.shard.metrics().shed(Shed::AddressAbsences), 7);
-    // And so does time.
+    // And so does the host who sends one away, and time.
+    let away = world.room().members().iter().find(|(_, seat)| seat.is_away()).expect("some are");
+    host.client.kick(*away.0, "not today");
+    world.turn(&mut host);
+    cut(&mut world, "192.0.2.1");
+    assert_eq!(kept(&world), 10, "one went and one came");
+    assert_eq!(world.shard.metrics().shed(Shed::AddressAbsences), 7);
     world.hang_up(again.id);
     assert_eq!(world.shard.metrics().shed(Shed::AddressAbsences), 8, "three are away again");
     world.pass(Duration::from_secs(21));
