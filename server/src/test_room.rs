@@ -38,6 +38,7 @@
 //! ```
 
 mod client;
+pub mod comparison;
 mod knowledge;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ mod verdict;
 use std::time::Duration;
 
 use tickloom_protocol::changes::ChangesBuilder;
+use tickloom_protocol::client_message::{ClientMessage, Interest, Join};
 use tickloom_protocol::ids::{EntityId, MemberId, OpId, RoomKey, Tick, TopicId};
 use tickloom_protocol::schema::FieldId;
 use tickloom_protocol::server_message::RefusalCode;
@@ -199,11 +201,27 @@ impl TestRoom {
     /// # Panics
     /// When it closed the connection instead, for a name over 64 bytes or options over 16 KiB.
     pub fn try_join(&mut self, name: &str, options: &[u8]) -> Result<TestMember, TestRefusal> {
+        self.enter(Join { name, options, ..Join::default() })
+    }
+
+    /// Lets somebody of this name watch.
+    ///
+    /// # Panics
+    /// When the room refuses.
+    pub fn watch(&mut self, name: &str) -> TestMember {
+        self.enter(Join { name, spectate: true, ..Join::default() }).unwrap_or_else(|refusal| {
+            panic!("{name} may not watch {}: {} ({:?})", self.key, refusal.message, refusal.code)
+        })
+    }
+
+    fn enter(&mut self, join: Join<'_>) -> Result<TestMember, TestRefusal> {
+        let name = join.name;
         let position = self.clients.len();
         let session = self.shard.handle_accept(self.now, NO_SOCKET);
         self.clients.push(TestClient::new(session, name));
         self.pump();
-        self.clients[position].join(&self.key, options);
+        let (room_type, room) = (&*self.key.room_type, &*self.key.room);
+        self.clients[position].client.join(Join { room_type, room, ..join });
         self.pump();
         let client = &mut self.clients[position];
         if let Some(reason) = &client.closed {
@@ -354,6 +372,17 @@ impl TestRoom {
         let op = self.seated(member).client.publish(topic, &to, body);
         self.pump();
         op
+    }
+
+    /// The member of a room with interest looks at a place, or at its own entity without one. It
+    /// shows with the next tick, if the room lets the member.
+    ///
+    /// # Panics
+    /// When it has no seat any more.
+    pub fn look(&mut self, member: TestMember, camera: Option<[f32; 2]>) {
+        let interest = camera.map_or(Interest::Own, |[x, y]| Interest::At { x, y });
+        self.seated(member).client.send(ClientMessage::Interest(interest));
+        self.pump();
     }
 
     // ---- time ----------------------------------------------------------------------------------

@@ -1,9 +1,8 @@
 //! The client's side of a member, and everything that happened to it.
 
 use tickloom_protocol::client::{Client, ClientEvent};
-use tickloom_protocol::client_message::Join;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::{RoomKey, StreamId};
+use tickloom_protocol::ids::StreamId;
 use tickloom_protocol::replica::ApplyError;
 use tickloom_protocol::server_message::Accepted;
 
@@ -53,11 +52,6 @@ impl TestClient {
         self.is_upgraded = false;
         self.closed = None;
         std::mem::replace(&mut self.session, other.session)
-    }
-
-    pub fn join(&mut self, key: &RoomKey, options: &[u8]) {
-        let (room_type, room) = (&*key.room_type, &*key.room);
-        self.client.join(Join { room_type, room, name: &self.name, options, ..Join::default() });
     }
 
     /// Takes in whole frames, one by one: a replica knows only what its last delta said.

@@ -1,5 +1,7 @@
 //! The tool's own tests: that it runs a room as a server does, and that it notices what is wrong.
 
+mod views;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 

@@ -202,6 +202,16 @@ impl Places {
         self.sent_at[number as usize % EVERY_MAX]
     }
 
+    /// The tick of the last state that carried the motion of a row for those who get every
+    /// `every`th.
+    #[must_use]
+    pub fn last_due(&self, row: u16, every: u8) -> Tick {
+        let numbers = (0..u32::from(every)).map(|back| self.state_number.wrapping_sub(back));
+        let is_due = |number: &u32| Schedule { state_number: *number }.is_due(row, every);
+        let last = { numbers }.find(is_due);
+        last.map_or(Tick::ZERO, |number| self.sent_at[number as usize % EVERY_MAX])
+    }
+
     /// Whether every subscriber of a place is told something.
     #[must_use]
     pub fn is_touched(&self, place: PlaceId) -> bool {
