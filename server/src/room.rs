@@ -448,6 +448,10 @@ impl Room {
             self.sent = self.state.building();
             self.state.mark_sent();
             self.events.mark_sent();
+            if !self.has_shown_all() {
+                // A room without a rate has no other reason to go on.
+                self.ticker.want();
+            }
         }
         self.spent.add(Phase::Encode, lap.split());
         self.state.advance();

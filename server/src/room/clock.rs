@@ -19,12 +19,21 @@ impl Room {
     pub(super) fn sleep(&mut self, at_most: Option<Duration>) {
         let takes_inputs = self.spec.schema.input().row_bytes() > 0;
         let has_acted = |member: &Member| !takes_inputs || member.inputs.is_empty();
-        let sees_all = self.state.places().is_none() || self.idle_states > VIEW_SETTLES_STATES;
-        let is_whole = |member: &Member| member.sight.as_ref().is_none_or(|sight| sight.is_whole());
-        let mut members = self.members.values();
-        if sees_all && members.all(|member| has_acted(member) && is_whole(member)) {
+        if self.has_shown_all() && self.members.values().all(has_acted) {
             self.ticker.sleep(at_most);
         }
+    }
+
+    /// Whether every member that is sent anything was sent all that is in view, and how it came to
+    /// rest.
+    pub(super) fn has_shown_all(&self) -> bool {
+        if self.state.places().is_none() {
+            return true;
+        }
+        let is_whole = |member: &Member| member.sight.as_ref().is_none_or(|sight| sight.is_whole());
+        let mut members = self.members.values();
+        self.idle_states > VIEW_SETTLES_STATES
+            && members.all(|member| member.is_away() || member.is_paused() || is_whole(member))
     }
 
     /// From now on its ticks are measured with this.

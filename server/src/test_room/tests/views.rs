@@ -152,6 +152,27 @@ fn who_fell_behind_or_came_back_is_held_to_its_view_again() {
     room.assert_converged();
 }
 
+#[test]
+fn a_room_without_a_rate_tells_everybody_in_view_how_things_came_to_rest() {
+    let mut room = meadow(Cadence::OnChange { interval: Duration::from_millis(50) }, 0);
+    let [ann, bob] = ["ann", "bob"].map(|name| room.join(name));
+    // Bob is on the outermost of ann's rings, and stays in his cell.
+    let [x, y] = [50.0, 15.0].map(|axis: f64| ((axis / 160.0) * 65_535.0) as u16);
+    for step in 0..5 {
+        let mut changes = ChangesBuilder::default();
+        let row = [(x + step * 100).to_le_bytes(), y.to_le_bytes()].concat();
+        changes.row(PLACE, bob.entity(), &row);
+        room.write(bob, &changes);
+        room.tick();
+    }
+    assert_eq!(room.accepted(bob).len(), 5);
+    room.assert_converged();
+    let x = |member| room.number(member, bob.entity(), ("place", "x"));
+    assert!(x(bob).is_some() && x(ann) == x(bob));
+    room.advance(Duration::from_secs(2));
+    assert!(!room.tick(), "and then nothing is left to be told");
+}
+
 // ---- what it must notice -----------------------------------------------------------------------
 
 /// What is said of a meadow in which everybody stands, and in which ann's replica has taken in a
