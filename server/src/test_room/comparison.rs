@@ -32,7 +32,7 @@ const SHOWN_BYTES_MAX: usize = 16;
 pub type Moving = BTreeSet<CellId>;
 
 /// Compares what a member knows with what its room has sent it. The room must not have changed
-/// since, and the replica be at that tick.
+/// since, nor the member have looked elsewhere, and the replica must be at that tick.
 ///
 /// # Errors
 /// The first difference, in words.
@@ -229,8 +229,17 @@ impl Shown<'_> {
     }
 }
 
+/// Whether what a member was sent last is what is around the place it looks at now. Whoever is
+/// nowhere and has no camera goes on looking where it looked.
+#[must_use]
+pub fn is_drawn_where_it_looks(room: &Room, seat: &Member) -> bool {
+    let (Some(places), Some(sight)) = (room.state().places(), seat.sight()) else { return true };
+    let middle = middle(places, seat, sight);
+    middle.is_none() || middle == sight.middle()
+}
+
 /// The column and row that a member looks at; `None` for one that is nowhere and has no camera.
-pub(super) fn middle(places: &Places, seat: &Member, sight: &Sight) -> Option<[i32; 2]> {
+fn middle(places: &Places, seat: &Member, sight: &Sight) -> Option<[i32; 2]> {
     if let Some([x, y]) = sight.camera() {
         return Some(places.grid().place(x, y));
     }

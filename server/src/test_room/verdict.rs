@@ -8,9 +8,10 @@ use tickloom_protocol::replica::Replica;
 
 use crate::room::Room;
 use crate::room::member::Member;
+use crate::room::sight::Sight;
 use crate::test_room::TestRoom;
 use crate::test_room::client::TestClient;
-use crate::test_room::comparison::{compare, middle};
+use crate::test_room::comparison::{compare, is_drawn_where_it_looks};
 
 /// Ticks that [`TestRoom::assert_converged`] waits for a room that is still sending: state is sent
 /// every 255 ticks at least.
@@ -71,13 +72,14 @@ impl TestRoom {
             )
         };
         let mut moving = BTreeSet::new();
-        for (client, replica, _) in self.listening(room) {
+        for (client, replica, seat) in self.listening(room) {
             let (name, tick, member) = (&client.name, replica.tick(), replica.member());
             match compare(room, replica) {
                 Ok(cells) => moving.extend(cells.into_iter().map(|cell| (member, cell))),
                 Err(text) => panic!("{name}, at tick {tick}, differs from the room: {text}{hint}"),
             }
             assert_eq!(tick, room.sent(), "{name} is behind{hint}");
+            assert!(sees_all(room, seat), "{name} is never sent all that is in its view");
         }
         assert!(hint.is_empty(), "{hint}");
         moving
@@ -87,7 +89,7 @@ impl TestRoom {
     fn is_settled(&self) -> bool {
         let room = self.expect_room();
         let has_all = |(_, replica, seat): (_, &Replica, &Member)| {
-            replica.tick() == room.sent() && is_where_it_looks(room, seat)
+            replica.tick() == room.sent() && sees_all(room, seat)
         };
         room.state().is_sent() && self.listening(room).all(has_all)
     }
@@ -107,8 +109,6 @@ impl TestRoom {
 }
 
 /// Whether a member was sent everything around the place it looks at.
-fn is_where_it_looks(room: &Room, seat: &Member) -> bool {
-    let (Some(places), Some(sight)) = (room.state().places(), seat.sight()) else { return true };
-    let middle = middle(places, seat, sight);
-    sight.is_whole() && (middle.is_none() || middle == sight.middle())
+fn sees_all(room: &Room, seat: &Member) -> bool {
+    seat.sight().is_none_or(Sight::is_whole) && is_drawn_where_it_looks(room, seat)
 }

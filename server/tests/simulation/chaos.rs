@@ -10,6 +10,8 @@ use tickloom_server::room::logic::{
     Cadence, Compression, Context, Denial, Freshness, Joiner, Next, RoomLogic, RoomSpec, RoomType,
 };
 
+use crate::fuse::Fuse;
+
 const BODY: ComponentId = ComponentId(0);
 const NOTE: ComponentId = ComponentId(1);
 const PROFILE: ComponentId = ComponentId(2);
@@ -60,13 +62,15 @@ impl RoomType for Chaos {
     }
 
     fn create(&self) -> Box<dyn RoomLogic> {
-        Box::new(ChaosLogic { critters: Vec::new(), ticks_left: None })
+        Box::new(ChaosLogic::default())
     }
 }
 
+#[derive(Default)]
 struct ChaosLogic {
     critters: Vec<EntityId>,
     ticks_left: Option<u32>,
+    fuse: Fuse,
 }
 
 impl ChaosLogic {
@@ -101,10 +105,11 @@ impl ChaosLogic {
 
 impl RoomLogic for ChaosLogic {
     fn save(&self, output: &mut Vec<u8>) {
-        output.extend(format!("{:?} {:?}", self.critters, self.ticks_left).bytes());
+        output.extend(format!("{:?} {:?} {:?}", self.critters, self.ticks_left, self.fuse).bytes());
     }
 
     fn on_create(&mut self, room: &mut Context<'_>) {
+        self.fuse = Fuse::lay(room.rng());
         // Some rooms end by themselves.
         self.ticks_left = (room.rng().u8(0..3) == 0).then(|| room.rng().u32(60..200));
     }
@@ -133,6 +138,7 @@ impl RoomLogic for ChaosLogic {
     }
 
     fn on_tick(&mut self, room: &mut Context<'_>) -> Next {
+        self.fuse.burn();
         for _ in 0..room.rng().usize(0..6) {
             if self.critters.len() < CRITTERS_MAX && room.rng().bool() {
                 self.critters.extend(room.state_mut().spawn(MemberId::SERVER));

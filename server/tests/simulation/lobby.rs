@@ -12,7 +12,7 @@ use tickloom_server::session::{Naming, PendingJoin};
 
 use crate::outcome::Outcome;
 
-const ROOM_TYPES: [&str; 5] = ["arena", "chaos", "chaos", "board", "feed"];
+const ROOM_TYPES: [&str; 7] = ["arena", "chaos", "chaos", "board", "feed", "meadow", "meadow"];
 
 /// A seat that another program has kept for somebody.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -54,7 +54,9 @@ impl Visit {
         match rng.u8(0..24) {
             0..=2 => {
                 self.watches = true;
-                client.join(Join { spectate: true, ..named });
+                // There is most to see where one can look around.
+                let room_type = if rng.bool() { "meadow" } else { room_type };
+                client.join(Join { spectate: true, room_type, ..named });
             }
             3 | 4 => {
                 self.is_unnamed = true;

@@ -1,15 +1,17 @@
 //! The whole server under a seed: several shards, many clients, a virtual clock and a network
 //! that splits, delays, stalls and drops.
 //!
-//! After every step all invariants hold; nobody's replica ever breaks; at the end every replica
-//! equals its room, byte for byte, and everything drains to nothing. In every third world all
-//! connections are encrypted. `SIM_SEED` replays one
-//! seed, `SIM_SEEDS` and `SIM_STEPS` widen the sweep.
+//! After every step all invariants hold; nobody's replica ever breaks; now and then, and at the end,
+//! every replica equals what its room shows it, byte for byte, and in the end everything drains to
+//! nothing. In every third world all connections are encrypted. `SIM_SEED` replays one seed,
+//! `SIM_SEEDS` and `SIM_STEPS` widen the sweep.
 
 mod chaos;
 mod described;
 mod encryption;
+mod fuse;
 mod lobby;
+mod meadow;
 mod network;
 mod outcome;
 mod peer;
@@ -105,6 +107,14 @@ fn every_replica_equals_its_room_whatever_the_network_does() {
         assert!(total.takeovers > 20, "{total:?}");
         assert!(total.graces_expired > 20, "{total:?}");
         assert!(total.paused > 100, "{total:?}");
+        assert!(total.looks > 100, "{total:?}");
+        assert!(total.view_hashes > 500, "{total:?}");
+        assert!(total.glances > 4_000, "{total:?}");
+        assert!(total.view_glances > 300, "{total:?}");
+        assert!(total.camera_glances > 10, "{total:?}");
+        assert!(total.rooms_ended > 5, "{total:?}");
+        assert!(total.rooms_failed > 5, "{total:?}");
+        assert!(total.failed > 2, "{total:?}");
         assert!(total.described.accepted > 500, "{total:?}");
         assert!(total.described.refused > 50, "{total:?}");
         assert!(total.described.conflicts > 10, "{total:?}");

@@ -64,6 +64,21 @@ pub struct Outcome {
     pub graces_expired: u64,
     /// Steps after which somebody was paused.
     pub paused: u64,
+    /// Times clients of rooms with interest looked elsewhere.
+    pub looks: u64,
+    /// Hashes that matched in rooms with interest: of cells, of everywhere, of private streams.
+    pub view_hashes: u64,
+    /// Times a replica was compared with its room while both went on, those in rooms with interest
+    /// and those of spectators in them.
+    pub glances: u64,
+    pub view_glances: u64,
+    pub camera_glances: u64,
+    /// Members that heard the end of their room, and those whose connection ended with it because
+    /// it had failed.
+    pub rooms_ended: u64,
+    pub failed: u64,
+    /// Rooms that failed.
+    pub rooms_failed: u64,
     pub described: Counts,
     /// Hashes of rooms that their recordings came to again.
     pub checkpoints: u64,
@@ -107,6 +122,14 @@ impl Outcome {
         self.takeovers += other.takeovers;
         self.graces_expired += other.graces_expired;
         self.paused += other.paused;
+        self.looks += other.looks;
+        self.view_hashes += other.view_hashes;
+        self.glances += other.glances;
+        self.view_glances += other.view_glances;
+        self.camera_glances += other.camera_glances;
+        self.rooms_ended += other.rooms_ended;
+        self.failed += other.failed;
+        self.rooms_failed += other.rooms_failed;
         self.described.add(&other.described);
     }
 }

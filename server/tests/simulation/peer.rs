@@ -4,13 +4,13 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tickloom_protocol::client::{Client, ClientEvent};
-use tickloom_protocol::client_message::{ClientMessage, Join, Report};
+use tickloom_protocol::client_message::{ClientMessage, Interest, Join, Report};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::handshake::{ClientKey, UpgradeError};
 use tickloom_protocol::ids::{InputSeq, OpId, Tick};
-use tickloom_protocol::replica::Outcome as Taken;
-use tickloom_protocol::server_message::{LeaveReason, RefusalCode};
+use tickloom_protocol::replica::{Applied, Outcome as Taken};
+use tickloom_protocol::server_message::{DeltaHead, LeaveReason, RefusalCode};
 use tickloom_protocol::ticket::Returning;
 
 use crate::described::{Truth, Witness};
@@ -39,6 +39,8 @@ pub struct Honest {
     pub joining: bool,
     /// The server has said that it stops.
     told_to_go: bool,
+    /// It was closed because its room failed.
+    pub room_failed: bool,
     refusals: u32,
     sent: InputSeq,
     acked: InputSeq,
@@ -59,7 +61,8 @@ impl Honest {
         // Some join by address.
         let joining = rng.u8(0..4) == 0;
         let target = if joining {
-            let room_type = ["arena", "chaos", "board", "feed", "feed"][rng.usize(0..5)];
+            let room_type =
+                ["arena", "chaos", "board", "feed", "meadow", "meadow"][rng.usize(0..6)];
             format!("/ws/{room_type}/room-{}?name=sim", rng.u8(0..6))
         } else {
             "/ws".to_owned()
@@ -73,6 +76,7 @@ impl Honest {
             upgraded: false,
             joining,
             told_to_go: false,
+            room_failed: false,
             refusals: 0,
             sent: InputSeq(0),
             acked: InputSeq(0),
@@ -141,7 +145,10 @@ impl Honest {
     }
 
     /// What members do in rooms of this kind.
-    pub fn act(&mut self, rng: &mut fastrand::Rng) {
+    pub fn act(&mut self, rng: &mut fastrand::Rng, outcome: &mut Outcome) {
+        if self.look(rng) {
+            outcome.looks += 1;
+        }
         if self.visit.act(&mut self.client, rng) {
             // Spectators try now and then, to no effect.
             return self.input(rng);
@@ -149,6 +156,21 @@ impl Honest {
         if !self.witness.act(&mut self.client, rng) {
             self.input(rng);
         }
+    }
+
+    /// Now and then it looks elsewhere, in rooms in which that means something. Says whether.
+    fn look(&mut self, rng: &mut fastrand::Rng) -> bool {
+        let Some(seat) = self.client.seat() else { return false };
+        let chance = if seat.is_spectator { 0..3 } else { 0..12 };
+        if seat.replica.entities().schema().interest().is_none() || rng.u8(chance) > 0 {
+            return false;
+        }
+        // Some look at places that are none.
+        let mut axis = || rng.f32() * 200.0 - 100.0;
+        let place = Interest::At { x: axis(), y: axis() };
+        let interest = if rng.u8(0..3) == 0 { Interest::Own } else { place };
+        self.client.send(ClientMessage::Interest(interest));
+        true
     }
 
     fn input(&mut self, rng: &mut fastrand::Rng) {
@@ -226,6 +248,25 @@ impl Honest {
         }
     }
 
+    fn applied(&mut self, head: &DeltaHead, applied: Applied, outcome: &mut Outcome) {
+        assert!(head.ack >= self.acked, "acks never go back");
+        assert!(head.ack <= self.sent, "only what was sent is acknowledged");
+        self.acked = head.ack;
+        assert!(head.ack_op == OpId::NONE || head.ack_op >= self.answered, "nor these");
+        self.answered = self.answered.max(head.ack_op);
+        let hashes_checked = u64::from(applied.hashes_checked);
+        outcome.hashes_checked += hashes_checked;
+        if self.client.seat().is_some_and(|seat| seat.replica.streams().next().is_some()) {
+            outcome.view_hashes += hashes_checked;
+        }
+        match applied.outcome {
+            Taken::Snapshot => outcome.snapshots += 1,
+            Taken::Delta if head.tick.0 - head.base.0 > 2 => outcome.catch_ups += 1,
+            Taken::Delta => outcome.deltas += 1,
+            Taken::Duplicate | Taken::Awaiting => panic!("{:?}", applied.outcome),
+        }
+    }
+
     /// Returns false when it is over.
     fn handle_event(
         &mut self,
@@ -240,18 +281,7 @@ impl Honest {
             ClientEvent::Upgraded => self.upgraded(),
             ClientEvent::Joined => self.joined(truth, outcome),
             ClientEvent::Applied { head, applied, events, .. } => {
-                assert!(head.ack >= self.acked, "acks never go back");
-                assert!(head.ack <= self.sent, "only what was sent is acknowledged");
-                self.acked = head.ack;
-                assert!(head.ack_op == OpId::NONE || head.ack_op >= self.answered, "nor these");
-                self.answered = self.answered.max(head.ack_op);
-                outcome.hashes_checked += u64::from(applied.hashes_checked);
-                match applied.outcome {
-                    Taken::Snapshot => outcome.snapshots += 1,
-                    Taken::Delta if head.tick.0 - head.base.0 > 2 => outcome.catch_ups += 1,
-                    Taken::Delta => outcome.deltas += 1,
-                    Taken::Duplicate | Taken::Awaiting => panic!("{:?}", applied.outcome),
-                }
+                self.applied(&head, applied, outcome);
                 self.witness.applied(&self.client, &events, truth, &mut outcome.described);
             }
             ClientEvent::Broken(error) => panic!("a replica broke: {error}"),
@@ -280,11 +310,17 @@ impl Honest {
             ClientEvent::Left(reason) => {
                 self.asked_to_leave = false;
                 outcome.kicked += u64::from(reason == LeaveReason::Kicked);
+                outcome.rooms_ended += u64::from(reason == LeaveReason::RoomEnded);
             }
             ClientEvent::TimeSync(_) => {}
             ClientEvent::GoAway { retry_ms } => {
                 assert!(!self.told_to_go && retry_ms <= 5_000, "{retry_ms} ms");
                 self.told_to_go = true;
+            }
+            ClientEvent::Closed(reason) if reason.code() == CloseReason::ROOM_FAILED.code() => {
+                outcome.failed += 1;
+                self.room_failed = true;
+                return false;
             }
             ClientEvent::Closed(reason) => {
                 let by_stop = reason.code() == CloseReason::RESTART.code();

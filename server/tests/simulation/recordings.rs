@@ -32,7 +32,7 @@ impl Recordings {
             let replay = Replay::open(file, room_types);
             let mut replay = replay.unwrap_or_else(|error| panic!("{id:?}: {error}"));
             let verdict = replay.run(None).unwrap_or_else(|error| panic!("{id:?}: {error}"));
-            let ended = matches!(verdict, Verdict::AtEnd(Ending::Room(_)));
+            let ended = matches!(verdict, Verdict::AtEnd(Ending::Room(_) | Ending::Panicked(_)));
             assert!(ended, "{id:?}, {replay:?}: {verdict:?}");
             checkpoints += replay.done().checkpoints;
         }

@@ -1,5 +1,6 @@
 //! Shards, clients and the network between them, moved by one seed.
 
+mod comparing;
 mod edge;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -8,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tickloom_protocol::deflate::{Compressor, Kind};
-use tickloom_protocol::entities::View;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::time::Timestamp;
 use tickloom_server::addresses::AddressLimits;
@@ -33,7 +33,9 @@ use tickloom_server::tokens::Secret;
 use crate::chaos::Chaos;
 use crate::described::{Marked, Truth};
 use crate::encryption::{Encryption, hostile_hello};
+use crate::fuse;
 use crate::lobby::{self, Seat};
+use crate::meadow::Meadow;
 use crate::network::Direction;
 use crate::outcome::{Outcome, Plant};
 use crate::peer::{Honest, hostile_bytes};
@@ -102,7 +104,8 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let shards_count = rng.usize(1..4);
         let directory = Directory::new(shards_count, seed);
-        let room_types = RoomTypes::default().with(Arena::new(20)).with(Chaos::new());
+        let room_types =
+            RoomTypes::default().with(Arena::new(20)).with(Chaos::new()).with(Meadow::new());
         let board = Arc::new(Board::new(shards_count, Timestamp::ZERO, None));
         // Bugs are planted in frames, which are hidden where connections are encrypted.
         let encryption = (plant == Plant::Nothing && seed % 3 == 2).then(Encryption::new);
@@ -182,59 +185,6 @@ impl World {
         self.pass(Duration::from_micros(self.rng.clone().u64(500..12_000)));
     }
 
-    /// Ends all weather and all mischief and lets everybody catch up; then every replica equals
-    /// its room.
-    pub fn settle(&mut self) {
-        for connection in self.connections.values_mut() {
-            connection.up.calm();
-            connection.down.calm();
-        }
-        self.returning.clear();
-        for step in 0..300 {
-            if step % 50 == 0 {
-                self.wake_all();
-            }
-            self.pass(Duration::from_millis(5));
-        }
-        let numbers: Vec<usize> = self.connections.keys().copied().collect();
-        for number in numbers {
-            self.compare(number);
-        }
-    }
-
-    /// Compares one client's replica with its room, at a moment when nothing has changed in the
-    /// room since its last broadcast and that broadcast has arrived.
-    fn compare(&mut self, number: usize) {
-        self.wake_all();
-        for _ in 0..100 {
-            let Some((shard, room)) = self.room_of(number) else { return };
-            let room = self.shards[shard.0].rooms().get(room).expect("just found");
-            if room.sent().next() == room.state().building() {
-                break;
-            }
-            self.pass(Duration::from_millis(4));
-        }
-        // The rooms stand still from here on; what is under way arrives.
-        for _ in 0..100 {
-            self.now = self.now + Duration::from_millis(1);
-            self.move_bytes();
-        }
-        let Some((shard, room)) = self.room_of(number) else { return };
-        let room = self.shards[shard.0].rooms().get(room).expect("just found");
-        let Peer::Honest(honest) = &self.connections[&number].peer else { return };
-        let Some(seat) = honest.client.seat() else { return };
-        assert_eq!(seat.replica.tick(), room.sent(), "connection {number} is up to date");
-        for view in [View::Room, View::Member(seat.member)] {
-            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-            room.state().entities().put_snapshot(view, &mut ours);
-            seat.replica.entities().put_snapshot(view, &mut theirs);
-            assert_eq!(ours, theirs, "connection {number} differs from its room, {view:?}");
-        }
-        let next = room.events().next();
-        honest.witness().check_complete(seat, next);
-        self.outcome.compared += 1;
-    }
-
     /// The room a connection's session sits in.
     fn room_of(&self, number: usize) -> Option<(ShardIndex, RoomId)> {
         let (shard, session) = self.connections.get(&number)?.socket?;
@@ -292,6 +242,7 @@ impl World {
             self.outcome.encrypted += shard.metrics().handshakes_full;
             self.outcome.resumed += shard.metrics().handshakes_resumed;
             self.outcome.handshakes_failed += shard.metrics().handshakes_failed;
+            self.outcome.rooms_failed += shard.metrics().rooms_failed;
             self.outcome.takeovers += shard.metrics().takeovers;
             self.outcome.graces_expired += shard.metrics().graces_expired;
         }
@@ -317,7 +268,10 @@ impl World {
             shard.check_invariants();
             self.outcome.paused += u64::from(shard.rooms().paused_count() > 0);
         }
-        // It adds up a whole table.
+        // These look at everything.
+        if self.steps.is_multiple_of(4) {
+            self.glance();
+        }
         if self.steps.is_multiple_of(64) {
             self.check_addresses();
         }
@@ -506,7 +460,7 @@ impl World {
                     }
                     4 | 5 if seated && !honest.asked_to_leave => honest.leave(),
                     6 => honest.client.ping(now.as_micros()),
-                    _ if seated && !honest.asked_to_leave => honest.act(rng),
+                    _ if seated && !honest.asked_to_leave => honest.act(rng, &mut self.outcome),
                     _ if !seated && !honest.joining => {
                         honest.join(&mut self.seats, rng);
                     }

@@ -36,6 +36,9 @@ impl World {
             {
                 connection.client_gone = true;
                 connection.up.ended = true;
+                if honest.room_failed {
+                    return self.part(number);
+                }
             }
         }
         if !connection.up.ended {
@@ -104,7 +107,9 @@ impl World {
                 }
                 Effect::Close(id) => self.close_socket(index, id),
                 Effect::Recording(piece) => self.recordings.write(index, &piece),
-                Effect::Record(record) => panic!("no room fails here: {record:?}"),
+                Effect::Record(record) => {
+                    assert_eq!(record.panicked.message, fuse::MESSAGE, "{record:?}");
+                }
                 Effect::Read(id, reads) => {
                     if let Some(number) = self.find(index, id) {
                         self.connections.get_mut(&number).expect("found").reads = reads;
