@@ -12,13 +12,13 @@ use std::time::Duration;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId};
 use tickloom_protocol::limits;
 use tickloom_protocol::schema::{
-    ComponentDesc, FieldDesc, FieldType, RoomSchema, TopicDesc, WritePolicy,
+    ComponentDesc, FieldDesc, FieldType, Interest, RoomSchema, TopicDesc, WritePolicy,
 };
 
 use crate::rate::Rate;
 use crate::room::description::{AWAY, Describer, Description, OWN_COMPONENTS};
 use crate::room::logic::{
-    Cadence, Compression, Context, Denial, Joiner, RoomLogic, RoomSpec, RoomType,
+    Cadence, Compression, Context, Denial, Dilation, Joiner, RoomLogic, RoomSpec, RoomType,
 };
 
 /// What a member calls itself, on its own entity.
@@ -108,11 +108,22 @@ fn spec_of(description: &Description) -> RoomSpec {
     components.push(away.expect("one field makes a row"));
     let schema = RoomSchema::new(components, vec![])
         .and_then(|schema| schema.with_topics(description.topics.clone()))
+        .and_then(|schema| match &description.interest {
+            Some(interest) => schema.with_interest(behind_own(interest)),
+            None => Ok(schema),
+        })
         .expect("what makes a description keeps to the limits of a schema")
         .with_entities_by(description.entities);
     RoomSpec {
         members_max: description.members_max,
         spectators_max: description.spectators_max,
+        spectator_delay: description.spectator_delay,
+        cameras: description.cameras,
+        dilation: match description.cadence {
+            Cadence::Fixed { .. } => description.dilation,
+            // It has no time that could run slower.
+            Cadence::OnChange { .. } => Dilation::Never,
+        },
         presence_rate: description.presence_rate.map(|rate| {
             let per_second = u64::from(rate.0);
             Rate::new(per_second, per_second)
@@ -127,6 +138,12 @@ fn spec_of(description: &Description) -> RoomSpec {
         grace: description.grace,
         ..RoomSpec::new(description.cadence, Arc::new(schema))
     }
+}
+
+/// The same for a room's components, in which two come before those that are described.
+fn behind_own(interest: &Interest) -> Interest {
+    let component = ComponentId(interest.component.0 + HOST.0 + 1);
+    Interest { component, ..interest.clone() }
 }
 
 impl RoomType for Described {

@@ -2,8 +2,12 @@
 //!
 //! A description comes from `[rooms.<name>]` in the configuration file, or as JSON of the same
 //! shape from the first joiner of a room, where the file allows it. `reading` turns either into a
-//! [`Description`]; whoever has one may rely on every rule that is checked there.
+//! [`Description`]; whoever has one may rely on every rule that is checked there. A joiner is a
+//! stranger: what it asks for is at most what the file describes, and where the file says nothing
+//! of interest, it is cells and views that cost no more than those of the built-in `world`.
 
+mod components;
+mod interest;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -14,12 +18,12 @@ use std::fmt;
 use std::time::Duration;
 
 use tickloom_protocol::limits;
-use tickloom_protocol::schema::{ComponentDesc, FieldType, TopicDesc, WritePolicy};
+use tickloom_protocol::schema::{ComponentDesc, FieldType, Interest, TopicDesc, WritePolicy};
 
 use crate::config::problem::Problem;
 use crate::config::units::Rate;
 use crate::recording::Recording;
-use crate::room::logic::{Cadence, Compression};
+use crate::room::logic::{Cadence, Cameras, Compression, Dilation};
 
 pub use reading::read_all;
 
@@ -61,6 +65,8 @@ pub struct Description {
     pub members_max: usize,
     /// Places for those who only watch.
     pub spectators_max: usize,
+    /// How much later those see what happens, where there is a rate and no interest.
+    pub spectator_delay: Duration,
     /// Members beyond which those who come are not shown by name.
     pub names_max: usize,
     /// How often a member may change its own entity; as often as it likes when absent.
@@ -77,6 +83,8 @@ pub struct Description {
     pub compression: Option<Compression>,
     /// Whether new rooms are shown to those who do not know their names.
     pub is_listed: bool,
+    /// Whether time may run slower when the server has too much to do, where there is a rate.
+    pub dilation: Dilation,
     /// How long a room without members keeps its state; as for all rooms when absent.
     pub linger: Option<Duration>,
     /// What is kept of the rooms, where the server has a place for it.
@@ -87,6 +95,11 @@ pub struct Description {
     /// What entities have beside what every described room has. Together within the limits of the
     /// wire, no name twice.
     pub components: Vec<ComponentDesc>,
+    /// Where entities are, in one of `components`, by its position there, and how far members see;
+    /// everybody is sent everything when absent.
+    pub interest: Option<Interest>,
+    /// Where members may look, if not all is sent.
+    pub cameras: Cameras,
     /// What members can publish on. No name twice.
     pub topics: Vec<TopicDesc>,
 }
@@ -108,6 +121,7 @@ impl Default for Description {
             described_by: Describer::Server,
             members_max: 200,
             spectators_max: 0,
+            spectator_delay: Duration::ZERO,
             names_max: MEMBERS_MAX,
             presence_rate: None,
             entities_max: 10_000,
@@ -116,10 +130,13 @@ impl Default for Description {
             events_bytes_max: 64 * 1024,
             compression: None,
             is_listed: false,
+            dilation: Dilation::Never,
             linger: None,
             record: Recording::Off,
             grace: None,
             components: Vec::new(),
+            interest: None,
+            cameras: Cameras::Own,
             topics: Vec::new(),
         }
     }

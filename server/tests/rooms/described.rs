@@ -1,5 +1,7 @@
 //! Rooms without code, as a server offers them and as their first joiner describes them.
 
+use std::time::Duration;
+
 use tickloom_protocol::changes::ChangesBuilder;
 use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client::ClientEvent;
@@ -8,9 +10,12 @@ use tickloom_protocol::ids::{EntityId, MemberId};
 use tickloom_protocol::schema::{FieldId, WritePolicy};
 use tickloom_protocol::server_message::RefusalCode;
 use tickloom_server::config::Config;
-use tickloom_server::room::described::{HOST, NAME};
+use tickloom_server::config::layers::Layers;
+use tickloom_server::config::problem::Source;
+use tickloom_server::room::described::{Described, HOST, NAME};
 use tickloom_server::room::description::Description;
 use tickloom_server::rooms::built_in_types;
+use tickloom_server::{TestMember, TestRoom};
 
 use crate::FLUSH;
 use crate::harness::{Peer, WIDE, World, prop};
@@ -105,6 +110,72 @@ fn the_first_joiner_of_a_state_room_describes_it_and_the_next_finds_it_so() {
     let full =
         matches!(third.events[..], [ClientEvent::Refused { code: RefusalCode::RoomFull, .. }]);
     assert!(full, "{:?}", third.events);
+}
+
+#[test]
+fn a_first_joiner_describes_a_room_that_nobody_sees_whole() {
+    let json = br#"{ "components": [
+        { "name": "place", "kind": "packed", "motion": true, "write": "owner", "fields": [
+            { "name": "x", "type": "quant16", "max": 320 },
+            { "name": "y", "type": "quant16", "max": 320 }] },
+        { "name": "note", "kind": "opaque", "write": "owner" }
+    ], "interest": { "component": "place", "cell_size": 10,
+        "rings": [{ "distance": 1 }, { "distance": 2, "every": 8 }] } }"#;
+    let mut room = TestRoom::new(Described::state());
+    let members @ [ann, bob, cy] = ["ann", "bob", "cy"].map(|name| room.join_with(name, json));
+    let place = room.state().schema().component("place").expect("a place");
+    let go = |room: &mut TestRoom, member: TestMember, [x, y]: [f64; 2]| {
+        let mut row = [0; 4];
+        let layout = room.state().schema().layout(place).expect("packed").clone();
+        layout.write(&mut row, FieldId(0), x);
+        layout.write(&mut row, FieldId(1), y);
+        let mut changes = ChangesBuilder::default();
+        room.write(member, changes.row(place, member.entity(), &row));
+        room.assert_converged();
+    };
+    room.assert_converged();
+    let knows = |room: &TestRoom, a: TestMember, b: TestMember| {
+        room.replica(a).entities().contains(b.entity())
+    };
+    assert!(knows(&room, ann, bob), "who has no position is everywhere");
+    for (at, member) in members.into_iter().enumerate() {
+        go(&mut room, member, [at as f64 * 20.0, 5.0]);
+    }
+    assert!(knows(&room, ann, bob) && knows(&room, bob, cy), "two cells are in view");
+    assert!(!knows(&room, ann, cy) && !knows(&room, cy, ann), "four are not");
+    assert_eq!(room.host(), Some(ann.id()));
+    for step in 0..20 {
+        go(&mut room, cy, [40.0 - f64::from(step), 5.0]);
+    }
+    assert!(knows(&room, ann, cy), "it has come nearer");
+    go(&mut room, bob, [319.0, 319.0]);
+    assert!(!knows(&room, ann, bob) && !knows(&room, bob, ann));
+    room.drop_connection(cy);
+    room.assert_converged();
+    assert_eq!(room.number(ann, cy.entity(), ("away", "away")), Some(1.0));
+    for member in members {
+        assert_eq!(room.refusals(member), []);
+    }
+}
+
+#[test]
+fn a_described_room_shows_itself_late_to_those_who_watch() {
+    let text = "[rooms.stage]\ntick_rate = 20\nspectators_max = 1\nspectator_delay = '2s'
+        [[rooms.stage.components]]\nname = 'cue'\nkind = 'props'\n";
+    let source = Source { name: "f.toml".to_owned(), text: text.to_owned() };
+    let asked = Layers { file: Some(source), ..Layers::default() }.merge();
+    assert_eq!(asked.problems, []);
+    let mut room = TestRoom::new(Described::new("stage", asked.rooms["stage"].clone()));
+    let ann = room.join("ann");
+    let eve = room.watch("eve");
+    let cue = room.state().schema().component("cue").expect("a cue");
+    room.advance(Duration::from_secs(4));
+    room.write(ann, &prop(cue, ann.entity(), "now", Value::Int(1)));
+    room.advance(Duration::from_millis(1_900));
+    assert_eq!(room.prop(eve, ann.entity(), ("cue", "now")), None, "not yet");
+    room.advance(Duration::from_millis(200));
+    assert_eq!(room.prop(eve, ann.entity(), ("cue", "now")), Some(&Value::Int(1)));
+    room.assert_converged();
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Descriptions as they are written, and everything that can be wrong with them.
 
+mod interest;
+
 use tickloom_protocol::quantise::Mode;
 use tickloom_protocol::schema::{FieldDesc, FieldType, Interpolation};
 
@@ -58,13 +60,26 @@ fn a_description_says_everything_once() {
         grace: Some(Duration::from_secs(20)),
         ..Description::default()
     };
-    assert_eq!(asked.rooms, Descriptions::from([("board".into(), expected)]));
+    assert_eq!(asked.rooms["board"], expected);
+    let place = |name| FieldDesc::quantised(name, FieldType::Quant16, -1024.0, 1024.0);
+    let place = |name| FieldDesc { interpolation: Interpolation::default(), ..place(name) };
+    let place = ComponentDesc::packed("place", vec![place("x"), place("y")]).expect("a row");
+    let expected = Description {
+        cadence: Cadence::Fixed { tick_rate_hz: 20, send_every: 1 },
+        components: vec![place.as_motion().writable_by(WritePolicy::Owner)],
+        interest: Some(interest::interest(64.0, &[(1, 1), (2, 2), (4, 4)])),
+        ..Description::default()
+    };
+    assert_eq!(asked.rooms["field"], expected);
+    assert_eq!(asked.rooms.len(), 2);
 }
 
 #[test]
 fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
     let text = "[rooms.a]\n[rooms.b]\ntick_rate = 30\ndescribe = 'joiner'\nmembers_max = 3
         spectators_max = 5
+        spectator_delay = '7s'
+        dilation = 'allowed'
         names_max = 2
         presence_rate = 10
         entities_max = 4\nentities = 'host'\nevents_max = 0\nevents_bytes_max = '0B'
@@ -87,6 +102,8 @@ fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
         described_by: Describer::Joiner,
         members_max: 3,
         spectators_max: 5,
+        spectator_delay: Duration::from_secs(7),
+        dilation: Dilation::Allowed,
         names_max: 2,
         presence_rate: Some(Rate(10)),
         entities_max: 4,
@@ -99,6 +116,8 @@ fn what_is_left_out_has_its_default_and_what_is_written_does_not() {
         record: Recording::Inputs,
         grace: Some(Duration::from_secs(3)),
         components: vec![ComponentDesc::packed("c", row).expect("a row").for_owner()],
+        interest: None,
+        cameras: Cameras::Own,
         topics: vec![TopicDesc { publish: WritePolicy::Host, ..TopicDesc::new("t") }],
     };
     assert_eq!(asked.rooms["b"], expected);
@@ -139,6 +158,23 @@ fn a_room_that_breaks_a_rule_is_told_where() {
         (
             "[rooms.board]\nmembers_max = 'all'\nentities_max = 10",
             "2:15 `rooms.board.members_max` takes a whole number such as 100, from 1 to 65534",
+        ),
+        (
+            "[rooms.board]\nspectator_delay = '301s'",
+            "2:19 `rooms.board.spectator_delay` takes a duration such as \"250ms\", \"10s\" or \
+             \"2m\", from \"0ms\" to \"5m\"",
+        ),
+        (
+            "[rooms.board]\nspectator_delay = '3s'",
+            "2:19 `rooms.board.spectator_delay` needs `rooms.board.tick_rate`",
+        ),
+        (
+            "[rooms.board]\nflush = '1s'\ndilation = 'allowed'",
+            "3:12 `rooms.board.dilation` needs `rooms.board.tick_rate`",
+        ),
+        (
+            "[rooms.board]\ndilation = true",
+            "2:12 `rooms.board.dilation` takes \"never\" or \"allowed\"",
         ),
         ("[rooms.board]\ntopics = 3", "2:10 `rooms.board.topics` takes a list of tables"),
         ("[rooms.board]\ntopics = [3]", "2:11 `rooms.board.topics[0]` takes a table"),
@@ -183,6 +219,17 @@ fn a_component_that_breaks_a_rule_is_told_where() {
         (
             &component("name = 'c'\nkind = 'props'\ntree = true\nscope = 'owner'"),
             "4:1 `rooms.board.components[0].tree` needs scope = \"room\"",
+        ),
+        (
+            &component("name = 'c'\nkind = 'props'\nmotion = true"),
+            "4:1 `rooms.board.components[0].motion` belongs to kind = \"packed\", this one is \
+             \"props\"",
+        ),
+        (
+            &component(&format!(
+                "{packed}fields = [{{ name = 'f', type = 'u8' }}]\nmotion = true\nscope = 'owner'"
+            )),
+            "5:1 `rooms.board.components[0].motion` needs scope = \"room\"",
         ),
         (&component(packed), "1:1 `rooms.board.components[0]` needs `fields`"),
         (
@@ -320,6 +367,20 @@ fn a_joiner_describes_its_room_within_what_the_file_allows() {
     ] {
         assert_eq!(by_joiner(json), Err(expected.to_owned()), "{json}");
     }
+}
+
+#[test]
+fn what_the_file_says_of_time_holds_for_joiners_as_far_as_they_have_any() {
+    let text = "[rooms.a]\ndescribe = 'joiner'\ntick_rate = 20\ndilation = 'allowed'
+        spectator_delay = '9s'";
+    let base = read(text).rooms["a"].clone();
+    let by = |json: &str| base.by_joiner(json.as_bytes()).map_err(|error| error.to_string());
+    let shorter = by(r#"{ "spectator_delay": "2s" }"#).expect("a description");
+    assert_eq!(shorter.spectator_delay, Duration::from_secs(2));
+    assert_eq!(shorter.dilation, Dilation::Allowed);
+    let refused = by(r#"{ "flush": "1s" }"#).expect_err("the delay stays");
+    assert!(refused.contains("`spectator_delay` needs `tick_rate`"), "{refused}");
+    assert!(by(r#"{ "flush": "1s", "spectator_delay": "0s" }"#).is_ok());
 }
 
 #[test]

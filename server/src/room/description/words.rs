@@ -7,7 +7,7 @@ use tickloom_protocol::schema::{FieldType, Interpolation, Scope, WritePolicy};
 use crate::config::node::Raw;
 use crate::config::value::{Value, Words, misfit};
 use crate::room::description::Describer;
-use crate::room::logic::Compression;
+use crate::room::logic::{Cameras, Compression, Dilation};
 
 /// What something is looked up by.
 pub struct Name(pub Box<str>);
@@ -74,6 +74,15 @@ impl Words for Describer {
 
 impl Words for Compression {
     const WORDS: &'static [(&'static str, Self)] = &[("on", Self::On), ("off", Self::Off)];
+}
+
+impl Words for Dilation {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("never", Self::Never), ("allowed", Self::Allowed)];
+}
+
+impl Words for Cameras {
+    const WORDS: &'static [(&'static str, Self)] = &[("own", Self::Own), ("free", Self::Free)];
 }
 
 impl Words for WritePolicy {
