@@ -49,6 +49,7 @@ const _: () = assert!(
 );
 
 const NAME: &str = "name";
+const AWAY: &str = "away";
 
 /// Metres per second of a player at full speed.
 const SPEED_MAX: f32 = 12.0;
@@ -256,6 +257,18 @@ impl RoomLogic for WorldLogic {
 
     fn on_kick(&mut self, _: &mut Context<'_>, _: MemberId, _: MemberId) -> Allowed {
         Err(Denial::new("nobody rules the world"))
+    }
+
+    fn on_drop(&mut self, room: &mut Context<'_>, member: MemberId) {
+        if let Some(entity) = room.entity_of(member) {
+            room.state_mut().set_prop(PROFILE, entity, AWAY, Value::Bool(true));
+        }
+    }
+
+    fn on_return(&mut self, room: &mut Context<'_>, member: MemberId) {
+        if let Some(entity) = room.entity_of(member) {
+            room.state_mut().set_prop(PROFILE, entity, AWAY, Value::Nil);
+        }
     }
 
     fn on_leave(&mut self, _room: &mut Context<'_>, member: MemberId) {

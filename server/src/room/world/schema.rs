@@ -9,7 +9,7 @@ use crate::room::steering;
 pub const BODY: ComponentId = ComponentId(0);
 /// What something is, set once: `kind` (an [`EntityKind`]) and `colour`.
 pub const LOOK: ComponentId = ComponentId(1);
-/// Who a player is: `name`.
+/// Who a player is: `name`, and `away` while its connection is broken.
 pub const PROFILE: ComponentId = ComponentId(2);
 
 /// The bit of the input's `buttons` that carries a player to a place anywhere in the world.

@@ -160,6 +160,32 @@ fn home_is_the_town_in_the_middle() {
 }
 
 #[test]
+fn a_player_whose_connection_is_broken_stands_and_is_shown_as_away() {
+    let mut room = room(10);
+    let [ann, bob] = ["ann", "bob"].map(|name| room.join(name));
+    for member in [ann, bob] {
+        room.input(member, &[("buttons", f64::from(BUTTON_HOME))]);
+    }
+    room.assert_converged();
+    let away = |room: &TestRoom| room.prop(bob, ann.entity(), ("profile", "away")).cloned();
+    assert_eq!(away(&room), None);
+    room.input(ann, &[("move_x", 1.0)]);
+    room.drop_connection(ann);
+    room.tick();
+    assert_eq!(away(&room), Some(Value::Bool(true)));
+    let stands = at(&room, ann.entity());
+    room.ticks(20);
+    assert_eq!(at(&room, ann.entity()), stands);
+    room.resume(ann);
+    room.assert_converged();
+    assert_eq!(away(&room), None);
+    room.drop_connection(ann);
+    room.advance(std::time::Duration::from_secs(21));
+    assert!(!room.replica(bob).entities().contains(ann.entity()), "its seat is gone");
+    room.assert_converged();
+}
+
+#[test]
 fn wanderers_walk_or_stand_and_stay_in_the_world() {
     let mut room = room(6);
     room.join_with("ann", br#"{"wanderers": 2000}"#);
