@@ -6,6 +6,7 @@
 //! behind them, `away`, on the entities of members whose connection broke. Who comes or goes is one
 //! entity that enters or leaves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -165,22 +166,52 @@ impl RoomType for Described {
     }
 
     fn create(&self) -> Box<dyn RoomLogic> {
-        Box::new(DescribedLogic { names_max: self.description.names_max })
+        Box::new(DescribedLogic::new(self.description.names_max))
     }
 }
 
 /// What the server itself does in a described room.
 struct DescribedLogic {
     names_max: usize,
+    /// How many members are shown by name; at most `names_max`.
+    named_count: usize,
+    /// What the others are called.
+    unnamed: BTreeMap<MemberId, Box<str>>,
+}
+
+impl DescribedLogic {
+    fn new(names_max: usize) -> Self {
+        Self { names_max, named_count: 0, unnamed: BTreeMap::new() }
+    }
 }
 
 impl RoomLogic for DescribedLogic {
+    fn save(&self, output: &mut Vec<u8>) {
+        output.extend(format!("{} {:?}", self.named_count, self.unnamed).bytes());
+    }
+
     fn on_join(&mut self, room: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial> {
-        // Whoever joins is one of them already.
-        if room.members().count() <= self.names_max {
+        if self.named_count < self.names_max {
+            self.named_count += 1;
             room.state_mut().set_opaque(NAME, joiner.entity, joiner.name.as_bytes());
+        } else if self.names_max > 0 {
+            self.unnamed.insert(joiner.member, joiner.name.into());
         }
         Ok(())
+    }
+
+    /// The name that goes makes room for another.
+    fn on_leave(&mut self, room: &mut Context<'_>, member: MemberId) {
+        if self.unnamed.remove(&member).is_some() {
+            return;
+        }
+        let Some((next, name)) = self.unnamed.pop_first() else {
+            self.named_count = self.named_count.saturating_sub(1);
+            return;
+        };
+        if let Some(entity) = room.entity_of(next) {
+            room.state_mut().set_opaque(NAME, entity, name.as_bytes());
+        }
     }
 
     fn on_drop(&mut self, room: &mut Context<'_>, member: MemberId) {

@@ -67,7 +67,7 @@ pub struct Description {
     pub spectators_max: usize,
     /// How much later those see what happens, where there is a rate and no interest.
     pub spectator_delay: Duration,
-    /// Members beyond which those who come are not shown by name.
+    /// Members beyond which those who come are not shown by name, until one who is goes.
     pub names_max: usize,
     /// How often a member may change its own entity; as often as it likes when absent.
     pub presence_rate: Option<Rate>,

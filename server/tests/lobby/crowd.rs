@@ -69,7 +69,7 @@ fn those_who_come_and_go_within_a_tick_are_told_of_together() {
 }
 
 #[test]
-fn above_a_count_those_who_come_have_no_name() {
+fn above_a_count_those_who_come_have_no_name_until_one_who_has_goes() {
     let mut world = world(Description { names_max: 3, ..crowd() });
     let mut peers: Vec<Peer> = ["a", "b", "c", "d", "e"].map(|name| join(&mut world, name)).into();
     world.pass(Duration::from_millis(200));
@@ -82,6 +82,23 @@ fn above_a_count_those_who_come_have_no_name() {
     let some = |name: &str| Some(name.to_owned());
     assert_eq!(names(&peers[4], &peers), [some("a"), some("b"), some("c"), None, None]);
     assert!(peers.iter().all(|peer| peers[0].sees(peer.entity())), "all are there");
+    // Who has none takes none along, and who has one makes room for one.
+    world.disconnect(&peers.remove(3));
+    world.pass(Duration::from_millis(200));
+    world.turns(&mut peers);
+    assert_eq!(names(&peers[0], &peers), [some("a"), some("b"), some("c"), None]);
+    world.disconnect(&peers.remove(1));
+    peers.push(join(&mut world, "f"));
+    world.pass(Duration::from_millis(200));
+    world.turns(&mut peers);
+    assert_eq!(names(&peers[0], &peers), [some("a"), some("c"), some("e"), None]);
+    for _ in 0..3 {
+        world.disconnect(&peers.remove(0));
+    }
+    peers.push(join(&mut world, "g"));
+    world.pass(Duration::from_millis(200));
+    world.turns(&mut peers);
+    assert_eq!(names(&peers[0], &peers), [some("f"), some("g")]);
 }
 
 #[test]

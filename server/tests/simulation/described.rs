@@ -25,6 +25,7 @@ impl Marked {
         let members = WritePolicy::Members;
         let description = Description {
             members_max: 6,
+            names_max: 3,
             spectators_max: 2,
             is_listed: true,
             entities_max: 40,
@@ -92,6 +93,22 @@ impl RoomLogic for MarkedLogic {
 
     fn on_host(&mut self, room: &mut Context<'_>, host: Option<MemberId>) {
         self.0.on_host(room, host);
+    }
+
+    fn on_drop(&mut self, room: &mut Context<'_>, member: MemberId) {
+        self.0.on_drop(room, member);
+    }
+
+    fn on_return(&mut self, room: &mut Context<'_>, member: MemberId) {
+        self.0.on_return(room, member);
+    }
+
+    fn on_leave(&mut self, room: &mut Context<'_>, member: MemberId) {
+        self.0.on_leave(room, member);
+    }
+
+    fn save(&self, output: &mut Vec<u8>) {
+        self.0.save(output);
     }
 }
 
