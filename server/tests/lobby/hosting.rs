@@ -150,3 +150,22 @@ fn a_member_that_is_away_can_be_sent_away_and_finds_its_seat_gone() {
     world.pass(Duration::from_secs(24));
     assert_eq!(world.shard.metrics().graces_expired, 0);
 }
+
+#[test]
+fn a_rooms_logic_sends_away_who_is_away_and_finds_its_token_dead() {
+    let config = Config::loopback();
+    let mut world = World::of(Shard::new(ShardConfig::alone(&config, room_types())));
+    let orders = Join { options: b"kick at tick 3", ..duel("a") };
+    let (mut ann, _) = enter(&mut world, orders).expect("a seat");
+    let ticket = ann.client.part().expect("a ticket");
+    world.disconnect(&ann);
+    assert_eq!(world.room().members().len(), 1, "its seat is kept");
+    world.pass(Duration::from_millis(400));
+    assert_eq!((world.room().members().len(), world.shard.metrics().kicks), (0, 1));
+    let mut again = world.connect();
+    again.client.resume(ticket);
+    world.turn(&mut again);
+    assert!(again.client.seat().is_none_or(|seat| !seat.is_resumed), "{:?}", again.events);
+    world.pass(Duration::from_secs(24));
+    assert_eq!(world.shard.metrics().graces_expired, 0, "there was none left to expire");
+}

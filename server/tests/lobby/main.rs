@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod cameras;
 mod crowd;
 mod elsewhere;
 mod hosting;
