@@ -36,7 +36,7 @@ use crate::config::cores::CoreList;
 use crate::config::layers::Asked;
 use crate::config::problem::{Problem, Problems};
 use crate::config::settings::{
-    Key, LimitsSection, Origin, Rooms, Server, Settings, TlsSection, WebSocket,
+    Http, Key, LimitsSection, Origin, Rooms, Server, Settings, TlsSection, WebSocket,
 };
 use crate::config::units::Limit;
 use crate::config::value::Count;
@@ -118,6 +118,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// What other programs show to act on behalf of users.
     pub api_key: ApiKey,
+    /// How often they may; as often as they like without.
+    pub seats_rate: Option<Rate>,
     /// Room types that need no code, by name.
     pub rooms: Descriptions,
     /// Seed of the rooms' randomness and of the directory.
@@ -278,14 +280,9 @@ impl Config {
                 unready_after: watchdog.unready_after.value,
                 abort_after: watchdog.abort_after.value,
             },
-            http: HttpConfig {
-                connections_max: http.connections_max.value.get(),
-                idle_timeout: http.idle_timeout.value,
-                body_timeout: http.body_timeout.value,
-                body_bytes_max: http.body_max.value.0,
-                drain: websocket.drain_timeout.value,
-            },
+            http: http_bounds(http, websocket),
             api_key: http.api_key.value.clone(),
+            seats_rate: http.seats_rate.value.0.map(with_a_second_at_once),
             rooms: Descriptions::new(),
             seed: chosen.seed,
             recording: recording(room),
@@ -336,8 +333,23 @@ fn patience(websocket: &WebSocket, tls: &TlsSection) -> Patience {
     }
 }
 
+fn http_bounds(http: &Http, websocket: &WebSocket) -> HttpConfig {
+    HttpConfig {
+        connections_max: http.connections_max.value.get(),
+        idle_timeout: http.idle_timeout.value,
+        body_timeout: http.body_timeout.value,
+        body_bytes_max: http.body_max.value.0,
+        drain: websocket.drain_timeout.value,
+    }
+}
+
 fn per_second(rate: Limit<units::Rate>, burst: Count) -> Option<Rate> {
     rate.0.map(|rate| Rate::new(u64::from(rate.0), burst.get() as u64))
+}
+
+fn with_a_second_at_once(rate: units::Rate) -> Rate {
+    let per_second = u64::from(rate.0);
+    Rate::new(per_second, per_second)
 }
 
 /// As much at once as comes due in a tenth of a second: longer than any turn of a shard, so that

@@ -50,6 +50,7 @@ pub use thread::{Arrival, HttpSender, open};
 use crate::addresses::Counted;
 use crate::directory::Directory;
 use crate::mailbox::Mailbox;
+use crate::rate::Rate;
 use crate::tls::Tls;
 
 /// What a connection takes along when it goes from a shard to the HTTP thread, or back.
@@ -84,6 +85,8 @@ pub struct Doors {
     pub mailboxes: Vec<Mailbox>,
     /// What other programs show to act on behalf of users.
     pub api_key: ApiKey,
+    /// How often they may; as often as they like without.
+    pub seats_rate: Option<Rate>,
 }
 
 /// Bounds of the HTTP thread.

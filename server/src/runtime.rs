@@ -108,8 +108,12 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         mailboxes.push(sender);
         edges.push((poll, listener, inbox));
     }
-    let (mailboxes_of_http, api_key) = (mailboxes.clone(), config.api_key.clone());
-    let doors = Doors { directory, mailboxes: mailboxes_of_http, api_key };
+    let doors = Doors {
+        directory,
+        mailboxes: mailboxes.clone(),
+        api_key: config.api_key.clone(),
+        seats_rate: config.seats_rate,
+    };
     let (http, http_ended) = http::open(config.http, Arc::clone(&board), doors)?;
     let (notifier, notices) = unbounded();
     let server = Surroundings {

@@ -449,6 +449,10 @@ settings! {
         /// /api/seats; "none" lets nobody. Better TICKLOOM_HTTP_API_KEY than a file that others
         /// may read. There is no other authentication.
         api_key: ApiKey = ApiKey::default();
+
+        /// Requests per second at /api/seats that show the key, each for up to 100 seats; further
+        /// ones get 429. A second's worth may come at once.
+        seats_rate: Limit<Rate> = Limit(Some(Rate(100)));
     }
 
     /// What happens on SIGTERM and SIGINT.

@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `GET /api/rooms` | the listed rooms as the shards' listings have them, up to a second old |
-//! | `POST /api/seats` | tokens for seats, from whoever shows `http.api_key` |
+//! | `POST /api/seats` | tokens for seats, for whoever shows `http.api_key`, up to `http.seats_rate` |
 //!
 //! What is wrong is told as JSON: `{"code": .., "message": ..}`.
 
@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json, json};
 use tickloom_protocol::chunks::Value;
 
 pub(super) use rooms::list_rooms;
-pub(super) use seats::{SeatsRetry, reserve_seats};
+pub(super) use seats::{SeatsRetry, SeatsUsage, reserve_seats};
 
 use super::routes::headed;
 use crate::properties::{Properties, PropertiesError};

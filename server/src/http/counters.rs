@@ -11,6 +11,7 @@ pub(super) struct HttpCounters {
     connections_closed: AtomicU64,
     refused: AtomicU64,
     upgrades: AtomicU64,
+    seats_limited: AtomicU64,
     /// By the status's first digit, from 1 on.
     requests: [AtomicU64; 5],
 }
@@ -26,6 +27,8 @@ pub struct HttpReport {
     pub refused: u64,
     /// Connections it gave back for an upgrade.
     pub upgrades: u64,
+    /// Requests for seats that came oftener than they may.
+    pub seats_limited: u64,
     /// Requests answered, by the status's first digit, from 1 on.
     pub requests: [u64; 5],
 }
@@ -51,6 +54,11 @@ impl HttpCounters {
         self.upgrades.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request for seats came too soon.
+    pub(super) fn count_limited(&self) {
+        self.seats_limited.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A request was answered with this status.
     pub(super) fn count_request(&self, status: u16) {
         if let Some(place) = self.requests.get(usize::from(status / 100).wrapping_sub(1)) {
@@ -69,6 +77,7 @@ impl HttpCounters {
             connections_opened,
             refused: read(&self.refused),
             upgrades: read(&self.upgrades),
+            seats_limited: read(&self.seats_limited),
             requests: std::array::from_fn(|class| read(&self.requests[class])),
         }
     }

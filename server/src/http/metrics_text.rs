@@ -169,6 +169,12 @@ fn put_http(text: &mut Exposition, report: &StatsReport) {
             "Connections of the HTTP thread that asked for WebSocket and went back to a shard.",
             http.upgrades,
         ),
+        (
+            "tickloom_seats_limited_total",
+            Kind::Counter,
+            "Requests for seats answered 429 because they came oftener than they may.",
+            http.seats_limited,
+        ),
     ] {
         text.family(name, kind, help);
         text.sample("", &[], value);

@@ -1,6 +1,7 @@
 //! Which path gets which answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -10,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tickloom_protocol::handshake::Refusal;
 
-use super::api::{self, SeatsRetry};
+use super::api::{self, SeatsRetry, SeatsUsage};
 use super::api_key::ApiKey;
 use super::counters::HttpCounters;
 use super::pages::{PAGES, Page};
@@ -28,11 +29,13 @@ pub(super) struct Site {
     counters: Arc<HttpCounters>,
     doors: Doors,
     seats: SeatsRetry,
+    seats_usage: SeatsUsage,
 }
 
 impl Site {
     pub(super) fn new(board: Arc<Board>, counters: Arc<HttpCounters>, doors: Doors) -> Self {
-        Self { board, counters, doors, seats: SeatsRetry::default() }
+        let (seats, seats_usage) = Default::default();
+        Self { board, counters, doors, seats, seats_usage }
     }
 
     pub(super) fn board(&self) -> &Board {
@@ -53,6 +56,12 @@ impl Site {
 
     pub(super) fn seats(&self) -> &SeatsRetry {
         &self.seats
+    }
+
+    /// Counts a request for seats; says how long to wait when there were too many.
+    pub(super) fn charge_seats(&self) -> Result<(), Duration> {
+        let Some(rate) = self.doors.seats_rate else { return Ok(()) };
+        self.seats_usage.take(monotonic_now(), rate).inspect_err(|_| self.counters.count_limited())
     }
 
     pub(super) fn counters(&self) -> &HttpCounters {

@@ -59,6 +59,7 @@ impl World {
             directory: Directory::new(2, 0),
             mailboxes: Vec::new(),
             api_key: ApiKey::default(),
+            seats_rate: None,
         };
         let counters = Arc::<HttpCounters>::default();
         let site = Arc::new(Site::new(Arc::clone(&board), counters, doors));

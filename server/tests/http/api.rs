@@ -11,6 +11,7 @@ use tickloom_server::config::Config;
 use tickloom_server::config::node::Raw;
 use tickloom_server::config::value::Value;
 use tickloom_server::http::ApiKey;
+use tickloom_server::rate::Rate;
 
 use crate::player::{DEADLINE, Player, ask, get};
 use crate::{start, stop};
@@ -132,6 +133,38 @@ fn seats_are_for_those_who_show_the_key() {
         let code_found = answer["code"].as_str().unwrap_or_default();
         assert_eq!((found, code_found), (status, code), "{body} gives {answer}");
     }
+    stop(server);
+}
+
+#[test]
+fn who_asks_for_seats_too_often_is_told_to_wait() {
+    // So slow that nothing comes back while the test runs.
+    let seats_rate = Some(Rate::new(1, 3).part(3_600));
+    let server = start(&Config { seats_rate, ..config() });
+    let address = server.address();
+    let wanted = json!({ "room_type": "arena", "room": "x" });
+    let statuses = |key: &str, count: usize| -> Vec<u16> {
+        (0..count).map(|_| post(address, key, &wanted).0).collect()
+    };
+    assert_eq!(statuses("wrong-horse-battery-staple", 5), [401; 5]);
+    let allowed = statuses(KEY, 5);
+    assert!(allowed.starts_with(&[200]) && allowed.ends_with(&[429, 429]), "{allowed:?}");
+    let body = wanted.to_string();
+    let request = format!(
+        "POST /api/seats HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {KEY}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = ask(address, request.as_bytes());
+    let head = answer.to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 429") && head.contains("\r\nretry-after: "), "{answer}");
+    assert!(answer.contains("http.seats_rate"), "{answer}");
+    let limited = allowed.iter().filter(|status| **status == 429).count() as u64 + 1;
+    let stats = ask(address, &get("/stats.json"));
+    let stats = parse(&stats).1;
+    assert_eq!(stats["http"]["seats_limited"].as_u64(), Some(limited), "{stats}");
+    let metrics = ask(address, &get("/metrics"));
+    assert!(metrics.contains(&format!("tickloom_seats_limited_total {limited}\n")), "{metrics}");
     stop(server);
 }
 

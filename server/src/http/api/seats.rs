@@ -10,12 +10,12 @@
 //! that is still so: it is asked by mail, and the next one when it says no.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use data_encoding::HEXLOWER;
@@ -24,6 +24,7 @@ use serde_json::{Map, Value as Json, json};
 use tickloom_protocol::client_message::{Join, JoinMode};
 use tickloom_protocol::limits;
 use tickloom_protocol::server_message::RefusalCode;
+use tickloom_protocol::time::Timestamp;
 
 use super::{ApiError, answer, from_json};
 use crate::directory::ShardIndex;
@@ -31,6 +32,7 @@ use crate::http::routes::Site;
 use crate::listing;
 use crate::mail::Mail;
 use crate::mailbox::Letter;
+use crate::rate::{Bucket, Rate};
 use crate::room::admission::SEAT_PATIENCE;
 use crate::room::write::Refusal;
 use crate::seats::{Reserve, SEATS_MAX, SeatsAnswer, SeatsKept, SeatsWanted};
@@ -45,6 +47,22 @@ const SEARCHES_MAX: usize = 3;
 /// Which shard the next room is made on.
 #[derive(Debug, Default)]
 pub(in crate::http) struct SeatsRetry(AtomicUsize);
+
+/// How often seats were asked for: a [`Bucket`]'s word, which one thread changes.
+#[derive(Debug, Default)]
+pub(in crate::http) struct SeatsUsage(AtomicU64);
+
+impl SeatsUsage {
+    /// Counts a request, or says how long to wait until there is room for one.
+    pub fn take(&self, now: Timestamp, rate: Rate) -> Result<(), Duration> {
+        let mut bucket = Bucket::from_word(self.0.load(Ordering::Relaxed));
+        if bucket.take(now, rate) {
+            self.0.store(bucket.to_word(), Ordering::Relaxed);
+            return Ok(());
+        }
+        Err(bucket.room_at(rate).saturating_since(now))
+    }
+}
 
 /// What the body says.
 #[derive(Deserialize)]
@@ -85,6 +103,10 @@ pub(in crate::http) async fn reserve_seats(
     if let Err(response) = check_key(&site, &headers) {
         return *response;
     }
+    // Whoever does not know the key takes nothing from those who do.
+    if let Err(wait) = site.charge_seats() {
+        return too_often(wait);
+    }
     let wanted = match read(&body) {
         Ok(wanted) => wanted,
         Err(error) => return error.response(),
@@ -111,6 +133,15 @@ fn check_key(site: &Site, headers: &HeaderMap) -> Result<(), Box<Response>> {
     let mut response = ApiError { status, code, message }.response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     Err(Box::new(response))
+}
+
+fn too_often(wait: Duration) -> Response {
+    let message = "ask for several seats at once, or raise `http.seats_rate`".to_owned();
+    let (status, code) = (StatusCode::TOO_MANY_REQUESTS, "Busy".to_owned());
+    let mut response = ApiError { status, code, message }.response();
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
 }
 
 /// What a body asks for.
