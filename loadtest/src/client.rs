@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! room   a client in a room: replica, the age of state, and what its workload does
+//! lobby  a client that goes from room to room, and the noticeboard on which codes are
 //! echo   a sender of messages that come back, to itself or to everybody
 //! ```
 
 mod echo;
+mod lobby;
+mod noticeboard;
 mod room;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +17,9 @@ use tickloom_protocol::link::InflatedCounts;
 use tickloom_protocol::time::Timestamp;
 
 pub use echo::EchoClient;
+pub use lobby::LobbyClient;
+pub use noticeboard::Noticeboard;
+use room::connect;
 pub use room::{AGE_SAMPLE_US, RoomClient};
 
 use crate::plan::{Plan, Url};
@@ -50,6 +56,8 @@ pub struct Turn<'a> {
     pub window: Window,
     /// Where it is counted.
     pub tally: &'a mut Tally,
+    /// What the clients of this thread tell each other.
+    pub board: &'a mut Noticeboard,
 }
 
 impl Turn<'_> {

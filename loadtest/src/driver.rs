@@ -44,7 +44,7 @@ use view::View;
 use worker::Worker;
 pub use worker::serve as serve_worker;
 
-use crate::client::{EchoClient, Ledger, RoomClient};
+use crate::client::{EchoClient, Ledger, LobbyClient, RoomClient};
 use crate::health::{HostTrack, ProcessTrack, ThreadHealth};
 use crate::plan::{Load, Plan, Url};
 use crate::scenario::phases::Phases;
@@ -120,6 +120,16 @@ pub struct Interval {
     pub delivery_p50_us: u64,
     /// Time from a message, or a tick that was due, to those who get it.
     pub delivery_p99_us: u64,
+    /// Median time from when a room was to be asked for to its first state.
+    pub join_p50_us: u64,
+    /// Time from when a room was to be asked for to its first state.
+    pub join_p99_us: u64,
+    /// Seats taken by clients that go from room to room.
+    pub lobby_joins: u64,
+    /// Rooms they made.
+    pub lobby_rooms_made: u64,
+    /// Times they were not let in, for a reason.
+    pub lobby_refusals: u64,
     /// Deltas received.
     pub deltas_received: u64,
     /// Messages that came back.
@@ -170,6 +180,9 @@ pub struct Measured {
     pub server_bytes_at_last: Option<u64>,
     /// The version the server gives itself.
     pub server_version: Option<String>,
+    /// Rooms that were still there a while after the clients of a lobby had gone, beside those
+    /// that were there before them; `None` when nobody was to go, or the server does not say.
+    pub rooms_left: Option<u64>,
     /// The generator's processes over the window.
     pub generator: ProcessTrack,
     /// The host over the window.
@@ -261,6 +274,7 @@ pub fn run(mut run: Run<'_>) -> Result<Measured, RunError> {
     let pids = workers.iter().map(Worker::pid).collect();
     let mut conductor = Conductor::new(&mut run, start, clock, commands, pids, view);
     conductor.conduct(&mail)?;
+    conductor.await_rooms_gone();
     let measured = conductor.into_measured();
     for thread in threads {
         thread.join().map_err(|_| io::Error::other("a generator thread panicked"))??;
@@ -278,6 +292,9 @@ fn start_thread(
 ) -> io::Result<(JoinHandle<io::Result<()>>, mpsc::Sender<Command>)> {
     let (commands, inbox) = mpsc::channel();
     let thread = match task.plan.load {
+        Load::Rooms(ref rooms) if rooms.is_lobby() => {
+            spawn_reactor(Reactor::<LobbyClient>::new(task, inbox, mail)?)?
+        }
         Load::Rooms(_) => spawn_reactor(Reactor::<RoomClient>::new(task, inbox, mail)?)?,
         Load::Echo(_) => spawn_reactor(Reactor::<EchoClient>::new(task, inbox, mail)?)?,
     };

@@ -153,7 +153,8 @@ fn perform(plan: &Plan, interrupted: &AtomicBool) -> Result<(Report, bool)> {
             (Server::start_command(command, &cores.server, &url.authority)?, url.clone())
         }
         Target::Spawn { tick_rate_hz, scheme } => {
-            let endpoint = match plan.load {
+            let endpoint = match &plan.load {
+                Load::Rooms(rooms) if rooms.is_lobby() => Endpoint::Lobby,
                 Load::Rooms(_) => Endpoint::Rooms { tick_rate_hz: *tick_rate_hz },
                 Load::Echo(_) => Endpoint::Echo,
             };

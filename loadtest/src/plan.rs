@@ -22,7 +22,7 @@ pub use load::{
 
 use crate::attack::Attack;
 use crate::payload::stamp_bytes;
-use crate::scenario::bots::{BotKind, Cast};
+use crate::scenario::bots::{Bot, BotKind, Cast};
 use crate::scenario::phases::Phases;
 use crate::threshold::Threshold;
 use crate::tls::Trust;
@@ -241,7 +241,7 @@ impl Attack {
 
 impl Plan {
     fn rooms(run: RunArgs) -> Result<Self, PlanError> {
-        let RunArgs { scenario, recording, mut course, mut output, .. } = run;
+        let RunArgs { scenario, recording, mut course, mut output, .. } = run.clone();
         let scenario = recording.as_ref().map_or(scenario, Script::scenario);
         let recorded_hz = recording.as_ref().map(Script::tick_rate_hz).filter(|rate| *rate > 0);
         let phases = scenario.phases;
@@ -275,6 +275,9 @@ impl Plan {
             if bots.iter().any(|bot| bot.room_type != bots[0].room_type) {
                 return Err(PlanError::SeveralRoomTypes);
             }
+        }
+        if bots.iter().any(|bot| bot.kind == BotKind::Lobby) {
+            check_lobby(&bots, &run)?;
         }
         let tick_rate_hz = run.tick_rate.or(recorded_hz).unwrap_or(TICK_RATE_HZ);
         match tick_rate_hz {
@@ -416,6 +419,28 @@ impl Plan {
             },
         };
         (u64::from(senders) * 1_000_000).checked_div(u64::from(rate_hz))
+    }
+}
+
+/// Checks what only makes sense for clients that are in one room.
+fn check_lobby(bots: &[Bot], run: &RunArgs) -> Result<(), PlanError> {
+    if bots.iter().any(|bot| bot.kind != BotKind::Lobby) {
+        return Err(PlanError::LobbyAlone);
+    }
+    let interruptions = run.interruptions;
+    let flags = [
+        ("--rooms", run.rooms.is_some()),
+        ("--input-rate", run.input_rate.is_some()),
+        ("--tick-rate", run.tick_rate.is_some()),
+        ("--slow-readers", run.slow_readers.is_some()),
+        ("--churn", run.churn.is_some()),
+        ("--drop-rate", interruptions.drop_rate.is_some()),
+        ("--patience", interruptions.patience.is_some()),
+        ("--hidden", interruptions.hidden.is_some()),
+    ];
+    match flags.into_iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => Err(PlanError::NotInLobby(flag)),
+        None => Ok(()),
     }
 }
 

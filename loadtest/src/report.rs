@@ -89,6 +89,9 @@ pub struct Report {
     pub errors: Kinds,
     /// The version the server gives itself.
     pub server_version: Option<String>,
+    /// Rooms that were still there when the clients of a lobby had gone; null when nobody was to
+    /// go, or the server does not say.
+    pub rooms_left: Option<u64>,
     /// The server's processes, when they are known.
     pub server: Option<ServerUse>,
     /// The generator.
@@ -282,6 +285,7 @@ impl Report {
             phases: rooms::phases(plan.rooms_load(), &measured),
             settled,
             server_version: measured.server_version,
+            rooms_left: measured.rooms_left,
             server,
             generator,
             counters: measured.totals.counters,
@@ -322,6 +326,7 @@ fn judge(
         samples: samples(plan, measured),
         closes: measured.totals.closes.total(),
         refusals: measured.totals.refusals.total(),
+        rooms_left: measured.rooms_left.unwrap_or(0),
         server_died: measured.server_died.as_deref(),
         sched_lag_p99_us: measured.totals.sched_lag.quantile_us(0.99),
         send_period_us: plan.send_period_us(),
@@ -340,6 +345,7 @@ fn samples(plan: &Plan, measured: &Measured) -> u64 {
     let totals = &measured.totals;
     match &plan.load {
         Load::Rooms(rooms) if rooms.is_idle() => totals.counters.clients_joined,
+        Load::Rooms(rooms) if rooms.is_lobby() => totals.counters.lobby_joins(),
         Load::Rooms(_) => totals.state_age.count() + totals.delivery.count(),
         Load::Echo(_) if plan.kind() == Kind::Echo => totals.rtt.count(),
         Load::Echo(_) => totals.delivery.count(),
@@ -376,7 +382,10 @@ fn scenario(plan: &Plan, url: &Url) -> Scenario {
         Load::Echo(echo) => (None, Some(echo)),
     };
     let tick_rate_hz = match plan.target {
-        Target::Spawn { tick_rate_hz, .. } => rooms.map(|_| tick_rate_hz),
+        // The rooms of a lobby are as those who make them say.
+        Target::Spawn { tick_rate_hz, .. } => {
+            rooms.filter(|rooms| !rooms.is_lobby()).map(|_| tick_rate_hz)
+        }
         Target::Url(_) | Target::Command { .. } => None,
     };
     Scenario {

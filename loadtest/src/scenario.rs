@@ -17,11 +17,11 @@ use crate::plan::units::{
     parse_count, parse_duration, parse_rate, parse_read_rate, parse_sizes, parse_whole,
 };
 use crate::threshold::Threshold;
-use bots::{BOTS_MAX, Bot, BotKind, WEIGHTS_MAX};
+use bots::{BOTS_MAX, Bot, BotKind, STAY_MS, WEIGHTS_MAX};
 use phases::{PHASES_MAX, Phase, Phases};
 
 /// The scenarios that are built in, as the files they could be.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("arena", include_str!("../scenarios/arena.toml")),
     ("world", include_str!("../scenarios/world.toml")),
     ("state", include_str!("../scenarios/state.toml")),
@@ -29,6 +29,7 @@ pub const BUILT_IN: [(&str, &str); 7] = [
     ("danmaku", include_str!("../scenarios/danmaku.toml")),
     ("quotes", include_str!("../scenarios/quotes.toml")),
     ("idle", include_str!("../scenarios/idle.toml")),
+    ("lobby", include_str!("../scenarios/lobby.toml")),
 ];
 
 /// Names further from all known ones than this share of their length are not misspelt ones.
@@ -39,6 +40,9 @@ const PAYLOAD_BYTES_MIN: u32 = 20;
 
 /// The largest publication: the wire's limit of an event.
 const PAYLOAD_BYTES_MAX: u32 = tickloom_protocol::limits::EVENT_BYTES_MAX as u32;
+
+/// The longest stay in a room of a lobby.
+const STAY_MS_MAX: u128 = 3_600_000;
 
 /// What a run puts on a server.
 #[derive(Clone, PartialEq, Debug)]
@@ -130,6 +134,7 @@ fn read_bot(section: &Section<'_>) -> Result<Bot, ScenarioError> {
         "payload",
         "read_rate",
         "options",
+        "stay",
     ])?;
     let name = section
         .text("kind")?
@@ -150,6 +155,10 @@ fn read_bot(section: &Section<'_>) -> Result<Bot, ScenarioError> {
     if rate_hz > 0 && kind.rate_hz() == 0 {
         return Err(section.bad("rate", &format!("`{name}` bots send nothing by the clock")));
     }
+    let stay_ms = section.read("stay", parse_stay)?;
+    if stay_ms.is_some() && kind != BotKind::Lobby {
+        return Err(section.bad("stay", "only `lobby` bots go from room to room"));
+    }
     Ok(Bot {
         weight: section.read("weight", parse_count)?.map_or(1, u32::from),
         kind,
@@ -159,6 +168,7 @@ fn read_bot(section: &Section<'_>) -> Result<Bot, ScenarioError> {
         payload_bytes,
         read_rate: section.read("read_rate", parse_read_rate)?,
         options: section.text("options")?.unwrap_or_default().to_owned(),
+        stay_ms: stay_ms.unwrap_or(STAY_MS),
     })
 }
 
@@ -216,6 +226,18 @@ fn parse_ramp(text: &str) -> Result<(Option<u32>, u32), String> {
     match text.split_once("->") {
         Some((from, to)) => Ok((Some(parse_whole(from.trim())?), parse_whole(to.trim())?)),
         None => Ok((None, parse_whole(text.trim())?)),
+    }
+}
+
+/// Milliseconds from the shortest to the longest: `1s..5s`, or a single time.
+fn parse_stay(text: &str) -> Result<(u32, u32), String> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let ms = |text: &str| parse_duration(text.trim()).map(|stay| stay.as_millis());
+    match (ms(least)?, ms(most)?) {
+        (least, most) if (1..=most).contains(&least) && most <= STAY_MS_MAX => {
+            Ok((least as u32, most as u32))
+        }
+        _ => Err("expected times such as 2s or 1s..5s, of an hour at most".to_owned()),
     }
 }
 

@@ -33,6 +33,8 @@ struct ShardLook {
     outbox_bytes: Option<u64>,
     /// At this moment.
     members_lagging_count: Option<u64>,
+    /// At this moment.
+    rooms_count: Option<u64>,
 }
 
 /// What the server says about one second.
@@ -55,6 +57,8 @@ pub struct ShardSecond {
     pub queued_bytes: Option<u64>,
     /// Members that get no state until their queue has drained, at the second's end.
     pub members_lagging_count: Option<u64>,
+    /// Rooms at the second's end, empty ones that linger included.
+    pub rooms_count: Option<u64>,
 }
 
 impl ServerLook {
@@ -64,6 +68,12 @@ impl ServerLook {
         let mut look: Self = serde_json::from_slice(body).ok()?;
         look.shards.truncate(SHARDS_MAX);
         (!look.shards.is_empty()).then_some(look)
+    }
+
+    /// Rooms of all shards.
+    #[must_use]
+    pub fn rooms_count(&self) -> Option<u64> {
+        sum(self.shards.iter().map(|shard| shard.rooms_count))
     }
 
     /// What happened since `before`.
@@ -81,6 +91,7 @@ impl ServerLook {
                 ticks_overrun: difference(then.ticks_overrun, now.ticks_overrun),
                 queued_bytes: now.outbox_bytes,
                 members_lagging_count: now.members_lagging_count,
+                rooms_count: now.rooms_count,
             }
         };
         ServerSecond { shards: self.shards.iter().enumerate().map(between).collect() }
@@ -109,6 +120,12 @@ impl ServerSecond {
     #[must_use]
     pub fn queued_bytes(&self) -> Option<u64> {
         sum(self.shards.iter().map(|shard| shard.queued_bytes))
+    }
+
+    /// Rooms of all shards.
+    #[must_use]
+    pub fn rooms_count(&self) -> Option<u64> {
+        sum(self.shards.iter().map(|shard| shard.rooms_count))
     }
 
     /// Lagging members of all shards.

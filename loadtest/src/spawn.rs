@@ -31,6 +31,10 @@ const LISTENING_WITHIN: Duration = Duration::from_secs(10);
 /// How long a server may take to stop when asked to.
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
 
+/// How long a room of a lobby is kept when nobody is in it: shorter than a server's default, so
+/// that rooms end while others are made, and a run need not wait long for the last ones.
+const LOBBY_LINGER: &str = "2s";
+
 /// Lines of the server's log that are kept for error messages.
 const LOG_LINES_MAX: usize = 50;
 
@@ -86,6 +90,8 @@ pub enum Endpoint {
         /// The rate they tick at.
         tick_rate_hz: u32,
     },
+    /// Its rooms, which are to end soon after those who were in them have left.
+    Lobby,
     /// Its echo.
     Echo,
 }
@@ -95,7 +101,7 @@ impl Endpoint {
     #[must_use]
     pub fn path(self) -> &'static str {
         match self {
-            Self::Rooms { .. } => "/ws",
+            Self::Rooms { .. } | Self::Lobby => "/ws",
             Self::Echo => "/echo",
         }
     }
@@ -131,6 +137,9 @@ impl Server {
         match endpoint {
             Endpoint::Rooms { tick_rate_hz } => {
                 command.args(["--tick-rate", &tick_rate_hz.to_string()]);
+            }
+            Endpoint::Lobby => {
+                command.env("TICKLOOM_ROOM_LINGER", LOBBY_LINGER);
             }
             Endpoint::Echo => {
                 command.arg("--enable-echo");

@@ -323,6 +323,32 @@ counters! {
     hidden_returns,
     /// Times it left or was cut off before.
     hidden_left,
+    /// Seats in rooms that were made on request, of those asked for in the window.
+    lobby_created,
+    /// Seats in rooms that were asked for by their code, likewise.
+    lobby_by_code,
+    /// Seats in rooms that were searched for, likewise.
+    lobby_found,
+    /// Rooms that were made, on request or because nobody had one to be found, likewise.
+    lobby_rooms_made,
+    /// Times a room's code was asked for and the room was full, likewise.
+    lobby_full,
+    /// Times it was locked, likewise.
+    lobby_locked,
+    /// Times it was private and the password wrong, likewise.
+    lobby_private,
+    /// Times it was no more, likewise.
+    lobby_gone,
+    /// Times a host locked its room, over the whole run.
+    lobby_locks,
+    /// Seats in another room than the one that was asked for, over the whole run.
+    lobby_strayed,
+    /// Seats in rooms that were locked, full or private, over the whole run.
+    lobby_let_in,
+    /// Refusals by rooms that were open and had seats, over the whole run.
+    lobby_kept_out,
+    /// Rooms asked for, left, locked or unlocked without an answer when the run ended.
+    lobby_unanswered,
     /// TLS handshakes with certificate and key exchange, over the whole run.
     tls_full,
     /// TLS handshakes by the ticket of a connection before, over the whole run.
@@ -362,6 +388,18 @@ impl Counters {
     #[must_use]
     pub fn on_time_ppm(&self) -> Option<u64> {
         (self.margins_positive * 1_000_000).checked_div(self.margins_told)
+    }
+
+    /// Seats taken in rooms by clients that go from one to the next.
+    #[must_use]
+    pub fn lobby_joins(&self) -> u64 {
+        self.lobby_created + self.lobby_by_code + self.lobby_found
+    }
+
+    /// Times they were not let in, for a reason.
+    #[must_use]
+    pub fn lobby_refusals(&self) -> u64 {
+        self.lobby_full + self.lobby_locked + self.lobby_private + self.lobby_gone
     }
 }
 

@@ -113,6 +113,8 @@ pub struct Evidence<'a> {
     pub closes: u64,
     /// What the server refused.
     pub refusals: u64,
+    /// Rooms that nobody was in and that did not end.
+    pub rooms_left: u64,
     /// What became of the server's process, when it ended before it was told to.
     pub server_died: Option<&'a str>,
     /// How late the generator was, 99 % of the time.
@@ -294,6 +296,9 @@ fn wrong_state(evidence: &Evidence<'_>) -> Vec<String> {
         (counters.malformed, "deltas could not be read"),
         (counters.duplicates, "deltas came for a tick the client had already"),
         (counters.messages_wrong, "messages came changed, twice or out of order"),
+        (counters.lobby_strayed, "clients came to another room than the one they asked for"),
+        (counters.lobby_let_in, "clients were let into rooms that were locked, full or private"),
+        (counters.lobby_kept_out, "clients were kept out of rooms that were open and had seats"),
     ];
     of_one_client
         .into_iter()
@@ -344,6 +349,8 @@ fn missing(evidence: &Evidence<'_>) -> Vec<String> {
             counters.hidden_times.saturating_sub(counters.hidden_returns + counters.hidden_left),
             "clients that were seen again got no state",
         ),
+        (counters.lobby_unanswered, "clients asked for a room, or left one, and got no answer"),
+        (evidence.rooms_left, "rooms were still there when everybody had been gone for 15 s"),
         (evidence.closes, "connections ended unasked"),
         (evidence.refusals, "requests were refused"),
     ] {
@@ -394,6 +401,7 @@ mod tests {
             samples: 1000,
             closes: 0,
             refusals: 0,
+            rooms_left: 0,
             server_died: None,
             sched_lag_p99_us: 300,
             send_period_us: Some(50_000),

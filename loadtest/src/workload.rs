@@ -137,7 +137,8 @@ pub fn workload(place: &Place<'_>, identity: Identity, role: Option<Role>) -> Bo
         BotKind::Chat | BotKind::Danmaku | BotKind::Quotes => {
             Box::new(relay::Relay::new(place, identity))
         }
-        BotKind::Idle => Box::new(Idle),
+        // Those of a lobby are clients of their own, which do nothing in rooms.
+        BotKind::Idle | BotKind::Lobby => Box::new(Idle),
     }
 }
 
@@ -158,9 +159,12 @@ pub fn schedule(place: &Place<'_>, start: Timestamp, index: u32, role: Option<Ro
         )),
         BotKind::Danmaku => Schedule::Bursts(Bursts::new(start + phase_of(place.room), place)),
         BotKind::Quotes => Schedule::Even(InputSchedule::new(start, rate_hz, place.room)),
-        BotKind::Arena | BotKind::Spectator | BotKind::World | BotKind::State | BotKind::Idle => {
-            Schedule::Even(InputSchedule::new(start, rate_hz, index))
-        }
+        BotKind::Arena
+        | BotKind::Spectator
+        | BotKind::World
+        | BotKind::State
+        | BotKind::Idle
+        | BotKind::Lobby => Schedule::Even(InputSchedule::new(start, rate_hz, index)),
     }
 }
 

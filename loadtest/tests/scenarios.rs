@@ -215,3 +215,30 @@ fn a_room_type_that_lacks_a_name_fails_the_run_and_says_which() {
         assert!(text.contains(says) && text.contains("clients did not find"), "{text}");
     }
 }
+
+#[test]
+fn rooms_come_and_go_and_everybody_lands_where_it_asked_to() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("crowd.toml");
+    let scenario = r#"
+        name = "crowd"
+        [[bot]]
+        kind = "lobby"
+        room_size = 3
+        stay = "100ms..500ms"
+    "#;
+    fs::write(&file, scenario).expect("a folder for tests");
+    let flags = format!("{SHORT} -n 60 --processes 2 --scenario {}", file.display());
+    let (text, report) = good("lobby", &flags.replace("-d 1s", "-d 3s"));
+    let count = |name: &str| metric(&report, &format!("lobby.{name}"));
+    let (created, by_code, found) = (count("created"), count("by_code"), count("found"));
+    assert!(created > 20 && by_code > 20 && found > 20, "{text}");
+    assert!(count("rooms_made") >= created && count("rooms_made") < created + found, "{text}");
+    assert!(count("full") > 0 && count("private") > 0 && count("locks") > 0, "{text}");
+    assert!(metric(&report, "join.p99_us") > 0, "{text}");
+    assert!(report["counters"]["hashes_checked"].as_u64() > Some(0), "{text}");
+    for name in ["strayed", "let_in", "kept_out", "unanswered"] {
+        assert_eq!(count(name), 0, "{name}: {text}");
+    }
+    assert_eq!(report["counters"]["clients_joined"], 60, "{text}");
+    assert_eq!(report["rooms_left"], 0, "rooms end when everybody has left: {text}");
+}

@@ -519,7 +519,7 @@ impl RoomClient {
 }
 
 /// A connection that is begun, with a key that no other has.
-fn connect(setup: &Setup<'_>, seed: u64) -> ProtocolClient {
+pub(super) fn connect(setup: &Setup<'_>, seed: u64) -> ProtocolClient {
     let mut key = ClientKey::new(Rng::with_seed(seed).u128(..).to_le_bytes());
     if setup.plan.deflate {
         key = key.with_deflate(Offer::default());

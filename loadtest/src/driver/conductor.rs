@@ -13,6 +13,7 @@ use super::mail::{Beat, Command, Mail};
 use super::view::View;
 use super::{Clock, Interval, Measured, Run, borders, next_second, now, read};
 use crate::health::{HostSample, HostTrack, ProcessSample, ProcessTrack, ThreadHealth};
+use crate::plan::RoomLoad;
 use crate::tally::{Tally, Window};
 
 /// How long after the last connection was begun clients may take to join.
@@ -20,6 +21,10 @@ const JOINED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Shortest warmup: every thread has to know when the window begins before it does.
 const WARMUP_MIN: Duration = Duration::from_millis(50);
+
+/// How long rooms may stay when the last client has gone: servers let them linger for 10 s unless
+/// told otherwise, and count them once a second.
+const ROOMS_GONE_WITHIN: Duration = Duration::from_secs(15);
 
 /// The main thread's part of a run.
 pub(super) struct Conductor<'a, 'b> {
@@ -66,6 +71,7 @@ impl<'a, 'b> Conductor<'a, 'b> {
             server_bytes_at_first: None,
             server_bytes_at_last: None,
             server_version: None,
+            rooms_left: None,
             generator: ProcessTrack::default(),
             host: HostTrack::default(),
             started_unix_us: read(ClockId::Realtime),
@@ -137,6 +143,21 @@ impl<'a, 'b> Conductor<'a, 'b> {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the rooms of a lobby have ended, now that nobody is in them.
+    pub(super) fn await_rooms_gone(&mut self) {
+        let is_lobby = self.run.plan.rooms_load().is_some_and(RoomLoad::is_lobby);
+        if !is_lobby || self.measured.interrupted || self.measured.server_died.is_some() {
+            return;
+        }
+        let give_up_at = now() + ROOMS_GONE_WITHIN;
+        while self.measured.rooms_left != Some(0)
+            && let Some(sighting) = self.view.await_sighting(give_up_at.saturating_since(now()))
+        {
+            let left = sighting.second.rooms_count().zip(sighting.rooms_at_first);
+            self.measured.rooms_left = left.map(|(now, first)| now.saturating_sub(first));
+        }
     }
 
     /// What was measured.
@@ -250,7 +271,10 @@ impl<'a, 'b> Conductor<'a, 'b> {
             + counters.messages_wrong
             + counters.writes_missing
             + counters.events_doubled
-            + counters.events_overtaken;
+            + counters.events_overtaken
+            + counters.lobby_strayed
+            + counters.lobby_let_in
+            + counters.lobby_kept_out;
         Interval {
             t_us: until.0.saturating_sub(self.start.0),
             measured: window.from < until && until <= window.until,
@@ -262,6 +286,11 @@ impl<'a, 'b> Conductor<'a, 'b> {
             rtt_p99_us: sum.rtt.quantile_us(0.99),
             delivery_p50_us: sum.delivery.quantile_us(0.5),
             delivery_p99_us: sum.delivery.quantile_us(0.99),
+            join_p50_us: sum.join.quantile_us(0.5),
+            join_p99_us: sum.join.quantile_us(0.99),
+            lobby_joins: counters.lobby_joins(),
+            lobby_rooms_made: counters.lobby_rooms_made,
+            lobby_refusals: counters.lobby_refusals(),
             deltas_received: counters.deltas_received,
             messages_received: counters.messages_received,
             messages_sent: counters.messages_sent,

@@ -29,7 +29,7 @@ use tickloom_protocol::time::Timestamp;
 
 use super::mail::{Beat, Command, Mail, Task};
 use super::{borders, next_second, now, thread_cpu_us};
-use crate::client::{Client, Ledger, Stage, Turn};
+use crate::client::{Client, Ledger, Noticeboard, Stage, Turn};
 use crate::health::ThreadHealth;
 use crate::scenario::phases::Change;
 use crate::tally::{Counters, Tally, Window};
@@ -99,6 +99,7 @@ pub(super) struct Reactor<C> {
     window: Window,
     ending: Ending,
     tally: Tally,
+    board: Noticeboard,
     health: ThreadHealth,
     /// The thread's CPU time at the last beat.
     cpu_us_before: u64,
@@ -136,6 +137,7 @@ impl<C: Client> Reactor<C> {
             window: Window::UNDECIDED,
             ending: Ending::NotYet,
             tally: Tally::default(),
+            board: Noticeboard::default(),
             health: ThreadHealth::default(),
             cpu_us_before: 0,
             next_beat_at: next_second(task.start, &[]),
@@ -266,7 +268,12 @@ impl<C: Client> Reactor<C> {
         }
         if let Some(client) = &mut slot.client {
             // Each act's own moment: a batch that takes long makes its last ones late.
-            let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: now(),
+                window: self.window,
+                tally: &mut self.tally,
+                board: &mut self.board,
+            };
             client.handle_timer(turn);
         }
         self.after_turn(key);
@@ -310,7 +317,12 @@ impl<C: Client> Reactor<C> {
                 }
             }
             let result = stream.read(&mut self.read_buffer[..bytes_max]);
-            let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: now(),
+                window: self.window,
+                tally: &mut self.tally,
+                board: &mut self.board,
+            };
             match result {
                 Ok(0) => return self.disconnect(key, "ended without a close frame"),
                 Ok(read) => {
@@ -399,7 +411,12 @@ impl<C: Client> Reactor<C> {
 
     fn disconnect(&mut self, key: usize, error: &str) {
         if let Some(client) = &mut self.slots[key].client {
-            let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: now(),
+                window: self.window,
+                tally: &mut self.tally,
+                board: &mut self.board,
+            };
             client.handle_disconnect(error, turn);
             if client.is_displaced() && !self.slots[key].replaced && self.ending == Ending::NotYet {
                 self.slots[key].replaced = true;
@@ -422,7 +439,12 @@ impl<C: Client> Reactor<C> {
         let mut playing = 0;
         for client in self.slots.iter_mut().filter_map(|slot| slot.client.as_mut()) {
             // Ramps that are still going on belong to this second up to its end.
-            let turn = &mut Turn { now: until, window: self.window, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: until,
+                window: self.window,
+                tally: &mut self.tally,
+                board: &mut self.board,
+            };
             client.handle_second(turn);
             playing += u64::from(client.stage() == Stage::Playing);
         }

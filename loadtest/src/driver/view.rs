@@ -38,6 +38,8 @@ pub(super) struct Sighting {
     pub(super) second: ServerSecond,
     /// The version the server gives itself.
     pub(super) version: Option<String>,
+    /// Rooms at the first look, before anybody was there.
+    pub(super) rooms_at_first: Option<u64>,
 }
 
 impl View {
@@ -61,6 +63,11 @@ impl View {
     pub(super) fn poll_sighting(&self) -> Option<Sighting> {
         self.sightings.try_iter().last()
     }
+
+    /// The next second nobody has seen; `None` when it does not come in time.
+    pub(super) fn await_sighting(&self, within: Duration) -> Option<Sighting> {
+        self.sightings.recv_timeout(within).ok()
+    }
 }
 
 impl Drop for View {
@@ -81,6 +88,7 @@ fn watch(server: &Server, sightings: &mpsc::Sender<Sighting>, stop: &AtomicBool)
     let mut next_at = now() + PERIOD;
     // A server without a view is asked once, and left alone.
     let Some(mut before) = look() else { return };
+    let rooms_at_first = before.rooms_count();
     let mut failures = 0;
     while failures < FAILURES_MAX {
         thread::sleep(next_at.saturating_since(now()));
@@ -93,7 +101,8 @@ fn watch(server: &Server, sightings: &mpsc::Sender<Sighting>, stop: &AtomicBool)
             continue;
         };
         failures = 0;
-        let sighting = Sighting { second: after.since(&before), version: after.version.clone() };
+        let (second, version) = (after.since(&before), after.version.clone());
+        let sighting = Sighting { second, version, rooms_at_first };
         if sightings.send(sighting).is_err() {
             return;
         }

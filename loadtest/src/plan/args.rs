@@ -65,8 +65,8 @@ pub(super) struct RunArgs {
     /// Server to drive, as ws://HOST:PORT/ws or wss://HOST:PORT/ws; without it a server is started for the run.
     #[arg(short, long, value_name = "URL", value_parser = parse_url)]
     pub(super) url: Option<Url>,
-    /// What the clients do: arena, world, state, chat, danmaku, quotes, idle, or a file that says it
-    /// (see `loadtest scenarios`).
+    /// What the clients do: arena, world, state, chat, danmaku, quotes, idle, lobby, or a file that
+    /// says it (see `loadtest scenarios`).
     #[arg(long, value_name = "NAME|FILE.toml", default_value = "arena", value_parser = parse_scenario)]
     pub(super) scenario: Scenario,
     /// A recording that a server kept of a room (its `room.recordings_dir`): the clients do what its
@@ -108,20 +108,20 @@ pub(super) struct RunArgs {
 }
 
 /// Clients that do not hear their rooms for a while.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Copy, Debug)]
 pub(super) struct InterruptionArgs {
     /// Connections that are cut while it is measured, such as 50/s or 1%/s: without a word or by a
     /// reset. Their clients come back within half a second and resume.
     #[arg(long, value_name = "RATE", value_parser = parse_churn)]
-    drop_rate: Option<Churn>,
+    pub(super) drop_rate: Option<Churn>,
     /// How long nothing may come over a connection before its client gives it up, comes back over
     /// another one and resumes; without it never.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    patience: Option<Duration>,
+    pub(super) patience: Option<Duration>,
     /// Clients that nobody sees for three seconds of every six, as a page in the background: they
     /// say so, read on, and must be sent no state until they are seen again.
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
-    hidden: Option<u64>,
+    pub(super) hidden: Option<u64>,
 }
 
 impl From<InterruptionArgs> for Interruptions {

@@ -15,6 +15,12 @@ pub enum PlanError {
     /// One number of rooms for several types of them.
     #[error("--rooms is for one room type; give the bots of this scenario a room_size instead")]
     SeveralRoomTypes,
+    /// Clients that go from room to room, and others.
+    #[error("`lobby` bots go from room to room; give other bots a scenario and a run of their own")]
+    LobbyAlone,
+    /// A flag that means nothing where clients go from room to room.
+    #[error("{0} is not for clients that go from room to room; leave it out of a lobby")]
+    NotInLobby(&'static str),
     /// More rooms than clients.
     #[error(
         "--rooms {rooms} leaves rooms empty with --clients {clients}; ask for {clients} or fewer"

@@ -42,11 +42,17 @@ impl RoomLoad {
         self.cast.bots().iter().all(|bot| bot.kind == BotKind::Idle)
     }
 
+    /// Whether the clients go from room to room. Then all of them do.
+    #[must_use]
+    pub fn is_lobby(&self) -> bool {
+        self.cast.bots().iter().all(|bot| bot.kind == BotKind::Lobby)
+    }
+
     /// Whether some clients are in rooms that change all the time, and so send hashes.
     #[must_use]
     pub fn has_hashes(&self) -> bool {
         let changes = |bot: &Bot| bot.kind.is_player() || bot.kind == BotKind::State;
-        self.cast.bots().iter().any(changes)
+        self.cast.bots().iter().any(changes) || self.is_lobby()
     }
 
     /// Whether somebody may have to find its way back when the window ends.
@@ -114,6 +120,8 @@ pub enum Headline {
     StateAge,
     /// How events get around in rooms that do not.
     Events,
+    /// How fast clients get from room to room.
+    Lobby,
     /// The round trip of messages that come back.
     RoundTrip,
     /// The way of messages to everybody.
@@ -127,6 +135,7 @@ impl Load {
         let is_player = |bot: &Bot| bot.kind.is_player();
         match self {
             Self::Rooms(rooms) if rooms.cast.bots().iter().any(is_player) => Headline::StateAge,
+            Self::Rooms(rooms) if rooms.is_lobby() => Headline::Lobby,
             Self::Rooms(_) => Headline::Events,
             Self::Echo(echo) => match echo.pattern {
                 Pattern::Closed { .. } | Pattern::Open { .. } => Headline::RoundTrip,

@@ -154,3 +154,29 @@ fn echo_is_a_closed_loop_until_a_rate_opens_it() {
     let Target::Command { url, command } = plan.target else { panic!("{:?}", plan.target) };
     assert_eq!((url.path.as_str(), command.as_str()), ("/x", "true"));
 }
+
+#[test]
+fn a_lobby_is_for_clients_that_go_from_room_to_room_alone() {
+    let plan = good("run --scenario lobby -n 40 --room-size 3 --threads 2");
+    let rooms = plan.rooms_load().expect("rooms");
+    assert!(rooms.is_lobby() && rooms.has_hashes() && !rooms.comes_and_goes());
+    assert_eq!(plan.load.headline(), Headline::Lobby);
+    for flag in [
+        "--rooms 3",
+        "--input-rate 5",
+        "--tick-rate 5",
+        "--slow-readers 1%@4KB/s",
+        "--churn 1/s",
+        "--drop-rate 1/s",
+        "--patience 1s",
+        "--hidden 1%",
+    ] {
+        let error = plan_of_lobby(flag).expect_err(flag).to_string();
+        let name = flag.split_whitespace().next().expect("a flag");
+        assert!(error.starts_with(name), "{flag}: {error}");
+    }
+}
+
+fn plan_of_lobby(flag: &str) -> Result<Plan, PlanError> {
+    plan(&format!("run --scenario lobby -n 40 {flag}")).expect(flag)
+}

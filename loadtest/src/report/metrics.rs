@@ -166,7 +166,7 @@ impl Figures<'_> {
         metrics.into_iter().map(|(name, unit, value)| Metric { name, unit, value }).collect()
     }
 
-    fn rates(&self) -> [(&'static str, Unit, Option<u64>); 4] {
+    fn rates(&self) -> [(&'static str, Unit, Option<u64>); 6] {
         let per_second = |count: fn(&Counters) -> u64| {
             let count = u128::from(count(self.counters?)) * 1_000_000;
             u64::try_from(count.checked_div(u128::from(self.measured_us))?).ok()
@@ -176,6 +176,8 @@ impl Figures<'_> {
             ("deltas_per_s", Unit::PerSecond, per_second(|c| c.deltas_received)),
             ("bytes_down_per_s", Unit::PerSecond, per_second(|c| c.bytes_down)),
             ("bytes_up_per_s", Unit::PerSecond, per_second(|c| c.bytes_up)),
+            ("lobby.joins_per_s", Unit::PerSecond, per_second(Counters::lobby_joins)),
+            ("lobby.rooms_made_per_s", Unit::PerSecond, per_second(|c| c.lobby_rooms_made)),
         ]
     }
 
@@ -235,7 +237,7 @@ impl Figures<'_> {
 }
 
 /// Counters whose figures are grouped by what they are about, under the name of the group.
-fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 32] {
+fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 45] {
     macro_rules! families {
         ($($field:ident $name:literal,)*) => {
             [$((stringify!($field), $name, counters.$field),)*]
@@ -272,6 +274,19 @@ fn families(counters: &Counters) -> [(&'static str, &'static str, u64); 32] {
         hidden_states "hidden.states",
         hidden_returns "hidden.returns",
         hidden_left "hidden.left",
+        lobby_created "lobby.created",
+        lobby_by_code "lobby.by_code",
+        lobby_found "lobby.found",
+        lobby_rooms_made "lobby.rooms_made",
+        lobby_full "lobby.full",
+        lobby_locked "lobby.locked",
+        lobby_private "lobby.private",
+        lobby_gone "lobby.gone",
+        lobby_locks "lobby.locks",
+        lobby_strayed "lobby.strayed",
+        lobby_let_in "lobby.let_in",
+        lobby_kept_out "lobby.kept_out",
+        lobby_unanswered "lobby.unanswered",
         tls_full "tls.full",
         tls_resumed "tls.resumed",
     ]

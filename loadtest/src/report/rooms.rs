@@ -18,7 +18,7 @@ use crate::tally::Summary;
 pub struct RoomScenario {
     /// What it is called.
     pub name: String,
-    /// Rooms.
+    /// Rooms; 0 where they come and go.
     pub rooms_count: u32,
     /// What the busiest bots send per second; 0 when nobody sends by the clock.
     pub rate_hz_max: u32,
@@ -56,11 +56,16 @@ impl RoomScenario {
         let period_us = load.churn.and_then(|churn| churn.period_us(clients_count));
         Self {
             name: load.scenario.clone(),
-            rooms_count: load.cast.rooms_count(),
+            rooms_count: if load.is_lobby() { 0 } else { load.cast.rooms_count() },
             rate_hz_max: load.rate_hz_max(),
             bots: load.cast.bots().to_vec(),
             churn_period_us: period_us,
         }
+    }
+
+    /// Whether the clients go from room to room.
+    pub(super) fn is_lobby(&self) -> bool {
+        self.has(&[BotKind::Lobby])
     }
 
     /// Whether some of the clients do one of these.
@@ -94,12 +99,17 @@ impl Report {
         if has_ticks || summary.state_age_us.count > 0 {
             write_times(out, "state_age", &summary.state_age_us)?;
         }
-        if !rooms.bots.iter().all(|bot| bot.kind == BotKind::Idle) {
+        if rooms.is_lobby() {
+            write_times(out, "join", &summary.join_us)?;
+        } else if !rooms.bots.iter().all(|bot| bot.kind == BotKind::Idle) {
             write_times(out, "delivery", &summary.delivery_us)?;
             write_times(out, "input_ack", &summary.input_ack_us)?;
         }
         if has_ticks {
             write_times(out, "tick_jitter", &summary.tick_jitter_us)?;
+        }
+        if rooms.is_lobby() {
+            self.write_lobby(out)?;
         }
         self.write_room_checks(out)?;
         if counters.inputs_sent > 0 || has_ticks {
@@ -115,6 +125,39 @@ impl Report {
         self.write_absences(out)?;
         self.write_memory(out)?;
         self.write_phases(out)
+    }
+
+    fn write_lobby(&self, out: &mut String) -> Result {
+        let counters = &self.counters;
+        let rate = |name| thousands(self.metrics.get(name).copied().unwrap_or(0));
+        writeln!(
+            out,
+            "  lobby         {} joins/s  {} rooms made/s   {} created  {} by code  {} found",
+            rate("lobby.joins_per_s"),
+            rate("lobby.rooms_made_per_s"),
+            thousands(counters.lobby_created),
+            thousands(counters.lobby_by_code),
+            thousands(counters.lobby_found),
+        )?;
+        writeln!(
+            out,
+            "  not let in    {} full  {} locked  {} private  {} gone   {} locks by hosts",
+            thousands(counters.lobby_full),
+            thousands(counters.lobby_locked),
+            thousands(counters.lobby_private),
+            thousands(counters.lobby_gone),
+            thousands(counters.lobby_locks),
+        )?;
+        writeln!(
+            out,
+            "  seats         {} strayed  {} let in wrongly  {} kept out wrongly  {} unanswered   \
+             rooms left {}",
+            counters.lobby_strayed,
+            counters.lobby_let_in,
+            counters.lobby_kept_out,
+            counters.lobby_unanswered,
+            self.rooms_left.map_or("unknown".to_owned(), thousands),
+        )
     }
 
     fn write_writes(&self, out: &mut String) -> Result {

@@ -49,6 +49,7 @@ impl Table {
         let clients = match self.headline {
             Headline::StateAge => "state_age p50/p99    input_ack p99  rx msg/s  rx Mb/s  tx msg/s",
             Headline::Events => "delivery p50/p99     input_ack p99     msg/s  rx Mb/s  tx msg/s",
+            Headline::Lobby => "join p50/p99        joins/s  rooms/s   refused  rx Mb/s",
             Headline::RoundTrip => "rtt p50/p99           msg/s  rx Mb/s  tx msg/s",
             Headline::Delivery => "delivery p50/p99      msg/s  rx Mb/s  tx msg/s",
         };
@@ -95,6 +96,11 @@ impl Table {
                 second.events_received,
                 second.ops_sent,
             ),
+            Headline::Lobby => (
+                times(second.join_p50_us, second.join_p99_us),
+                second.lobby_joins,
+                second.lobby_refusals,
+            ),
             Headline::RoundTrip => (
                 times(second.rtt_p50_us, second.rtt_p99_us),
                 second.messages_received,
@@ -112,6 +118,10 @@ impl Table {
                 "{times}   {:>8.1} ms    {received:>8}  {mbit:>7.1}  {sent:>8}",
                 second.input_ack_p99_us as f64 / 1e3,
             ),
+            Headline::Lobby => {
+                let made = short(second.lobby_rooms_made);
+                format!("{times} {received:>8}  {made:>7}  {sent:>8}  {mbit:>7.1}")
+            }
             Headline::RoundTrip | Headline::Delivery => {
                 format!("{times} {received:>8}  {mbit:>7.1}  {sent:>8}")
             }
@@ -164,6 +174,7 @@ mod tests {
             ticks_overrun: Some(3),
             queued_bytes: None,
             members_lagging_count: Some(0),
+            rooms_count: Some(9),
         };
         Some(ServerSecond { shards: vec![shard; shards] })
     }
@@ -190,9 +201,13 @@ mod tests {
 
     #[test]
     fn columns_stand_below_their_heads() {
-        for headline in
-            [Headline::StateAge, Headline::Events, Headline::RoundTrip, Headline::Delivery]
-        {
+        for headline in [
+            Headline::StateAge,
+            Headline::Events,
+            Headline::Lobby,
+            Headline::RoundTrip,
+            Headline::Delivery,
+        ] {
             let mut table = Table::new(headline);
             let measured = table.lines(&second(seen(1)));
             let unmeasured = table.lines(&Interval { measured: false, ..second(seen(1)) });

@@ -313,6 +313,11 @@ fn write_head(out: &mut String, report: &Report) -> Result {
 
 fn room_load(scenario: &Scenario, rooms: &RoomScenario) -> String {
     let ticks = scenario.tick_rate_hz.map_or(String::new(), |hz| format!(" / {hz} Hz tick"));
+    if rooms.is_lobby() {
+        let seats = rooms.bots.iter().map(|bot| bot.room_size).max().unwrap_or(0);
+        let clients = thousands(u64::from(scenario.clients_count));
+        return format!("{} · {clients} bots · rooms of {seats} seats", rooms.name);
+    }
     format!(
         "{} · {} bots · {} rooms · {} Hz in{ticks}",
         rooms.name,

@@ -11,6 +11,9 @@ pub const BOTS_MAX: usize = 64;
 /// The largest sum of weights: the deal of one round is a table of this many places.
 pub const WEIGHTS_MAX: u32 = 10_000;
 
+/// How long a client stays in each room of a lobby unless told otherwise.
+pub const STAY_MS: (u32, u32) = (1_000, 5_000);
+
 /// What a bot does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -31,11 +34,13 @@ pub enum BotKind {
     Quotes,
     /// It joins and stays.
     Idle,
+    /// It goes from room to room: makes one, finds one by a code, searches for one.
+    Lobby,
 }
 
 impl BotKind {
     /// Every kind with its name.
-    pub const ALL: [(&'static str, Self); 8] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("arena", Self::Arena),
         ("spectator", Self::Spectator),
         ("world", Self::World),
@@ -44,6 +49,7 @@ impl BotKind {
         ("danmaku", Self::Danmaku),
         ("quotes", Self::Quotes),
         ("idle", Self::Idle),
+        ("lobby", Self::Lobby),
     ];
 
     /// Whether it is in a game, which ticks at a rate and whose state has an age.
@@ -59,7 +65,12 @@ impl BotKind {
             Self::Chat => Some("chat"),
             Self::Danmaku => Some("danmaku"),
             Self::Quotes => Some("quotes"),
-            Self::Arena | Self::Spectator | Self::World | Self::State | Self::Idle => None,
+            Self::Arena
+            | Self::Spectator
+            | Self::World
+            | Self::State
+            | Self::Idle
+            | Self::Lobby => None,
         }
     }
 
@@ -69,7 +80,7 @@ impl BotKind {
         match self {
             Self::Arena | Self::Spectator => "arena",
             Self::World => "world",
-            Self::State | Self::Idle => "state",
+            Self::State | Self::Idle | Self::Lobby => "state",
             Self::Chat | Self::Danmaku | Self::Quotes => "relay",
         }
     }
@@ -82,7 +93,7 @@ impl BotKind {
             Self::Chat => 5,
             Self::Danmaku => 10,
             Self::Quotes => 50,
-            Self::Spectator | Self::Idle => 0,
+            Self::Spectator | Self::Idle | Self::Lobby => 0,
         }
     }
 
@@ -94,6 +105,7 @@ impl BotKind {
             Self::Chat => 50,
             Self::Danmaku | Self::Quotes => 200,
             Self::World => 2_500,
+            Self::Lobby => 4,
         }
     }
 }
@@ -107,7 +119,7 @@ pub struct Bot {
     pub kind: BotKind,
     /// The room type it goes to.
     pub room_type: String,
-    /// Clients of one room.
+    /// Clients of one room; seats of one in a lobby.
     pub room_size: u32,
     /// What it sends per second.
     pub rate_hz: u32,
@@ -117,6 +129,8 @@ pub struct Bot {
     pub read_rate: Option<u32>,
     /// What it sends along with `Join`.
     pub options: String,
+    /// How long it stays in each room of a lobby, from the shortest to the longest.
+    pub stay_ms: (u32, u32),
 }
 
 /// Where a client stands.
@@ -290,6 +304,7 @@ mod tests {
             payload_bytes: (20, 20),
             read_rate: None,
             options: String::new(),
+            stay_ms: STAY_MS,
         }
     }
 

@@ -104,3 +104,19 @@ fn what_makes_no_sense_is_refused_with_what_would() {
         assert!(error.to_string().contains(hint), "{threshold}: {error}");
     }
 }
+
+#[test]
+fn only_those_of_a_lobby_stay_for_a_time_and_go() {
+    let stay = |kind: &str, stay: &str| {
+        let text = format!("[[bot]]\nkind = \"{kind}\"\nstay = \"{stay}\"");
+        Scenario::parse(&text).map(|scenario| scenario.bots[0].stay_ms)
+    };
+    assert_eq!(stay("lobby", "1s..5s"), Ok((1_000, 5_000)));
+    assert_eq!(stay("lobby", "200ms"), Ok((200, 200)));
+    for (kind, text) in
+        [("chat", "1s"), ("lobby", "5s..1s"), ("lobby", "0ms"), ("lobby", "2h"), ("lobby", "5")]
+    {
+        let error = stay(kind, text).expect_err(text).to_string();
+        assert!(error.contains("`stay` of [[bot]] number 1"), "{error}");
+    }
+}

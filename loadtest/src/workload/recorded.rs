@@ -25,7 +25,7 @@ use super::acks::Acks;
 use super::{Absence, MissingName, SPREAD, Workload};
 use crate::client::{Ledger, Turn};
 use crate::scenario::Scenario;
-use crate::scenario::bots::{Bot, BotKind, Place};
+use crate::scenario::bots::{Bot, BotKind, Place, STAY_MS};
 use crate::scenario::phases::Phases;
 
 /// A recording without a rate is played at the pace it was recorded; this is only what a client is
@@ -163,6 +163,7 @@ impl Script {
             rate_hz: if ticks { self.0.header.tick_rate_hz } else { RATE_HZ_OF_CHANGES },
             payload_bytes: (0, 0),
             read_rate: None,
+            stay_ms: STAY_MS,
             options: String::from_utf8_lossy(&self.0.header.options).into_owned(),
         };
         Scenario {

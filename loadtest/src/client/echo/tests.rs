@@ -4,6 +4,7 @@ use clap::Parser;
 use tickloom_protocol::handshake::Head;
 
 use super::*;
+use crate::client::Noticeboard;
 use crate::plan::{Args, Job, Plan, Scheme, Url};
 use crate::tally::{Counters, Tally};
 
@@ -54,7 +55,12 @@ impl Table {
             let Ok(Some((Head::Upgrade(upgrade), _))) = Head::parse(&request) else {
                 panic!("an upgrade")
             };
-            let turn = &mut Turn { now, window: WINDOW, tally: &mut tally };
+            let turn = &mut Turn {
+                now,
+                window: WINDOW,
+                tally: &mut tally,
+                board: &mut Noticeboard::default(),
+            };
             // Byte by byte: a head may come in pieces.
             upgrade.response().iter().for_each(|byte| client.handle_bytes(&[*byte], turn));
             assert_eq!(client.stage(), Stage::Playing);
@@ -68,7 +74,12 @@ impl Table {
     fn exchange(&mut self, fault: Fault) {
         self.now = Timestamp(self.now.0 + 1_000);
         for index in 0..self.clients.len() {
-            let turn = &mut Turn { now: self.now, window: WINDOW, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: self.now,
+                window: WINDOW,
+                tally: &mut self.tally,
+                board: &mut Noticeboard::default(),
+            };
             self.clients[index].handle_timer(turn);
             let bytes = std::mem::take(self.clients[index].output_mut());
             let (mut input, mut pong) = (bytes.as_slice(), Vec::new());
@@ -114,14 +125,24 @@ impl Table {
             } else {
                 self.servers[to].send_binary(Bytes::copy_from_slice(message), &mut wire);
             }
-            let turn = &mut Turn { now: self.now, window: WINDOW, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: self.now,
+                window: WINDOW,
+                tally: &mut self.tally,
+                board: &mut Noticeboard::default(),
+            };
             self.clients[to].handle_bytes(&wire, turn);
         }
     }
 
     fn finish(mut self) -> Tally {
         for client in &mut self.clients {
-            let turn = &mut Turn { now: WINDOW.until, window: WINDOW, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: WINDOW.until,
+                window: WINDOW,
+                tally: &mut self.tally,
+                board: &mut Noticeboard::default(),
+            };
             client.finish(turn);
         }
         assert_eq!(u64::from(self.plan.clients_count), self.tally.counters.clients_joined);
@@ -214,7 +235,12 @@ fn every_receiver_of_a_broadcast_is_counted() {
 fn an_open_loop_sends_no_more_than_a_server_keeps_up_with() {
     let mut table = Table::new("-n 1 --rate 100k");
     let client = &mut table.clients[0];
-    let turn = &mut Turn { now: Timestamp(900_000), window: WINDOW, tally: &mut table.tally };
+    let turn = &mut Turn {
+        now: Timestamp(900_000),
+        window: WINDOW,
+        tally: &mut table.tally,
+        board: &mut Noticeboard::default(),
+    };
     client.handle_timer(turn);
     let counters = &table.tally.counters;
     assert_eq!(counters.messages_sent + counters.messages_blocked, 90_000);
@@ -227,7 +253,12 @@ fn ends_that_nobody_asked_for_are_counted_by_their_code() {
     let mut table = Table::new("-n 2");
     let mut wire = Vec::new();
     table.servers[0].close(&CloseReason::RESTART, &mut wire);
-    let turn = &mut Turn { now: table.now, window: WINDOW, tally: &mut table.tally };
+    let turn = &mut Turn {
+        now: table.now,
+        window: WINDOW,
+        tally: &mut table.tally,
+        board: &mut Noticeboard::default(),
+    };
     table.clients[0].handle_bytes(&wire, turn);
     table.clients[1].handle_disconnect("reset", turn);
     assert!(table.clients.iter().all(|client| client.stage() == Stage::Ended));

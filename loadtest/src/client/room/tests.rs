@@ -6,6 +6,7 @@ use clap::Parser;
 
 use super::*;
 use crate::agreement::Agreement;
+use crate::client::Noticeboard;
 use crate::double::{Double, Fault};
 use crate::plan::{Args, Job, Scheme, Url};
 use crate::report::Kind;
@@ -65,7 +66,12 @@ impl Table {
         self.double.tick();
         self.now = Timestamp(self.double.clock.due(self.double.tick).0 + DELAY_US);
         for client in &mut self.clients {
-            let turn = &mut Turn { now: self.now, window: self.window, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: self.now,
+                window: self.window,
+                tally: &mut self.tally,
+                board: &mut Noticeboard::default(),
+            };
             client.handle_timer(turn);
         }
         self.exchange();
@@ -87,7 +93,12 @@ impl Table {
                     continue;
                 }
                 let answer = self.double.take_output(member);
-                let turn = &mut Turn { now: self.now, window: self.window, tally: &mut self.tally };
+                let turn = &mut Turn {
+                    now: self.now,
+                    window: self.window,
+                    tally: &mut self.tally,
+                    board: &mut Noticeboard::default(),
+                };
                 if !answer.is_empty() {
                     client.handle_bytes(&answer, turn);
                 }
@@ -100,7 +111,12 @@ impl Table {
         self.window.until = self.now;
         let mut ledgers = Vec::new();
         for client in &mut self.clients {
-            let turn = &mut Turn { now: self.now, window: self.window, tally: &mut self.tally };
+            let turn = &mut Turn {
+                now: self.now,
+                window: self.window,
+                tally: &mut self.tally,
+                board: &mut Noticeboard::default(),
+            };
             ledgers.extend(client.finish(turn));
         }
         let reach = Reach::of(&ledgers);
@@ -116,6 +132,7 @@ impl Table {
             has_hashes: true,
             samples: self.tally.state_age.count(),
             closes: self.tally.closes.total(),
+            rooms_left: 0,
             refusals: self.tally.refusals.total(),
             server_died: None,
             sched_lag_p99_us: 0,
@@ -273,7 +290,12 @@ fn only_closes_that_nobody_asked_for_count() {
     table.double.close(0, &CloseReason::SLOW_CONSUMER);
     table.clients[1].handle_stop();
     table.exchange();
-    let turn = &mut Turn { now: table.now, window: table.window, tally: &mut table.tally };
+    let turn = &mut Turn {
+        now: table.now,
+        window: table.window,
+        tally: &mut table.tally,
+        board: &mut Noticeboard::default(),
+    };
     table.clients[1].handle_disconnect("ended", turn);
     table.clients[2].handle_disconnect("ended without a close frame", turn);
     let kinds: Vec<&str> = table.tally.closes.0.keys().map(String::as_str).collect();
@@ -288,7 +310,12 @@ fn late_inputs_keep_their_intended_times_and_very_late_ones_are_counted() {
     let mut table = Table::new();
     let begin = table.now;
     table.now = begin + Duration::from_millis(3_000);
-    let turn = &mut Turn { now: table.now, window: table.window, tally: &mut table.tally };
+    let turn = &mut Turn {
+        now: table.now,
+        window: table.window,
+        tally: &mut table.tally,
+        board: &mut Noticeboard::default(),
+    };
     table.clients[0].handle_timer(turn);
     let counters = &table.tally.counters;
     assert_eq!(counters.inputs_skipped + counters.inputs_sent, 60, "20 Hz for three seconds");
@@ -304,7 +331,12 @@ fn a_server_that_takes_no_bytes_blocks_inputs_instead_of_growing_buffers() {
     let mut table = Table::new();
     table.clients[0].output_mut().extend([0; OUTPUT_BYTES_MAX + 1]);
     let at = table.now + Duration::from_millis(500);
-    let turn = &mut Turn { now: at, window: table.window, tally: &mut table.tally };
+    let turn = &mut Turn {
+        now: at,
+        window: table.window,
+        tally: &mut table.tally,
+        board: &mut Noticeboard::default(),
+    };
     table.clients[0].handle_timer(turn);
     assert_eq!((table.tally.counters.inputs_blocked, table.tally.counters.inputs_sent), (10, 0));
 }

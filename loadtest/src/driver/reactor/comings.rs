@@ -210,7 +210,12 @@ impl<C: Client> Reactor<C> {
         // A farewell is no cut.
         let manner = if manner == Manner::Farewell { Manner::Silence } else { manner };
         let Some(client) = &mut self.slots[key].client else { return };
-        let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+        let turn = &mut Turn {
+            now: now(),
+            window: self.window,
+            tally: &mut self.tally,
+            board: &mut self.board,
+        };
         if !client.handle_cut(turn) {
             self.slots[key].replaced = true;
             return self.leave(key, manner);
@@ -246,7 +251,12 @@ impl<C: Client> Reactor<C> {
         let is_withdrawn =
             matches!(client.stage(), Stage::Upgrading | Stage::Joining) && !client.is_displaced();
         self.tally.counters.clients_withdrawn += u64::from(is_withdrawn);
-        let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+        let turn = &mut Turn {
+            now: now(),
+            window: self.window,
+            tally: &mut self.tally,
+            board: &mut self.board,
+        };
         self.ledgers.extend(client.handle_leave(turn));
         if manner == Manner::Farewell && slot.connected {
             return self.after_turn(key);

@@ -78,7 +78,12 @@ impl<C: Client> Reactor<C> {
     fn let_drain(&mut self) {
         for key in 0..self.slots.len() {
             if let Some(client) = &mut self.slots[key].client {
-                let turn = &mut Turn { now: now(), window: self.window, tally: &mut self.tally };
+                let turn = &mut Turn {
+                    now: now(),
+                    window: self.window,
+                    tally: &mut self.tally,
+                    board: &mut self.board,
+                };
                 client.handle_window_end(turn);
                 self.after_turn(key);
             }
@@ -100,7 +105,12 @@ impl<C: Client> Reactor<C> {
             let Some(client) = &mut slot.client else { continue };
             // Who is going has closed its books.
             if client.stage() != Stage::Closing {
-                let turn = &mut Turn { now: at, window: self.window, tally: &mut self.tally };
+                let turn = &mut Turn {
+                    now: at,
+                    window: self.window,
+                    tally: &mut self.tally,
+                    board: &mut self.board,
+                };
                 ledgers.extend(client.finish(turn));
             }
             client.handle_stop();
