@@ -46,7 +46,7 @@ pub use worker::serve as serve_worker;
 
 use crate::client::{EchoClient, Ledger, LobbyClient, RoomClient};
 use crate::health::{HostTrack, ProcessTrack, ThreadHealth};
-use crate::plan::{Load, Plan, Url};
+use crate::plan::{Load, Plan, Storm, Url};
 use crate::scenario::phases::Phases;
 use crate::server_view::ServerSecond;
 use crate::spawn::Server;
@@ -156,6 +156,16 @@ pub struct Interval {
     pub server: Option<ServerSecond>,
 }
 
+/// One round of a storm.
+#[derive(Clone, Debug, Default)]
+pub struct Round {
+    /// What it added up to.
+    pub tally: Tally,
+    /// How late the server's ticks began, 99 % of them, in its worst second; `None` when it does
+    /// not say.
+    pub tick_late_p99_us: Option<u64>,
+}
+
 /// What a run measured.
 pub struct Measured {
     /// Everything added up.
@@ -166,6 +176,8 @@ pub struct Measured {
     pub intervals: Vec<Interval>,
     /// What each phase of the scenario added up to.
     pub phases: Vec<Tally>,
+    /// The rounds of a storm, in order.
+    pub rounds: Vec<Round>,
     /// The generator's threads.
     pub threads: Vec<ThreadHealth>,
     /// What was measured.
@@ -318,13 +330,20 @@ fn resolve(url: &Url) -> io::Result<SocketAddr> {
     addresses.next().ok_or_else(|| io::Error::other("the name has no address"))
 }
 
-/// Where seconds are cut: at both ends of the window, and of each phase in it.
-fn borders(window: Window, phases: &Phases) -> Vec<Timestamp> {
+/// Where seconds are cut: at both ends of the window, of each phase in it, and of each round of a
+/// storm.
+fn borders(window: Window, phases: &Phases, storm: Option<Storm>) -> Vec<Timestamp> {
     if window == Window::UNDECIDED {
         return Vec::new();
     }
-    let ends = phases.ends(window.from).filter(|end| *end < window.until);
-    [window.from].into_iter().chain(ends).chain([window.until]).collect()
+    let rounds = storm.into_iter().flat_map(|storm| storm.rounds(window));
+    let rounds = rounds.flat_map(|(begin, end)| [begin, end]);
+    let inner = phases.ends(window.from).chain(rounds).filter(|at| *at < window.until);
+    let mut borders: Vec<_> =
+        [window.from].into_iter().chain(inner).chain([window.until]).collect();
+    // A round begins where the one before it ends.
+    borders.dedup();
+    borders
 }
 
 /// A second after `at`, or the border that comes first.
@@ -344,12 +363,12 @@ mod tests {
         let mut at = Timestamp(1_000_000);
         let mut seconds_us = Vec::new();
         for _ in 0..6 {
-            at = next_second(at, &borders(window, &Phases::default()));
+            at = next_second(at, &borders(window, &Phases::default(), None));
             seconds_us.push(at.0);
         }
         let expected = [2_000_000, 2_500_000, 3_500_000, 4_500_000, 4_700_000, 5_700_000];
         assert_eq!(seconds_us, expected);
-        let undecided = borders(Window::UNDECIDED, &Phases::default());
+        let undecided = borders(Window::UNDECIDED, &Phases::default(), None);
         assert_eq!(next_second(Timestamp(7), &undecided), Timestamp(1_000_007));
     }
 
@@ -357,11 +376,24 @@ mod tests {
     fn seconds_are_cut_between_phases_and_no_phase_outlasts_the_window() {
         let phase = |seconds| Phase { from: 1, to: 1, duration: Duration::from_secs(seconds) };
         let window = Window { from: Timestamp(1_000_000), until: Timestamp(4_500_000) };
-        let borders = borders(window, &Phases(vec![phase(1), phase(2), phase(9)]));
+        let borders = borders(window, &Phases(vec![phase(1), phase(2), phase(9)]), None);
         assert_eq!(
             borders.iter().map(|at| at.0).collect::<Vec<_>>(),
             [1_000_000, 2_000_000, 4_000_000, 4_500_000]
         );
         assert_eq!(next_second(Timestamp(3_200_000), &borders), Timestamp(4_000_000));
+    }
+
+    #[test]
+    fn seconds_are_cut_where_rounds_of_a_storm_begin_and_end() {
+        let window = Window { from: Timestamp(1_000_000), until: Timestamp(9_500_000) };
+        let storm = Some(Storm { every: Duration::from_millis(2_500) });
+        let borders = borders(window, &Phases::default(), storm);
+        let borders: Vec<u64> = borders.iter().map(|at| at.0).collect();
+        assert_eq!(
+            borders,
+            [1_000_000, 3_500_000, 6_000_000, 8_500_000, 9_500_000],
+            "a third round would not have its whole time"
+        );
     }
 }

@@ -17,7 +17,7 @@ pub use args::Args;
 use args::{AttackArgs, Command, CourseArgs, EchoArgs, GeneratorArgs, OutputArgs, RunArgs};
 pub use error::PlanError;
 pub use load::{
-    Churn, EchoLoad, Headline, Interruptions, Kind, Load, MessageKind, Pattern, RoomLoad,
+    Churn, EchoLoad, Headline, Interruptions, Kind, Load, MessageKind, Pattern, RoomLoad, Storm,
 };
 
 use crate::attack::Attack;
@@ -51,6 +51,12 @@ const CLIENTS_COUNT: u32 = 1000;
 
 /// How long is measured when nothing is said about it.
 const DURATION: Duration = Duration::from_secs(10);
+
+/// The shortest round of a storm: a first try to come back, and a second one that waited longer.
+const STORM_EVERY_MIN: Duration = Duration::from_secs(2);
+
+/// Rounds of a storm when no duration is given.
+const STORM_ROUNDS: u32 = 10;
 
 /// The rate a spawned server ticks at when none is given.
 const TICK_RATE_HZ: u32 = 20;
@@ -258,6 +264,9 @@ impl Plan {
             // Nobody plays before a ramp that begins at nothing.
             course.warmup = if phases.first_count(clients) == 0 { Duration::ZERO } else { warmup };
         }
+        if let Some(every) = run.interruptions.storm {
+            course.duration = Some(check_storm(every, course.duration, &phases)?);
+        }
         let mut bots = scenario.bots;
         for bot in &mut bots {
             let has_rate = bot.kind.rate_hz() > 0;
@@ -400,6 +409,12 @@ impl Plan {
         self.rooms_load().map_or(&NONE, |rooms| &rooms.phases)
     }
 
+    /// The rounds in which everybody is cut off, when there are any.
+    #[must_use]
+    pub fn storm(&self) -> Option<Storm> {
+        self.rooms_load().and_then(|rooms| rooms.interruptions.storm)
+    }
+
     /// What the clients do, in a word.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -422,6 +437,23 @@ impl Plan {
     }
 }
 
+/// How long a run with a storm takes.
+fn check_storm(
+    every: Duration,
+    duration: Option<Duration>,
+    phases: &Phases,
+) -> Result<Duration, PlanError> {
+    if !phases.0.is_empty() {
+        return Err(PlanError::PhasesSay("--storm"));
+    }
+    if every < STORM_EVERY_MIN {
+        return Err(PlanError::StormTooShort(every));
+    }
+    let duration = duration.unwrap_or(every * (STORM_ROUNDS + 1));
+    let least = every * 2;
+    if duration < least { Err(PlanError::NoStorm { every, least }) } else { Ok(duration) }
+}
+
 /// Checks what only makes sense for clients that are in one room.
 fn check_lobby(bots: &[Bot], run: &RunArgs) -> Result<(), PlanError> {
     if bots.iter().any(|bot| bot.kind != BotKind::Lobby) {
@@ -434,6 +466,7 @@ fn check_lobby(bots: &[Bot], run: &RunArgs) -> Result<(), PlanError> {
         ("--tick-rate", run.tick_rate.is_some()),
         ("--slow-readers", run.slow_readers.is_some()),
         ("--churn", run.churn.is_some()),
+        ("--storm", interruptions.storm.is_some()),
         ("--drop-rate", interruptions.drop_rate.is_some()),
         ("--patience", interruptions.patience.is_some()),
         ("--hidden", interruptions.hidden.is_some()),

@@ -5,6 +5,7 @@
 
 pub mod metrics;
 mod rooms;
+mod storm;
 mod table;
 pub(crate) mod text;
 
@@ -27,6 +28,7 @@ use crate::verdict::{Evidence, Judgement, Reach};
 use metrics::{Figures, Metric};
 
 pub use rooms::{PhaseReport, RoomScenario, SettledMemory};
+pub use storm::RoundReport;
 pub use table::Table;
 pub use text::Seconds;
 
@@ -77,6 +79,8 @@ pub struct Report {
     pub agreement: Agreement,
     /// Phase by phase; empty without phases.
     pub phases: Vec<PhaseReport>,
+    /// Round by round of a storm; empty without one.
+    pub storm: Vec<RoundReport>,
     /// The server's memory while the same clients were there; null when it is not known.
     pub settled: Option<SettledMemory>,
     /// Everything that was counted.
@@ -243,6 +247,7 @@ impl Report {
         let first_count = plan.phases().first_count(plan.clients_count);
         let settled = SettledMemory::new(&measured, first_count);
         let summary = summaries(&measured);
+        let storm = storm::rounds(plan, &measured);
         let metrics = Figures {
             summaries: summary,
             counters: Some(&measured.totals.counters),
@@ -255,6 +260,7 @@ impl Report {
             intervals: &measured.intervals,
             agreement: Some(&agreement),
             settled,
+            storm: &storm,
         }
         .metrics();
         let thresholds: Vec<Outcome> =
@@ -283,6 +289,7 @@ impl Report {
             reach_ppm: reach.ppm(),
             agreement,
             phases: rooms::phases(plan.rooms_load(), &measured),
+            storm,
             settled,
             server_version: measured.server_version,
             rooms_left: measured.rooms_left,

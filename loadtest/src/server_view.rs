@@ -29,6 +29,8 @@ struct ShardLook {
     ticks_overrun: Option<u64>,
     /// Of the last second.
     tick_duration_p99_us: Option<u64>,
+    /// Of the last second.
+    tick_lateness_p99_us: Option<u64>,
     /// At this moment.
     outbox_bytes: Option<u64>,
     /// At this moment.
@@ -51,6 +53,8 @@ pub struct ShardSecond {
     pub busy_ppm: Option<u64>,
     /// 99th percentile of the durations of its rooms' ticks.
     pub tick_p99_us: Option<u64>,
+    /// 99th percentile of how late its rooms' ticks began.
+    pub tick_late_p99_us: Option<u64>,
     /// Ticks that began later than a whole step.
     pub ticks_overrun: Option<u64>,
     /// Bytes queued for clients, at the second's end.
@@ -88,6 +92,7 @@ impl ServerLook {
                     Some((busy_us.saturating_mul(1_000_000)).checked_div(wall_us)?.min(1_000_000))
                 }),
                 tick_p99_us: now.tick_duration_p99_us,
+                tick_late_p99_us: now.tick_lateness_p99_us,
                 ticks_overrun: difference(then.ticks_overrun, now.ticks_overrun),
                 queued_bytes: now.outbox_bytes,
                 members_lagging_count: now.members_lagging_count,
@@ -108,6 +113,12 @@ impl ServerSecond {
     #[must_use]
     pub fn tick_p99_us_max(&self) -> Option<u64> {
         self.shards.iter().filter_map(|shard| shard.tick_p99_us).max()
+    }
+
+    /// How late the ticks of the latest shard began.
+    #[must_use]
+    pub fn tick_late_p99_us_max(&self) -> Option<u64> {
+        self.shards.iter().filter_map(|shard| shard.tick_late_p99_us).max()
     }
 
     /// Late ticks of all shards.
@@ -164,11 +175,12 @@ mod tests {
                 {"published_us":3000000,"busy_us":1000100,"ticks_overrun":7,"outbox_bytes":70,
                  "tick_duration_p99_us":900,"members_lagging_count":2},
                 {"published_us":2000000,"busy_us":250000,"outbox_bytes":1,
-                 "tick_duration_p99_us":1200}]}"#,
+                 "tick_duration_p99_us":1200,"tick_lateness_p99_us":800}]}"#,
         );
         let second = after.since(&before);
         assert_eq!(second.busy_ppm().collect::<Vec<_>>(), [500_000, 250_000]);
         assert_eq!(second.tick_p99_us_max(), Some(1_200));
+        assert_eq!(second.tick_late_p99_us_max(), Some(800));
         assert_eq!((second.ticks_overrun(), second.queued_bytes()), (Some(2), Some(71)));
         assert_eq!(second.members_lagging_count(), Some(2));
     }

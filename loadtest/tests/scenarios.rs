@@ -78,6 +78,25 @@ fn those_who_are_cut_off_come_back_to_what_they_had() {
 }
 
 #[test]
+fn a_storm_cuts_everybody_off_at_once_and_everybody_comes_back() {
+    let flags = "-d 6s --storm 2s --warmup 200ms --connect-rate 500/s -n 60 --rooms 3";
+    let (text, report) = good("storm", flags);
+    let rounds = report["storm"].as_array().expect("rounds");
+    assert_eq!(rounds.len(), 2, "{text}");
+    for round in rounds {
+        let count = |name: &str| round[name].as_u64().unwrap_or_default();
+        assert_eq!((count("cut"), count("resumed")), (60, 60), "{text}");
+        assert_eq!((count("recovered"), count("refused")), (60, 0), "{text}");
+        assert_eq!(round["resume_us"]["count"], 60, "{text}");
+        assert!(count("server_bytes") > 1 << 20, "{text}");
+    }
+    assert_eq!(metric(&report, "drops.cut"), 120, "{text}");
+    assert_eq!(metric(&report, "storm.unrecovered_max"), 0, "{text}");
+    assert_eq!(report["reach_ppm"], 1_000_000, "{text}");
+    assert!(text.contains("  storm 2       60 cut  60 resumed"), "{text}");
+}
+
+#[test]
 fn those_whom_nobody_sees_are_sent_no_state_until_they_are_seen() {
     let flags = "-d 4s --warmup 200ms --connect-rate 500/s -n 20 --rooms 2 --hidden 50%";
     let (text, report) = good("hidden", flags);

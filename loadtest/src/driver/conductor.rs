@@ -11,7 +11,7 @@ use tickloom_protocol::time::Timestamp;
 
 use super::mail::{Beat, Command, Mail};
 use super::view::View;
-use super::{Clock, Interval, Measured, Run, borders, next_second, now, read};
+use super::{Clock, Interval, Measured, Round, Run, borders, next_second, now, read};
 use crate::health::{HostSample, HostTrack, ProcessSample, ProcessTrack, ThreadHealth};
 use crate::plan::RoomLoad;
 use crate::tally::{Tally, Window};
@@ -64,6 +64,7 @@ impl<'a, 'b> Conductor<'a, 'b> {
             ledgers: Vec::new(),
             intervals: Vec::new(),
             phases: vec![Tally::default(); run.plan.phases().0.len()],
+            rounds: Vec::new(),
             threads: vec![ThreadHealth::default(); run.plan.shares_count()],
             window: Window::UNDECIDED,
             ramp: Duration::ZERO,
@@ -170,6 +171,8 @@ impl<'a, 'b> Conductor<'a, 'b> {
         let from = at + self.run.plan.warmup.max(WARMUP_MIN);
         let window = Window { from, until: from + self.run.plan.duration };
         self.measured.window = window;
+        let rounds = self.run.plan.storm().into_iter().flat_map(|storm| storm.rounds(window));
+        self.measured.rounds = rounds.map(|_| Round::default()).collect();
         self.next_look_at = self.next_look_at.min(from);
         self.tell(Command::Measure(window));
     }
@@ -210,8 +213,10 @@ impl<'a, 'b> Conductor<'a, 'b> {
             self.measured.generator.0.extend(ProcessSample::sum(&pids, at));
             self.measured.host.0.push(HostSample::take());
         }
-        self.next_look_at =
-            next_second(self.next_look_at, &borders(window, self.run.plan.phases()));
+        self.next_look_at = next_second(
+            self.next_look_at,
+            &borders(window, self.run.plan.phases(), self.run.plan.storm()),
+        );
         if let Some(server) = &mut self.run.server
             && self.measured.server_died.is_none()
             && let Some(death) = server.poll_death()
@@ -241,6 +246,9 @@ impl<'a, 'b> Conductor<'a, 'b> {
         if let Some(position) = phases.position(self.measured.window.from, beat.until) {
             self.measured.phases[position].add(&beat.tally);
         }
+        if let Some(round) = self.round_of(beat.until) {
+            round.tally.add(&beat.tally);
+        }
         let second = self.open_seconds.entry(beat.until).or_default();
         let until = beat.until;
         second.push(beat);
@@ -255,11 +263,22 @@ impl<'a, 'b> Conductor<'a, 'b> {
         }
         let mut interval = self.interval(until, playing, &sum);
         if let Some(sighting) = self.view.poll_sighting() {
+            if let Some(round) = self.round_of(until) {
+                let late_us = sighting.second.tick_late_p99_us_max();
+                round.tick_late_p99_us = round.tick_late_p99_us.max(late_us);
+            }
             interval.server = Some(sighting.second);
             self.measured.server_version = sighting.version;
         }
         (self.run.progress)(&interval);
         self.measured.intervals.push(interval);
+    }
+
+    /// The round that `until` ends or lies in.
+    fn round_of(&mut self, until: Timestamp) -> Option<&mut Round> {
+        let mut rounds = self.run.plan.storm()?.rounds(self.measured.window);
+        let position = rounds.position(|(begin, end)| begin < until && until <= end)?;
+        self.measured.rounds.get_mut(position)
     }
 
     fn interval(&self, until: Timestamp, playing: u64, sum: &Tally) -> Interval {

@@ -69,6 +69,8 @@ enum Wake {
     Churn,
     /// Somebody's connection is cut.
     Drop,
+    /// Everybody's is.
+    Storm,
     /// Whoever was cut off comes back.
     Return(usize),
 }
@@ -220,7 +222,7 @@ impl<C: Client> Reactor<C> {
     }
 
     fn borders(&self) -> Vec<Timestamp> {
-        borders(self.window, self.task.plan.phases())
+        borders(self.window, self.task.plan.phases(), self.task.plan.storm())
     }
 
     /// Clients of this thread that connect before the window.
@@ -255,6 +257,7 @@ impl<C: Client> Reactor<C> {
                 Wake::Change(key, change) => self.change(key, change),
                 Wake::Churn => self.churn(),
                 Wake::Drop => self.drop_one(),
+                Wake::Storm => self.drop_all(),
                 Wake::Return(key) => self.come_back(key),
             }
         }

@@ -12,7 +12,7 @@ use super::units::{
     List, parse_addresses, parse_churn, parse_cores, parse_count, parse_duration, parse_rate,
     parse_share, parse_slow_readers, parse_url,
 };
-use super::{Churn, Interruptions, PlanError, Scheme, Target, Url};
+use super::{Churn, Interruptions, PlanError, Scheme, Storm, Target, Url};
 use crate::attack::AttackKind;
 use crate::scenario::bots::SlowReaders;
 use crate::scenario::{self, Scenario, hint};
@@ -114,6 +114,11 @@ pub(super) struct InterruptionArgs {
     /// reset. Their clients come back within half a second and resume.
     #[arg(long, value_name = "RATE", value_parser = parse_churn)]
     pub(super) drop_rate: Option<Churn>,
+    /// Every so often ALL connections are cut at once, and everybody comes back within half a second
+    /// and resumes, such as 10s: a deployment of a proxy, a network that fails over. Each round is
+    /// reported by itself. Without --duration there are ten.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["drop_rate", "patience", "hidden", "churn", "slow_readers"], value_parser = parse_duration)]
+    pub(super) storm: Option<Duration>,
     /// How long nothing may come over a connection before its client gives it up, comes back over
     /// another one and resumes; without it never.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -126,8 +131,9 @@ pub(super) struct InterruptionArgs {
 
 impl From<InterruptionArgs> for Interruptions {
     fn from(args: InterruptionArgs) -> Self {
-        let InterruptionArgs { drop_rate, patience, hidden } = args;
-        Self { drops: drop_rate, patience, hidden_ppm: hidden.unwrap_or(0) }
+        let InterruptionArgs { drop_rate, storm, patience, hidden } = args;
+        let storm = storm.map(|every| Storm { every });
+        Self { drops: drop_rate, storm, patience, hidden_ppm: hidden.unwrap_or(0) }
     }
 }
 

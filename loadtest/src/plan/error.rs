@@ -1,6 +1,8 @@
 //! What can be wrong with what was typed.
 
-use super::{CLIENTS_MAX, RATE_HZ_MAX, THREADS_MAX};
+use std::time::Duration;
+
+use super::{CLIENTS_MAX, RATE_HZ_MAX, STORM_EVERY_MIN, THREADS_MAX};
 use crate::attack::AttackKind;
 
 /// Why what was typed cannot be done.
@@ -15,6 +17,21 @@ pub enum PlanError {
     /// One number of rooms for several types of them.
     #[error("--rooms is for one room type; give the bots of this scenario a room_size instead")]
     SeveralRoomTypes,
+    /// Rounds too short for everybody to come back.
+    #[error(
+        "--storm {0:?} is too short for everybody to come back; ask for at least {STORM_EVERY_MIN:?}"
+    )]
+    StormTooShort(Duration),
+    /// A run without a round.
+    #[error(
+        "--storm {every:?} needs a --duration of {least:?} or more: a quiet time, and then a round"
+    )]
+    NoStorm {
+        /// What `--storm` said.
+        every: Duration,
+        /// The shortest duration that has a round.
+        least: Duration,
+    },
     /// Clients that go from room to room, and others.
     #[error("`lobby` bots go from room to room; give other bots a scenario and a run of their own")]
     LobbyAlone,

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tickloom_protocol::time::Timestamp;
 
 use crate::scenario::bots::{Bot, BotKind, Cast};
 use crate::scenario::phases::Phases;
+use crate::tally::Window;
 use crate::workload::recorded::Script;
 
 /// What the clients do.
@@ -73,10 +75,34 @@ impl RoomLoad {
 pub struct Interruptions {
     /// How many are cut off and come back while it is measured.
     pub drops: Option<Churn>,
+    /// When all are cut off at once.
+    pub storm: Option<Storm>,
     /// After how long without a word a client gives its connection up and comes back over another.
     pub patience: Option<Duration>,
     /// The share of clients that nobody sees now and then, in parts of a million.
     pub hidden_ppm: u64,
+}
+
+/// Rounds in which all connections are cut at once, and everybody comes back.
+///
+/// ```text
+/// from            round 1         round 2              until
+///  |-- quiet, every --x-- every ------x-- every -- ... --|
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Storm {
+    /// From one round to the next.
+    pub every: Duration,
+}
+
+impl Storm {
+    /// When the rounds of a window begin and end: each has its whole time, and as long a quiet
+    /// before it.
+    pub fn rounds(self, window: Window) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        let begins = (1..).map(move |round: u32| window.from + self.every * round);
+        let rounds = begins.map(move |begin| (begin, begin + self.every));
+        rounds.take_while(move |(_, end)| *end <= window.until)
+    }
 }
 
 /// How many clients leave each second, and are replaced.

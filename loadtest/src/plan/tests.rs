@@ -1,6 +1,8 @@
 use super::*;
 use crate::attack::AttackKind;
+use crate::tally::Window;
 use clap::{CommandFactory, Parser, ValueEnum};
+use tickloom_protocol::time::Timestamp;
 
 fn plan(flags: &str) -> Result<Result<Plan, PlanError>, clap::Error> {
     let words = std::iter::once("loadtest").chain(flags.split_whitespace());
@@ -78,6 +80,12 @@ fn values_that_make_no_sense_are_refused_with_an_example() {
         "--threshold stat_age.p99<80ms",
         "--server-pid 1",
         "--payload 64",
+        "--storm 10",
+        "--storm 10s --drop-rate 1/s",
+        "--storm 10s --churn 1/s",
+        "--storm 10s --hidden 5%",
+        "--storm 10s --patience 5s",
+        "--storm 10s --slow-readers 1%@4KB/s",
         "echo --text --binary",
         "echo --senders 2",
         "echo --rate 5 --in-flight 2",
@@ -167,6 +175,7 @@ fn a_lobby_is_for_clients_that_go_from_room_to_room_alone() {
         "--tick-rate 5",
         "--slow-readers 1%@4KB/s",
         "--churn 1/s",
+        "--storm 10s",
         "--drop-rate 1/s",
         "--patience 1s",
         "--hidden 1%",
@@ -179,4 +188,28 @@ fn a_lobby_is_for_clients_that_go_from_room_to_room_alone() {
 
 fn plan_of_lobby(flag: &str) -> Result<Plan, PlanError> {
     plan(&format!("run --scenario lobby -n 40 {flag}")).expect(flag)
+}
+
+#[test]
+fn a_storm_has_rounds_that_all_have_their_time() {
+    let plan = good("run --storm 10s");
+    assert_eq!(plan.duration.as_secs(), 110, "ten rounds after a quiet time");
+    let storm = plan.storm().expect("a storm");
+    assert!(plan.rooms_load().expect("rooms").comes_and_goes());
+    for (seconds, expected) in [(20, 1), (29, 1), (30, 2), (110, 10)] {
+        let window = Window { from: Timestamp(5), until: Timestamp(5 + seconds * 1_000_000) };
+        let rounds: Vec<_> = storm.rounds(window).collect();
+        assert_eq!(rounds.len(), expected, "{seconds} s");
+        assert_eq!(rounds[0], (Timestamp(10_000_005), Timestamp(20_000_005)));
+    }
+    for (flags, says) in
+        [("--storm 10s -d 19s", "--duration of 20s"), ("--storm 1s -d 60s", "at least 2s")]
+    {
+        let error = plan_error(flags);
+        assert!(error.contains(says), "{flags}: {error}");
+    }
+}
+
+fn plan_error(flags: &str) -> String {
+    plan(flags).expect(flags).expect_err(flags).to_string()
 }

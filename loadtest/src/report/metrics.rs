@@ -1,7 +1,7 @@
 //! The flat block of a report: every figure under one name, an integer whose unit is the end of
 //! the name. CI reads it with one lookup, and thresholds are written against it.
 
-use super::{ServerUse, SettledMemory, Summaries};
+use super::{RoundReport, ServerUse, SettledMemory, Summaries, storm};
 use crate::agreement::Agreement;
 use crate::driver::Interval;
 use crate::health::MemoryTrend;
@@ -102,6 +102,7 @@ pub(super) struct Figures<'a> {
     pub(super) intervals: &'a [Interval],
     pub(super) agreement: Option<&'a Agreement>,
     pub(super) settled: Option<SettledMemory>,
+    pub(super) storm: &'a [RoundReport],
 }
 
 /// The name and unit of every figure there can be.
@@ -163,6 +164,7 @@ impl Figures<'_> {
         metrics.extend(families.map(|(_, name, count)| (name, Unit::Count, Some(count))));
         metrics.extend(self.agreement());
         metrics.extend(self.settled_memory());
+        metrics.extend(storm::metrics(self.storm));
         metrics.into_iter().map(|(name, unit, value)| Metric { name, unit, value }).collect()
     }
 
@@ -219,7 +221,7 @@ impl Figures<'_> {
     }
 
     /// The worst measured second of each, by the server's own account.
-    fn server_view(&self) -> [(&'static str, Unit, Option<u64>); 5] {
+    fn server_view(&self) -> [(&'static str, Unit, Option<u64>); 6] {
         let measured = self.intervals.iter().filter(|interval| interval.measured);
         let seconds: Vec<&ServerSecond> = measured.filter_map(|i| i.server.as_ref()).collect();
         let worst = |figure: fn(&ServerSecond) -> Option<u64>| {
@@ -229,6 +231,11 @@ impl Figures<'_> {
         [
             ("server.busy_max_ppm", Unit::Ppm, worst(|second| second.busy_ppm().max())),
             ("server.tick_p99_max_us", Unit::Micros, worst(ServerSecond::tick_p99_us_max)),
+            (
+                "server.tick_late_p99_max_us",
+                Unit::Micros,
+                worst(ServerSecond::tick_late_p99_us_max),
+            ),
             ("server.ticks_overrun", Unit::Count, overruns.reduce(u64::saturating_add)),
             ("server.queued_max_bytes", Unit::Bytes, worst(ServerSecond::queued_bytes)),
             ("server.lagging_max", Unit::Count, worst(ServerSecond::members_lagging_count)),

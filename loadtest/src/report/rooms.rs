@@ -123,6 +123,7 @@ impl Report {
         }
         self.write_slow(out)?;
         self.write_absences(out)?;
+        self.write_storm(out)?;
         self.write_memory(out)?;
         self.write_phases(out)
     }

@@ -171,6 +171,7 @@ mod tests {
         let shard = ShardSecond {
             busy_ppm: Some(614_999),
             tick_p99_us: Some(4_100),
+            tick_late_p99_us: Some(90),
             ticks_overrun: Some(3),
             queued_bytes: None,
             members_lagging_count: Some(0),

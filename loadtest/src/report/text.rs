@@ -268,6 +268,7 @@ impl Report {
         let figures: Vec<String> = [
             ("server.busy_max_ppm", "busiest shard"),
             ("server.tick_p99_max_us", "tick p99"),
+            ("server.tick_late_p99_max_us", "late p99"),
             ("server.ticks_overrun", "overruns"),
             ("server.queued_max_bytes", "queued"),
             ("server.lagging_max", "lagging"),

@@ -107,6 +107,8 @@ impl<C: Client> Reactor<C> {
             self.wakes.push(Reverse((dropping.next_at(), Wake::Drop)));
             self.dropping = Some(dropping);
         }
+        let rounds = plan.storm().into_iter().flat_map(|storm| storm.rounds(window));
+        self.wakes.extend(rounds.map(|(begin, _)| Reverse((begin, Wake::Storm))));
     }
 
     pub(super) fn connect_due(&mut self, at: Timestamp) {
@@ -208,7 +210,19 @@ impl<C: Client> Reactor<C> {
         }
         let Some((key, manner)) = next.filter(|_| self.ending == Ending::NotYet) else { return };
         // A farewell is no cut.
-        let manner = if manner == Manner::Farewell { Manner::Silence } else { manner };
+        self.cut(key, if manner == Manner::Farewell { Manner::Silence } else { manner });
+    }
+
+    /// Cuts every connection, one half each way.
+    pub(super) fn drop_all(&mut self) {
+        for key in 0..self.slots.len() {
+            if self.slots[key].stage() == Some(Stage::Playing) && self.ending == Ending::NotYet {
+                self.cut(key, if key % 2 == 0 { Manner::Silence } else { Manner::Reset });
+            }
+        }
+    }
+
+    fn cut(&mut self, key: usize, manner: Manner) {
         let Some(client) = &mut self.slots[key].client else { return };
         let turn = &mut Turn {
             now: now(),
