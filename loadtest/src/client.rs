@@ -94,8 +94,10 @@ pub enum Stage {
 pub struct Ledger {
     /// The number of its room.
     pub room: u32,
-    /// Ticks from one send to the next.
-    pub send_every: u8,
+    /// Ticks from one send to the next, as of the newest tick it had.
+    pub send_every: u32,
+    /// Sends from the first tick to the newest.
+    pub sends: u32,
     /// The tick it had when measuring began.
     #[serde(with = "TickNumber")]
     pub first: Tick,

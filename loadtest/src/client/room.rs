@@ -10,6 +10,7 @@
 
 mod absence;
 mod books;
+mod sends;
 
 use fastrand::Rng;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent};
@@ -71,6 +72,8 @@ struct Shown {
     applied_at: Timestamp,
     /// Ages are recorded up to here, exclusive.
     sampled_until: Timestamp,
+    /// How much the server left out when it was sent.
+    load_level: u8,
     /// Whether its room ticks at a rate: the age of state that only changes on demand is no news.
     has_age: bool,
 }
@@ -243,7 +246,8 @@ impl Client for RoomClient {
         if clock.tick_us == 0 {
             return Some(SETTLED_TAIL_US);
         }
-        Some(u64::from(clock.tick_us) * u64::from(clock.send_every) * 3)
+        let load_level = self.shown.map_or(0, |shown| shown.load_level);
+        Some(u64::from(clock.tick_us) * u64::from(sends::interval(&clock, load_level)) * 3)
     }
 
     fn output_mut(&mut self) -> &mut Vec<u8> {
@@ -414,21 +418,22 @@ impl RoomClient {
         let was_broken = std::mem::take(&mut self.broken);
         let (tick, now) = (head.tick, turn.now);
         let has_age = clock.tick_us > 0;
-        self.shown = Some(Shown { tick, due, applied_at: now, sampled_until: now, has_age });
+        let (load_level, applied_at) = (head.load_level, now);
+        self.shown = Some(Shown { tick, due, applied_at, sampled_until: now, load_level, has_age });
         let Some(before) = before else {
             return self.playing(turn);
         };
         if self.note_state(outcome, turn) {
             return;
         }
+        let (from, until) = ((before.tick, before.load_level), (head.tick, head.load_level));
+        // What came was sent, whatever the level was between the two.
+        let sends = sends::between(&clock, from, until).max(1);
         let counters = &mut turn.tally.counters;
         if self.is_slow {
-            let send_every = u32::from(clock.send_every);
-            let is_catch_up =
-                outcome == Outcome::Snapshot || head.tick.0 > before.tick.0 + send_every;
+            let is_catch_up = outcome == Outcome::Snapshot || sends > 1;
             counters.slow_catch_ups += u64::from(is_catch_up);
         }
-        let sends = head.tick.0.saturating_sub(before.tick.0).div_ceil(u32::from(clock.send_every));
         match outcome {
             Outcome::Snapshot if was_broken => counters.resyncs += 1,
             Outcome::Snapshot => {
@@ -448,7 +453,8 @@ impl RoomClient {
         counters.applied_before_due += u64::from(turn.now < due);
         turn.tally.delivery.record_between(due, turn.now);
         if sends == 1 {
-            let interval_us = u64::from(clock.tick_us) * u64::from(clock.send_every);
+            let ticks = u64::from(head.tick.0 - before.tick.0);
+            let interval_us = u64::from(clock.tick_us) * ticks;
             let arrival_us = turn.now.0.saturating_sub(before.applied_at.0);
             turn.tally.tick_jitter.record(arrival_us.abs_diff(interval_us));
         }

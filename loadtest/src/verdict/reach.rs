@@ -31,11 +31,10 @@ impl Reach {
         let mut reach = Self::default();
         // Who reads slowly is looked at apart.
         for ledger in ledgers.iter().filter(|ledger| !ledger.is_slow) {
-            let (newest, send_every) = (newest[&ledger.room], u32::from(ledger.send_every.max(1)));
             // Who left did not want the tail.
-            let newest = if ledger.stayed { newest } else { ledger.last.0 };
-            let expected = newest.saturating_sub(ledger.first.0).div_ceil(send_every);
-            let tail = newest.saturating_sub(ledger.last.0).div_ceil(send_every);
+            let newest = if ledger.stayed { newest[&ledger.room] } else { ledger.last.0 };
+            let tail = newest.saturating_sub(ledger.last.0).div_ceil(ledger.send_every.max(1));
+            let expected = ledger.sends + tail;
             reach.expected += u64::from(expected);
             reach.lost += u64::from(expected.min(tail + ledger.lost));
         }
@@ -60,6 +59,7 @@ mod tests {
         let ledger = |room, first, last, lost| Ledger {
             room,
             send_every: 1,
+            sends: last - first,
             first: Tick(first),
             last: Tick(last),
             lost,
@@ -87,7 +87,11 @@ mod tests {
         for (name, ledgers, (expected, lost)) in rows {
             assert_eq!(Reach::of(&ledgers), Reach { expected, lost }, "{name}");
         }
-        let every_other = [10, 12].map(|last| Ledger { send_every: 2, ..ledger(0, 4, last, 0) });
+        let every_other = [10, 12].map(|last| Ledger {
+            send_every: 2,
+            sends: (last - 4) / 2,
+            ..ledger(0, 4, last, 0)
+        });
         assert_eq!(Reach::of(&every_other), Reach { expected: 8, lost: 1 });
         assert_eq!(Reach { expected: 10_000_000, lost: 1 }.ppm(), 999_999);
         assert_eq!(Reach::default().ppm(), 0, "nothing expected proves nothing");

@@ -7,7 +7,7 @@ use tickloom_protocol::replica::Outcome;
 use tickloom_protocol::server_message::{DeltaHead, RoomClock};
 use tickloom_protocol::time::Timestamp;
 
-use super::RoomClient;
+use super::{RoomClient, sends};
 use crate::client::{Digest, Ledger, Stage, Turn};
 use crate::tally::Window;
 
@@ -30,8 +30,9 @@ impl RoomClient {
             return;
         }
         let cutoff = self.cutoff(clock, window);
-        let had = self.shown.map_or(head.tick, |shown| shown.tick).min(cutoff);
-        let (send_every, whole) = (clock.send_every, self.shown.is_some());
+        let before = self.shown.map_or((head.tick, head.load_level), |it| (it.tick, it.load_level));
+        let (had, whole) = (before.0.min(cutoff), self.shown.is_some());
+        let send_every = sends::interval(clock, head.load_level);
         let ledger = self.ledger.get_or_insert(Ledger {
             room: self.room,
             send_every,
@@ -48,11 +49,15 @@ impl RoomClient {
         if tick <= ledger.last {
             return;
         }
+        let until = (tick, head.load_level);
+        let sends = sends::between(clock, (ledger.last, before.1), until);
+        // What came within the window was sent, whatever the level was between the two.
+        let sends = sends.max(u32::from(tick == head.tick));
         if outcome == Outcome::Snapshot && self.broken {
-            let sends = (tick.0 - ledger.last.0).div_ceil(u32::from(clock.send_every));
-            ledger.lost += sends - 1;
+            ledger.lost += sends.saturating_sub(1);
         }
-        ledger.last = tick;
+        ledger.sends += sends;
+        (ledger.last, ledger.send_every) = (tick, send_every);
     }
 
     pub(super) fn close_books(&mut self, turn: &mut Turn<'_>, stayed: bool) -> Option<Ledger> {
@@ -74,7 +79,8 @@ impl RoomClient {
         let shown = self.shown;
         let mut ledger = self.ledger.take().or_else(|| {
             // Nothing at all arrived in the window.
-            let (shown, send_every) = (shown?, clock?.send_every);
+            let shown = shown?;
+            let send_every = sends::interval(&clock?, shown.load_level);
             let (first, last) = (shown.tick, shown.tick);
             let whole = turn.window.has_begun(turn.now);
             Some(Ledger { room: self.room, send_every, first, last, whole, ..Ledger::default() })

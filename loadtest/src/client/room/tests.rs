@@ -284,6 +284,39 @@ fn a_stall_at_the_end_is_not_cut_off() {
 }
 
 #[test]
+fn a_server_that_sends_every_other_tick_and_says_so_loses_nothing() {
+    let mut table = Table::new();
+    table.steps(4);
+    let first = table.double.tick;
+    table.double.load_level = 2;
+    table.steps(20);
+    let (halved, sent) = (table.double.tick, u64::from((table.double.tick.0 - first.0) / 2));
+    table.double.load_level = 1;
+    table.steps(5 + halved.0 as usize % 2);
+    let counters = table.tally.counters.clone();
+    assert_eq!((counters.gaps, counters.conflated, counters.catch_ups), (0, 0, 0));
+    assert!(table.tally.tick_jitter.max_us() < TICK_US / 2, "{:?}", table.tally.tick_jitter);
+    let (judgement, _, reach) = table.judge();
+    let whole = 4 + 5 + u64::from(halved.0) % 2;
+    assert_eq!(reach, Reach { expected: (whole + sent) * CLIENTS as u64, lost: 0 });
+    assert!(judgement.failures.is_empty(), "{judgement:?}");
+}
+
+#[test]
+fn what_is_missing_is_counted_in_sends_however_few_there_are() {
+    for load_level in [0, 3] {
+        let mut table = Table::new();
+        table.double.load_level = load_level;
+        table.steps(4);
+        table.double.members[1].fault = Fault::Gap;
+        table.steps(8);
+        let (_, tally, reach) = table.judge();
+        // The one that is missing, and the next one, which begins where that ends.
+        assert_eq!((tally.counters.resyncs, reach.lost), (1, 2), "level {load_level}");
+    }
+}
+
+#[test]
 fn only_closes_that_nobody_asked_for_count() {
     let mut table = Table::new();
     table.steps(3);
