@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tickloom_protocol::ids::{ComponentId, EntityId, MemberId, Tick, TopicId};
 use tickloom_protocol::schema::{ComponentDesc, RoomSchema, TopicDesc};
 use tickloom_server::config::Config;
-use tickloom_server::outbox::Outbox;
+use tickloom_server::outbox::{Backpressure, Outbox};
 use tickloom_server::room::broadcast::{
     Broadcast, BroadcastCounts, Content, Occasion, SharedWindow,
 };
@@ -52,6 +53,21 @@ impl MemoryOutboxes {
             bytes
         });
         drained.sum()
+    }
+
+    /// The same as [`MemoryOutboxes::drain`] for the first so many: the others take nothing.
+    pub fn drain_first(&mut self, sessions_count: usize) {
+        for outbox in &mut self.0[..sessions_count] {
+            outbox.advance(outbox.bytes());
+        }
+    }
+
+    /// Queues as much for one as makes it congested.
+    pub fn congest(&mut self, index: usize) {
+        let bytes = Bytes::from_static(&[0; 1024]);
+        while self.0[index].backpressure() == Backpressure::Ready {
+            self.0[index].push(bytes.clone());
+        }
     }
 }
 
