@@ -10,13 +10,13 @@
 //!
 //! What it does next is drawn here; what the server must answer is the [`Noticeboard`]'s business.
 
+mod visit;
 mod wish;
 
 use fastrand::Rng;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent, Seat};
-use tickloom_protocol::client_message::Configure;
 use tickloom_protocol::close::CloseReason;
-use tickloom_protocol::ids::{EntityId, OpId};
+use tickloom_protocol::ids::OpId;
 use tickloom_protocol::replica::{Applied, ApplyError, Outcome};
 use tickloom_protocol::server_message::RefusalCode;
 use tickloom_protocol::time::Timestamp;
@@ -27,6 +27,7 @@ use crate::plan::Load;
 use crate::scenario::bots::Bot;
 use crate::tally::{Counters, Window};
 use crate::workload::SPREAD;
+use visit::{Errand, Visit};
 use wish::{Pace, Party, Wish};
 
 /// Rooms that are asked for over one connection before another one is opened: servers let one
@@ -83,28 +84,6 @@ struct Question {
     intended: Timestamp,
     /// When it was.
     asked_at: Timestamp,
-}
-
-/// A stay in a room.
-struct Visit {
-    room: Box<str>,
-    leaves_at: Timestamp,
-    errand: Errand,
-}
-
-/// What somebody who is a host does about newcomers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Errand {
-    /// Nothing, or nothing more.
-    None,
-    /// It locks its room at the first moment, and unlocks it at the second.
-    Lock(Timestamp, Timestamp),
-    /// It has asked to lock it, and will ask to unlock it at this moment.
-    Locking(OpId, Timestamp),
-    /// It unlocks its room at this moment.
-    Unlock(Timestamp),
-    /// It has asked to unlock it.
-    Unlocking(OpId),
 }
 
 impl Client for LobbyClient {
@@ -430,34 +409,6 @@ impl LobbyClient {
         self.note(wrong, turn);
     }
 
-    /// Does what is due in a room: locks it, unlocks it, or goes. A host goes when its room is open.
-    fn mind_visit(&mut self, turn: &mut Turn<'_>) {
-        let is_host = self.is_host();
-        let Whereabouts::Inside(visit) = &mut self.whereabouts else { return };
-        let leaves = visit.leaves_at <= turn.now;
-        let mut ask = |is_locked| {
-            turn.board.doubt_lock(&visit.room);
-            self.protocol.configure(Configure { locked: Some(is_locked), ..Configure::default() })
-        };
-        match visit.errand {
-            Errand::Unlock(at) if leaves || at <= turn.now => {
-                visit.errand = Errand::Unlocking(ask(false));
-            }
-            Errand::None | Errand::Lock(..) if leaves => self.leave(turn),
-            Errand::Lock(at, until) if at <= turn.now => {
-                visit.errand = match is_host {
-                    true => Errand::Locking(ask(true), until),
-                    false => Errand::None,
-                };
-            }
-            Errand::None
-            | Errand::Lock(..)
-            | Errand::Unlock(_)
-            | Errand::Locking(..)
-            | Errand::Unlocking(_) => {}
-        }
-    }
-
     fn leave(&mut self, turn: &mut Turn<'_>) {
         let whereabouts = std::mem::replace(&mut self.whereabouts, Whereabouts::Nowhere);
         let (Whereabouts::Inside(Visit { room, .. }) | Whereabouts::Entering(_, room)) =
@@ -521,46 +472,6 @@ impl LobbyClient {
         self.note(wrong, turn);
     }
 
-    fn accepted(&mut self, op: OpId, turn: &mut Turn<'_>) {
-        let Whereabouts::Inside(visit) = &mut self.whereabouts else { return };
-        match visit.errand {
-            Errand::Locking(asked, until) if asked == op => {
-                turn.board.set_locked(turn.now, &visit.room, true);
-                turn.tally.counters.lobby_locks += 1;
-                visit.errand = Errand::Unlock(until);
-            }
-            Errand::Unlocking(asked) if asked == op => {
-                turn.board.set_locked(turn.now, &visit.room, false);
-                visit.errand = Errand::None;
-            }
-            Errand::None
-            | Errand::Lock(..)
-            | Errand::Locking(..)
-            | Errand::Unlock(_)
-            | Errand::Unlocking(_) => {}
-        }
-    }
-
-    /// The host of a room may lock it, and it is until it leaves.
-    fn refused_as_host(&mut self, message: &str, turn: &mut Turn<'_>) {
-        turn.tally.refusals.count("host", message);
-        if let Whereabouts::Inside(visit) = &mut self.whereabouts {
-            visit.errand = Errand::None;
-        }
-    }
-
-    /// Whether the state says so.
-    fn is_host(&self) -> bool {
-        let host = || {
-            let seat = self.protocol.seat()?;
-            let entities = seat.replica.entities();
-            let row = entities.row(entities.schema().component("host")?, EntityId::ROOM)?;
-            let host = EntityId(u32::from_le_bytes(row.try_into().ok()?));
-            Some(host == seat.entity)
-        };
-        host().unwrap_or(false)
-    }
-
     fn note(&self, wrong: Option<Wrong>, turn: &mut Turn<'_>) {
         let Some(wrong) = wrong else { return };
         let counters = &mut turn.tally.counters;
@@ -591,17 +502,6 @@ impl LobbyClient {
             self.whereabouts = Whereabouts::Nowhere;
         }
         self.stage = Stage::Ended;
-    }
-}
-
-impl Visit {
-    fn next_due_at(&self) -> Option<Timestamp> {
-        match self.errand {
-            Errand::None => Some(self.leaves_at),
-            Errand::Lock(at, _) | Errand::Unlock(at) => Some(at.min(self.leaves_at)),
-            // Its answer comes first.
-            Errand::Locking(..) | Errand::Unlocking(_) => None,
-        }
     }
 }
 

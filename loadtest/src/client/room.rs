@@ -180,7 +180,8 @@ impl Client for RoomClient {
 
     fn handle_leave(&mut self, turn: &mut Turn<'_>) -> Option<Ledger> {
         let ledger = self.close_books(turn, false);
-        if matches!(self.stage, Stage::Joining | Stage::Playing) {
+        // Whoever was displaced before it was answered has no seat to give back.
+        if matches!(self.stage, Stage::Joining | Stage::Playing) && self.protocol.seat().is_some() {
             self.protocol.leave();
         }
         self.handle_stop();

@@ -99,9 +99,14 @@ impl Storm {
     /// When the rounds of a window begin and end: each has its whole time, and as long a quiet
     /// before it.
     pub fn rounds(self, window: Window) -> impl Iterator<Item = (Timestamp, Timestamp)> {
-        let begins = (1..).map(move |round: u32| window.from + self.every * round);
-        let rounds = begins.map(move |begin| (begin, begin + self.every));
-        rounds.take_while(move |(_, end)| *end <= window.until)
+        let window_us = window.until.0.saturating_sub(window.from.0);
+        // A window that is not decided yet is empty, and has none.
+        let whole = window_us / (self.every.as_micros() as u64).max(1);
+        let count = u32::try_from(whole.saturating_sub(1)).unwrap_or(u32::MAX);
+        (1..=count).map(move |round| {
+            let begin = window.from + self.every * round;
+            (begin, begin + self.every)
+        })
     }
 }
 
