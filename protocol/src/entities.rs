@@ -15,7 +15,8 @@ use crate::chunks::{
     ChunkKind, GapWriter, SectionKind, Value, put_bytes, put_chunk, put_section, put_value,
     put_varint,
 };
-use crate::entities::column::{Column, VALUE_OVERHEAD_BYTES, Values};
+use crate::entities::column::{Column, VALUE_OVERHEAD_BYTES, Values, grow_to};
+pub(crate) use crate::entities::slots::Slot;
 use crate::entities::slots::{Dealt, Slots};
 use crate::ids::{ComponentId, EntityId, MemberId, StreamId};
 use crate::limits;
@@ -138,6 +139,14 @@ impl Entities {
     /// When the id is at or over [`limits::ENTITY_ID_MAX`]; ids from the wire are checked where
     /// they are read.
     pub fn insert(&mut self, entity: EntityId, owner: MemberId) {
+        self.place(entity, owner);
+    }
+
+    /// The same; returns the slot, which is the entity's until it is removed.
+    ///
+    /// # Panics
+    /// As [`Entities::insert`].
+    pub(crate) fn place(&mut self, entity: EntityId, owner: MemberId) -> Slot {
         assert!(entity.0 < limits::ENTITY_ID_MAX, "{entity:?} is over the limit");
         let slot = self.slots.find_or_deal(entity);
         if self.owners.len() <= slot {
@@ -145,6 +154,7 @@ impl Entities {
         }
         self.owners[slot] = owner;
         self.alive.grow_and_insert(slot);
+        Slot(slot as u32)
     }
 
     /// Removes an entity and its values. The room itself stays.
@@ -152,7 +162,7 @@ impl Entities {
         let Some(slot) = self.slot(entity).filter(|_| entity != EntityId::ROOM) else { return };
         self.alive.remove(slot);
         for column in &mut self.columns {
-            column.remove(slot, entity);
+            column.remove(slot);
         }
         self.take_slot_back(entity);
     }
@@ -172,7 +182,7 @@ impl Entities {
         let components = self.schema.components().iter();
         for (column, desc) in self.columns.iter_mut().zip(components) {
             if desc.scope == Scope::Room {
-                column.remove(slot, entity);
+                column.remove(slot);
             }
         }
     }
@@ -181,7 +191,7 @@ impl Entities {
     pub fn remove_value(&mut self, component: ComponentId, entity: EntityId) -> bool {
         let Some(slot) = self.slots.find(entity) else { return false };
         let column = self.columns.get_mut(component.index());
-        let was_there = column.is_some_and(|column| column.remove(slot, entity));
+        let was_there = column.is_some_and(|column| column.remove(slot));
         self.take_slot_back(entity);
         was_there
     }
@@ -231,6 +241,16 @@ impl Entities {
     #[inline]
     pub(crate) fn overwrite_row(&mut self, component: ComponentId, entity: EntityId, row: &[u8]) {
         let slot = self.slots.find_or_deal(entity);
+        self.overwrite_row_at(component, Slot(slot as u32), row);
+    }
+
+    /// The same for an entity whose slot is known.
+    ///
+    /// # Panics
+    /// As [`Entities::set_row`].
+    #[inline]
+    pub(crate) fn overwrite_row_at(&mut self, component: ComponentId, slot: Slot, row: &[u8]) {
+        let slot = slot.index();
         let column = &mut self.columns[component.index()];
         let Values::Packed { row_bytes, rows } = &mut column.values else {
             panic!("{component:?} is not packed");
@@ -249,13 +269,10 @@ impl Entities {
     /// A packed row.
     #[must_use]
     pub fn row(&self, component: ComponentId, entity: EntityId) -> Option<&[u8]> {
-        let slot = self.slots.find(entity)?;
-        let column = self.columns.get(component.index())?;
+        let (column, slot) = self.value_at(component, entity)?;
         match &column.values {
-            Values::Packed { row_bytes, rows } if column.present.contains(slot) => {
-                rows.get(slot * row_bytes..)?.get(..*row_bytes)
-            }
-            Values::Packed { .. } | Values::Opaque(_) | Values::Props(_) => None,
+            Values::Packed { row_bytes, rows } => rows.get(slot * row_bytes..)?.get(..*row_bytes),
+            Values::Opaque(_) | Values::Props(_) => None,
         }
     }
 
@@ -268,21 +285,25 @@ impl Entities {
         let Values::Opaque(values) = &mut column.values else {
             panic!("{component:?} is not opaque");
         };
-        if values.get(&entity).is_some_and(|old| **old == *value) {
+        let slot = self.slots.find_or_deal(entity);
+        let is_there = column.present.contains(slot);
+        let place = grow_to(values, slot);
+        if is_there && **place == *value {
             return false;
         }
-        let before = values.insert(entity, value.into());
-        column.bytes -= before.map_or(0, |before| before.len() + VALUE_OVERHEAD_BYTES);
+        column.bytes -= if is_there { place.len() + VALUE_OVERHEAD_BYTES } else { 0 };
         column.bytes += value.len() + VALUE_OVERHEAD_BYTES;
-        column.present.grow_and_insert(self.slots.find_or_deal(entity));
+        *place = value.into();
+        column.present.grow_and_insert(slot);
         true
     }
 
     /// An opaque value.
     #[must_use]
     pub fn opaque(&self, component: ComponentId, entity: EntityId) -> Option<&[u8]> {
-        match &self.columns.get(component.index())?.values {
-            Values::Opaque(values) => values.get(&entity).map(|value| &**value),
+        let (column, slot) = self.value_at(component, entity)?;
+        match &column.values {
+            Values::Opaque(values) => values.get(slot).map(|value| &**value),
             Values::Packed { .. } | Values::Props(_) => None,
         }
     }
@@ -311,10 +332,11 @@ impl Entities {
             value => value,
         };
         if value == Value::Nil {
-            let Some(props) = values.get_mut(&entity) else { return false };
+            let slot = self.slots.find(entity);
+            let Some(props) = slot.and_then(|slot| values.get_mut(slot)) else { return false };
             column.bytes -= props.get(key).map_or(0, |value| prop_bytes(key, value));
             let removed = props.remove(key);
-            if props.is_empty() {
+            if removed && props.is_empty() {
                 self.remove_value(component, entity);
             }
             return removed;
@@ -324,7 +346,7 @@ impl Entities {
             column.present.grow_and_insert(slot);
             column.bytes += VALUE_OVERHEAD_BYTES;
         }
-        let props = values.entry(entity).or_default();
+        let props = grow_to(values, slot);
         column.bytes -= props.get(key).map_or(0, |value| prop_bytes(key, value));
         column.bytes += prop_bytes(key, &value);
         props.set(key, value)
@@ -333,8 +355,9 @@ impl Entities {
     /// The properties of one entity and component, if it has any.
     #[must_use]
     pub fn props(&self, component: ComponentId, entity: EntityId) -> Option<&Props> {
-        match &self.columns.get(component.index())?.values {
-            Values::Props(values) => values.get(&entity),
+        let (column, slot) = self.value_at(component, entity)?;
+        match &column.values {
+            Values::Props(values) => values.get(slot),
             Values::Packed { .. } | Values::Opaque(_) => None,
         }
     }
@@ -343,9 +366,7 @@ impl Entities {
     #[must_use]
     #[inline]
     pub fn has_value(&self, component: ComponentId, entity: EntityId) -> bool {
-        let Some(slot) = self.slots.find(entity) else { return false };
-        let column = self.columns.get(component.index());
-        column.is_some_and(|column| column.present.contains(slot))
+        self.value_at(component, entity).is_some()
     }
 
     /// Whether the entity is there.
@@ -389,11 +410,18 @@ impl Entities {
         ids: impl Iterator<Item = EntityId>,
         output: &mut Vec<u8>,
     ) {
+        self.put_values_at(component, ids.filter_map(|entity| self.placed(entity)), output);
+    }
+
+    /// The same for entities whose slots are known.
+    fn put_values_at(
+        &self,
+        component: ComponentId,
+        places: impl Iterator<Item = (EntityId, usize)>,
+        output: &mut Vec<u8>,
+    ) {
         let column = &self.columns[component.index()];
-        let places = ids.filter_map(|entity| {
-            let slot = self.slots.find(entity).filter(|slot| column.present.contains(*slot))?;
-            Some((entity, slot))
-        });
+        let places = places.filter(|(_, slot)| column.present.contains(*slot));
         match &column.values {
             Values::Packed { row_bytes, rows } => {
                 put_section(output, SectionKind::Rows, component, |output, gaps| {
@@ -406,19 +434,17 @@ impl Entities {
             }
             Values::Opaque(values) => {
                 put_section(output, SectionKind::Opaque, component, |output, gaps| {
-                    for (entity, _) in places {
-                        let Some(value) = values.get(&entity) else { continue };
+                    for (entity, slot) in places {
                         gaps.put(output, entity);
-                        put_bytes(output, value);
+                        put_bytes(output, &values[slot]);
                     }
                 });
             }
             Values::Props(values) => {
                 put_section(output, SectionKind::Props, component, |output, gaps| {
-                    for (entity, _) in places {
-                        let Some(props) = values.get(&entity) else { continue };
+                    for (entity, slot) in places {
                         gaps.put(output, entity);
-                        for (key, value) in props.iter() {
+                        for (key, value) in values[slot].iter() {
                             put_bytes(output, key.as_bytes());
                             put_value(output, value);
                         }
@@ -448,12 +474,12 @@ impl Entities {
             match view {
                 View::Room | View::Held(_) => {
                     let present = self.slots.of(&self.columns[index].present);
-                    self.put_values(component, present.map(|(entity, _)| entity), output);
+                    self.put_values_at(component, present, output);
                 }
                 View::Member(member) => {
                     let owned = self.slots.of(&self.alive);
                     let owned = owned.filter(|(_, slot)| self.owners[*slot] == member);
-                    self.put_values(component, owned.map(|(entity, _)| entity), output);
+                    self.put_values_at(component, owned, output);
                 }
             }
         }
@@ -462,19 +488,49 @@ impl Entities {
     /// Appends the body of a snapshot chunk of `ids`, ascending: the entities and their values that
     /// everybody in view sees.
     pub fn put_group(&self, ids: impl Iterator<Item = EntityId> + Clone, output: &mut Vec<u8>) {
+        self.put_group_of(ids.filter_map(|entity| self.placed(entity)), output);
+    }
+
+    /// The same for entities whose slots are known.
+    pub(crate) fn put_group_at(
+        &self,
+        places: impl Iterator<Item = (EntityId, Slot)> + Clone,
+        output: &mut Vec<u8>,
+    ) {
+        self.put_group_of(places.map(|(entity, slot)| (entity, slot.index())), output);
+    }
+
+    fn put_group_of(
+        &self,
+        places: impl Iterator<Item = (EntityId, usize)> + Clone,
+        output: &mut Vec<u8>,
+    ) {
         output.push(0);
         let mut gaps = GapWriter::default();
-        for entity in ids.clone() {
+        for (entity, slot) in places.clone() {
             gaps.put(output, entity);
-            let owner = self.owner(entity).unwrap_or(MemberId::SERVER);
-            put_varint(output, u32::from(owner.0));
+            put_varint(output, u32::from(self.owners[slot].0));
         }
         output.push(0);
         for (index, desc) in self.schema.components().iter().enumerate() {
             if desc.scope == Scope::Room {
-                self.put_values(ComponentId(index as u8), ids.clone(), output);
+                self.put_values_at(ComponentId(index as u8), places.clone(), output);
             }
         }
+    }
+
+    /// An entity and its slot.
+    #[inline]
+    fn placed(&self, entity: EntityId) -> Option<(EntityId, usize)> {
+        Some((entity, self.slots.find(entity)?))
+    }
+
+    /// The column that has a value of an entity, and where.
+    #[inline]
+    fn value_at(&self, component: ComponentId, entity: EntityId) -> Option<(&Column, usize)> {
+        let slot = self.slots.find(entity)?;
+        let column = self.columns.get(component.index())?;
+        column.present.contains(slot).then_some((column, slot))
     }
 
     /// The hash of `view`: CRC-32 (ISO-HDLC) of its snapshot's body. `scratch` is overwritten.
@@ -504,42 +560,4 @@ fn is_unused(alive: &FixedBitSet, columns: &[Column], slot: usize) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::ComponentDesc;
-
-    const PROFILE: ComponentId = ComponentId(0);
-
-    fn entities() -> Entities {
-        let schema = RoomSchema::new(vec![ComponentDesc::props("profile")], vec![]);
-        Entities::new(Arc::new(schema.expect("schema")))
-    }
-
-    #[test]
-    fn the_two_zeros_are_one_value_with_one_hash() {
-        let mut hashes = Vec::new();
-        for zeros in [[0.0, -0.0], [-0.0, 0.0]] {
-            let mut entities = entities();
-            for (zero, changes) in zeros.into_iter().zip([true, false]) {
-                let changed = entities.set_prop(PROFILE, EntityId::ROOM, "k", Value::Num(zero));
-                assert_eq!(changed, changes, "{zero:?} of {zeros:?}");
-            }
-            hashes.push(entities.hash(View::Room, &mut Vec::new()));
-        }
-        assert_eq!(hashes[0], hashes[1]);
-    }
-
-    #[test]
-    fn numbers_that_are_not_finite_change_nothing() {
-        for num in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let mut entities = entities();
-            let room = EntityId::ROOM;
-            assert!(!entities.set_prop(PROFILE, room, "k", Value::Num(num)), "{num}");
-            assert!(!entities.has_value(PROFILE, room), "{num}: no empty value stays behind");
-            entities.set_prop(PROFILE, room, "k", Value::Num(1.5));
-            assert!(!entities.set_prop(PROFILE, room, "k", Value::Num(num)), "{num}");
-            let props = entities.props(PROFILE, room).expect("a value");
-            assert_eq!(props.get("k"), Some(&Value::Num(1.5)), "{num}: the value stays");
-        }
-    }
-}
+mod tests;

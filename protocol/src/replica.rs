@@ -243,7 +243,7 @@ impl Replica {
         let mut snapshot = Vec::with_capacity(HASHED_BYTES_USUAL);
         match &self.streams {
             Some(streams) if view == View::Room => {
-                self.entities.put_group(streams.entities(stream), &mut snapshot);
+                self.entities.put_group_at(streams.entities(stream), &mut snapshot);
             }
             _ => self.entities.put_snapshot(view, &mut snapshot),
         }
@@ -330,11 +330,11 @@ impl Replica {
                 return Err(ChunkError::UnexpectedStructure);
             }
             let owner = body.member()?;
+            let slot = self.entities.place(entity, owner);
             if let Some(streams) = &mut self.streams {
-                streams.insert(stream, entity);
+                streams.insert(stream, entity, slot);
                 self.entities.clear_public(entity);
             }
-            self.entities.insert(entity, owner);
         }
         Ok(())
     }
@@ -393,20 +393,24 @@ impl Replica {
         row_bytes: usize,
         body: &mut Reader<'_>,
     ) -> Result<(), ChunkError> {
-        // Rows are the most of what comes: both they and a stream's entities ascend.
-        let streams = self.streams.as_ref().filter(|_| place.scope == Scope::Room);
-        let mut told = streams.map(|streams| streams.entities(place.stream));
         let mut gaps = GapReader::default();
-        while let Some(entity) = gaps.next(body)? {
-            let is_known = match &mut told {
-                Some(told) => told.find(|other| *other >= entity) == Some(entity),
-                None => self.streams.is_some() || self.entities.contains(entity),
-            };
-            if !is_known {
-                return Err(ChunkError::UnknownEntity(entity.0));
+        let Some(streams) = self.streams.as_ref().filter(|_| place.scope == Scope::Room) else {
+            while let Some(entity) = gaps.next(body)? {
+                self.known_at(place, entity)?;
+                let row = body.take(row_bytes)?;
+                self.entities.overwrite_row(component, entity, row);
             }
+            return Ok(());
+        };
+        // Rows are the most of what comes: both they and a stream's entities ascend.
+        let mut told = streams.entities(place.stream);
+        while let Some(entity) = gaps.next(body)? {
+            let found = told.find(|(other, _)| *other >= entity);
+            let Some((_, slot)) = found.filter(|(other, _)| *other == entity) else {
+                return Err(ChunkError::UnknownEntity(entity.0));
+            };
             let row = body.take(row_bytes)?;
-            self.entities.overwrite_row(component, entity, row);
+            self.entities.overwrite_row_at(component, slot, row);
         }
         Ok(())
     }

@@ -1,19 +1,16 @@
 //! The values of one component.
 
-use std::collections::BTreeMap;
-
 use fixedbitset::FixedBitSet;
 
 use crate::chunks::Value;
-use crate::ids::EntityId;
 use crate::props::Props;
 use crate::schema::Kind;
 
 /// The values of one component.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
-    /// By slot; of what everybody sees, set only where the entity is alive. A few cache lines for a whole room, which
-    /// is what a delta touches beside the rows themselves.
+    /// By slot; of what everybody sees, set only where the entity is alive. A few cache lines for a
+    /// whole room, which is what a delta touches beside the rows themselves.
     pub present: FixedBitSet,
     pub values: Values,
     /// What the values take in a snapshot, at most.
@@ -24,10 +21,10 @@ pub(super) struct Column {
 pub(super) enum Values {
     /// Rows by slot, back to back; meaningful where present.
     Packed { row_bytes: usize, rows: Vec<u8> },
-    /// An entry exactly where present.
-    Opaque(BTreeMap<EntityId, Box<[u8]>>),
-    /// An entry exactly where present, none of them empty.
-    Props(BTreeMap<EntityId, Props>),
+    /// By slot; without any bytes where not present.
+    Opaque(Vec<Box<[u8]>>),
+    /// By slot; without any key exactly where not present.
+    Props(Vec<Props>),
 }
 
 /// What a value takes in a snapshot beside itself, at most: a gap, a length and an end.
@@ -39,8 +36,8 @@ impl Column {
             Kind::Packed(layout) => {
                 Values::Packed { row_bytes: layout.row_bytes(), rows: Vec::new() }
             }
-            Kind::Opaque { .. } => Values::Opaque(BTreeMap::new()),
-            Kind::Props => Values::Props(BTreeMap::new()),
+            Kind::Opaque { .. } => Values::Opaque(Vec::new()),
+            Kind::Props => Values::Props(Vec::new()),
         };
         Self { present: FixedBitSet::new(), values, bytes: 0 }
     }
@@ -55,21 +52,30 @@ impl Column {
         }
     }
 
-    pub fn remove(&mut self, slot: usize, entity: EntityId) -> bool {
+    pub fn remove(&mut self, slot: usize) -> bool {
         let present = self.present.contains(slot);
         if present {
             self.present.remove(slot);
             let bytes = match &mut self.values {
                 Values::Packed { row_bytes, .. } => *row_bytes,
-                Values::Opaque(values) => values.remove(&entity).map_or(0, |value| value.len()),
-                Values::Props(values) => values.remove(&entity).map_or(0, |props| {
+                Values::Opaque(values) => std::mem::take(&mut values[slot]).len(),
+                Values::Props(values) => {
+                    let props = std::mem::take(&mut values[slot]);
                     props.iter().map(|(key, value)| prop_bytes(key, value)).sum()
-                }),
+                }
             };
             self.bytes -= bytes + VALUE_OVERHEAD_BYTES;
         }
         present
     }
+}
+
+/// The value of a slot, of as many as it takes.
+pub(super) fn grow_to<T: Default>(values: &mut Vec<T>, slot: usize) -> &mut T {
+    if values.len() <= slot {
+        values.resize_with(slot + 1, T::default);
+    }
+    &mut values[slot]
 }
 
 /// What a property takes in a snapshot, at most: its key and its value behind their lengths.

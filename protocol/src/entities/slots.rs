@@ -4,6 +4,19 @@ use fixedbitset::FixedBitSet;
 
 use crate::ids::EntityId;
 
+/// A place in the tables of [`Entities`](super::Entities).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Slot(pub u32);
+
+impl Slot {
+    /// The room's own, which is dealt before all others.
+    pub const ROOM: Self = Self(0);
+
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The positions of entities in tables.
 #[derive(Clone, Debug)]
 pub(super) enum Slots {
