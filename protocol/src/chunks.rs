@@ -28,6 +28,8 @@ mod reader;
 
 pub use reader::{Chunk, GapReader, Reader, Said};
 
+use smol_str::SmolStr;
+
 use crate::ids::{ComponentId, EntityId, MemberId, StreamId, TopicId};
 use crate::limits;
 
@@ -75,7 +77,7 @@ pub enum Value {
     /// A finite number.
     Num(f64),
     /// A text.
-    Str(Box<str>),
+    Str(SmolStr),
     /// Bytes.
     Bytes(Box<[u8]>),
     /// An entity of the same room.

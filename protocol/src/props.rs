@@ -1,7 +1,9 @@
 //! The properties of one entity: keys and values, ascending by key.
 //!
 //! Entities have few keys, and every client of a room holds all of them: a sorted vector takes a
-//! fifth of what a tree does.
+//! fifth of what a tree does. Keys and short texts lie in it.
+
+use smol_str::SmolStr;
 
 use crate::chunks::Value;
 
@@ -9,7 +11,7 @@ use crate::chunks::Value;
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Props {
     /// Ascending by key, no key twice, no value [`Value::Nil`].
-    entries: Vec<(Box<str>, Value)>,
+    entries: Vec<(SmolStr, Value)>,
 }
 
 impl Props {

@@ -50,7 +50,7 @@ fn to_json(properties: &Properties) -> Json {
             Value::Bool(value) => json!(value),
             Value::Int(value) => json!(value),
             Value::Num(value) => json!(value),
-            Value::Str(value) => json!(value),
+            Value::Str(value) => json!(value.as_str()),
             Value::Bytes(value) => json!({ "hex": data_encoding::HEXLOWER.encode(value) }),
             // Properties have none of these.
             Value::Nil | Value::Entity(_) => Json::Null,
