@@ -58,7 +58,7 @@ const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// thousands of connections break or come in one moment, each of these takes some ten microseconds,
 /// and a tick waits for all that were taken. None is starved: what was reported once goes behind
 /// the others.
-const EVENTS_MAX: usize = 64;
+const EVENTS_MAX: usize = 32;
 
 /// Time since the machine started: the clock all shards, clients on this machine and load
 /// generators share.

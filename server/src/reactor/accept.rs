@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use tickloom_protocol::time::Timestamp;
 
 /// Connections taken in per turn, so that a flood of them does not hold up ticks.
-const ACCEPTS_PER_TURN_MAX: usize = 64;
+const ACCEPTS_PER_TURN_MAX: usize = 16;
 
 /// How long to wait after running out of descriptors.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
