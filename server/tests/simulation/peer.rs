@@ -203,10 +203,9 @@ impl Honest {
     /// Where the first whole frame of what is unread ends, or what comes before all frames.
     fn frame_end(&self) -> Option<usize> {
         if !self.upgraded {
+            // A head that is passed on in parts would take the first frames along with its end.
             let head = self.unread.windows(4).position(|end| end == b"\r\n\r\n");
-            return head
-                .map(|at| at + 4)
-                .or((!self.unread.is_empty()).then_some(self.unread.len()));
+            return head.map(|at| at + 4);
         }
         let (head_bytes, length) = match self.unread.get(1)? {
             126 => {
