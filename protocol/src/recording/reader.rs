@@ -204,11 +204,12 @@ impl<'a> Reader<'a> {
         if ![EVENTS, CHECKPOINT, END].contains(&kind) {
             return Err(Damage::Kind(kind.into()));
         }
-        // A recorder lets no more ticks pass, so that no few bytes ask for a year of them.
+        // A recorder lets no more ticks pass, so that no few bytes ask for a year of them: those of
+        // a checkpoint, and the next one when a room fails before its checkpoint is taken.
         let ticks = body.varint()?;
         let tick = Tick(self.at.tick.0.saturating_add(ticks));
         let is_over = ticks == 0 && !self.is_within_tick;
-        if is_over || ticks > CHECKPOINT_TICKS || tick > Tick::MAX {
+        if is_over || ticks > CHECKPOINT_TICKS + 1 || tick > Tick::MAX {
             return Err(Damage::Time);
         }
         self.at.tick = tick;

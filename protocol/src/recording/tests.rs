@@ -208,6 +208,27 @@ fn a_held_key_costs_a_byte_and_another_one_its_row() {
     }
 }
 
+/// A room panicked in the tick of a checkpoint: the tick had ended, and its hash was never taken.
+/// The end stands a tick further on than any checkpoint does.
+#[test]
+fn a_room_that_fails_before_its_checkpoint_is_read_to_its_end() {
+    let mut recorder = Recorder::new(&header());
+    for round in 0..2 {
+        for _ in 0..CHECKPOINT_TICKS {
+            recorder.end_tick(0);
+        }
+        if round == 0 {
+            recorder.put_checkpoint(StateHash { shown: 1, hidden: 2 });
+        }
+    }
+    recorder.end(EndReason::Closed);
+    let mut file = prologue(0);
+    file.extend(recorder.take());
+    let (said, tail) = read(&file).expect("what a recorder wrote");
+    assert_eq!(said.last(), Some(&format!("{:?} {:?}", Tick(121), EndReason::Closed)));
+    assert_eq!((said.len(), tail), (2, Tail::Ended));
+}
+
 #[test]
 fn what_no_recorder_writes_is_damage() {
     let header_bytes = {
