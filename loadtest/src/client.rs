@@ -14,6 +14,7 @@ mod room;
 use serde::{Deserialize, Serialize};
 use tickloom_protocol::ids::Tick;
 use tickloom_protocol::link::InflatedCounts;
+use tickloom_protocol::replica::ApplyError;
 use tickloom_protocol::time::Timestamp;
 
 pub use echo::EchoClient;
@@ -61,6 +62,24 @@ pub struct Turn<'a> {
 }
 
 impl Turn<'_> {
+    /// Counts what a connection brought.
+    fn count_arrived(&mut self, bytes: &[u8]) {
+        if self.window.contains(self.now) {
+            self.tally.counters.bytes_down += bytes.len() as u64;
+        }
+    }
+
+    /// Counts a delta that did not fit its replica.
+    fn count_broken(&mut self, error: &ApplyError) {
+        let counters = &mut self.tally.counters;
+        match error {
+            ApplyError::Gap { .. } => counters.gaps += 1,
+            ApplyError::Malformed { .. } => counters.malformed += 1,
+            ApplyError::HashMismatch { .. } => counters.hash_mismatches += 1,
+        }
+        self.tally.errors.count("replica", &error.to_string());
+    }
+
     /// Counts what was inflated between two moments of a link.
     fn count_inflated(&mut self, before: InflatedCounts, after: InflatedCounts) {
         if self.window.contains(self.now) && after.messages > before.messages {

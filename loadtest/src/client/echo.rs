@@ -104,9 +104,7 @@ impl Client for EchoClient {
     }
 
     fn handle_bytes(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
-        if turn.window.contains(turn.now) {
-            turn.tally.counters.bytes_down += bytes.len() as u64;
-        }
+        turn.count_arrived(bytes);
         let Wire::Upgrading { key, head } = &mut self.wire else {
             return self.handle_frames(bytes, turn);
         };

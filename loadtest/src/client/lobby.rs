@@ -17,7 +17,7 @@ use fastrand::Rng;
 use tickloom_protocol::client::{Client as ProtocolClient, ClientEvent, Seat};
 use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::ids::OpId;
-use tickloom_protocol::replica::{Applied, ApplyError, Outcome};
+use tickloom_protocol::replica::{Applied, Outcome};
 use tickloom_protocol::server_message::RefusalCode;
 use tickloom_protocol::time::Timestamp;
 
@@ -115,9 +115,7 @@ impl Client for LobbyClient {
     }
 
     fn handle_bytes(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
-        if turn.window.contains(turn.now) {
-            turn.tally.counters.bytes_down += bytes.len() as u64;
-        }
+        turn.count_arrived(bytes);
         let inflated_before = self.protocol.inflated();
         let mut input = bytes;
         let mut has_more = true;
@@ -246,15 +244,7 @@ impl LobbyClient {
             ClientEvent::Upgraded => self.upgraded(turn),
             ClientEvent::Joined => self.joined(turn),
             ClientEvent::Applied { applied, .. } => self.applied(applied, turn),
-            ClientEvent::Broken(error) => {
-                let counters = &mut turn.tally.counters;
-                match error {
-                    ApplyError::Gap { .. } => counters.gaps += 1,
-                    ApplyError::Malformed { .. } => counters.malformed += 1,
-                    ApplyError::HashMismatch { .. } => counters.hash_mismatches += 1,
-                }
-                turn.tally.errors.count("replica", &error.to_string());
-            }
+            ClientEvent::Broken(error) => turn.count_broken(&error),
             ClientEvent::TimeSync(sync) => {
                 turn.tally.counters.clock_slips += u64::from(sync.client_us == 0);
             }

@@ -19,7 +19,7 @@ use tickloom_protocol::close::CloseReason;
 use tickloom_protocol::deflate::Offer;
 use tickloom_protocol::handshake::ClientKey;
 use tickloom_protocol::ids::{OpId, Tick};
-use tickloom_protocol::replica::{Applied, ApplyError, Outcome};
+use tickloom_protocol::replica::{Applied, Outcome};
 use tickloom_protocol::server_message::{DeltaHead, RefusalCode, RoomClock};
 use tickloom_protocol::time::Timestamp;
 
@@ -111,9 +111,7 @@ impl Client for RoomClient {
     }
 
     fn handle_bytes(&mut self, bytes: &[u8], turn: &mut Turn<'_>) {
-        if turn.window.contains(turn.now) {
-            turn.tally.counters.bytes_down += bytes.len() as u64;
-        }
+        turn.count_arrived(bytes);
         self.absences.note_heard(turn.now);
         let inflated_before = self.protocol.inflated();
         let mut input = bytes;
@@ -295,12 +293,7 @@ impl RoomClient {
             ClientEvent::Applied { head, applied, .. } => self.applied(head, applied, turn),
             ClientEvent::Broken(error) => {
                 self.broken = true;
-                match error {
-                    ApplyError::Gap { .. } => counters.gaps += 1,
-                    ApplyError::Malformed { .. } => counters.malformed += 1,
-                    ApplyError::HashMismatch { .. } => counters.hash_mismatches += 1,
-                }
-                turn.tally.errors.count("replica", &error.to_string());
+                turn.count_broken(&error);
             }
             ClientEvent::TimeSync(sync) => {
                 // Nobody here pings, so the server says that a clock slipped.
