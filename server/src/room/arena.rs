@@ -29,6 +29,7 @@ use crate::room::logic::{Context, Denial, Freshness, Joiner, Next, RoomLogic, Ro
 use crate::room::player_name;
 use crate::room::rewind::RewindSpec;
 use crate::room::state::State;
+use crate::room::steering;
 
 mod bot;
 mod fighter;
@@ -53,7 +54,6 @@ pub const SPECTATORS_MAX: usize = 128;
 pub const ENTITIES_MAX: usize = 2048;
 
 const NAME: &str = "name";
-const AWAY: &str = "away";
 
 /// The oldest past that a shot is decided by. Who sees an older one must aim ahead.
 const REWIND_MAX: Duration = Duration::from_millis(250);
@@ -205,15 +205,11 @@ impl RoomLogic for ArenaLogic {
     }
 
     fn on_drop(&mut self, room: &mut Context<'_>, member: MemberId) {
-        if let Some(entity) = room.entity_of(member) {
-            room.state_mut().set_prop(PROFILE, entity, AWAY, Value::Bool(true));
-        }
+        steering::show_away(room, PROFILE, member);
     }
 
     fn on_return(&mut self, room: &mut Context<'_>, member: MemberId) {
-        if let Some(entity) = room.entity_of(member) {
-            room.state_mut().set_prop(PROFILE, entity, AWAY, Value::Nil);
-        }
+        steering::show_back(room, PROFILE, member);
     }
 
     fn on_leave(&mut self, room: &mut Context<'_>, member: MemberId) {

@@ -24,6 +24,7 @@ use crate::room::logic::{
 };
 use crate::room::player_name;
 use crate::room::state::State;
+use crate::room::steering;
 
 mod schema;
 #[cfg(test)]
@@ -49,7 +50,6 @@ const _: () = assert!(
 );
 
 const NAME: &str = "name";
-const AWAY: &str = "away";
 
 /// Metres per second of a player at full speed.
 const SPEED_MAX: f32 = 12.0;
@@ -260,15 +260,11 @@ impl RoomLogic for WorldLogic {
     }
 
     fn on_drop(&mut self, room: &mut Context<'_>, member: MemberId) {
-        if let Some(entity) = room.entity_of(member) {
-            room.state_mut().set_prop(PROFILE, entity, AWAY, Value::Bool(true));
-        }
+        steering::show_away(room, PROFILE, member);
     }
 
     fn on_return(&mut self, room: &mut Context<'_>, member: MemberId) {
-        if let Some(entity) = room.entity_of(member) {
-            room.state_mut().set_prop(PROFILE, entity, AWAY, Value::Nil);
-        }
+        steering::show_back(room, PROFILE, member);
     }
 
     fn on_leave(&mut self, _room: &mut Context<'_>, member: MemberId) {
