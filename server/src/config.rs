@@ -282,7 +282,7 @@ impl Config {
             },
             http: http_bounds(http, websocket),
             api_key: http.api_key.value.clone(),
-            seats_rate: http.seats_rate.value.0.map(with_a_second_at_once),
+            seats_rate: http.seats_rate.value.0.map(units::Rate::with_a_second_at_once),
             rooms: Descriptions::new(),
             seed: chosen.seed,
             recording: recording(room),
@@ -345,11 +345,6 @@ fn http_bounds(http: &Http, websocket: &WebSocket) -> HttpConfig {
 
 fn per_second(rate: Limit<units::Rate>, burst: Count) -> Option<Rate> {
     rate.0.map(|rate| Rate::new(u64::from(rate.0), burst.get() as u64))
-}
-
-fn with_a_second_at_once(rate: units::Rate) -> Rate {
-    let per_second = u64::from(rate.0);
-    Rate::new(per_second, per_second)
 }
 
 /// As much at once as comes due in a tenth of a second: longer than any turn of a shard, so that

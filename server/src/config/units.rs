@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::node::Raw;
 use crate::config::value::{Value, misfit};
+use crate::rate;
 
 /// A unit and how many of the smallest one it is, ascending.
 type Unit = (&'static str, u64);
@@ -131,6 +132,15 @@ impl<T: Value + Copy> Value for Limit<T> {
 /// How often per second.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Rate(pub u32);
+
+impl Rate {
+    /// A second's worth may come at once.
+    #[must_use]
+    pub fn with_a_second_at_once(self) -> rate::Rate {
+        let per_second = u64::from(self.0);
+        rate::Rate::new(per_second, per_second)
+    }
+}
 
 impl Value for Rate {
     fn accepts() -> String {

@@ -16,7 +16,7 @@ use tickloom_protocol::schema::{
     ComponentDesc, FieldDesc, FieldType, Interest, RoomSchema, TopicDesc, WritePolicy,
 };
 
-use crate::rate::Rate;
+use crate::config::units::Rate;
 use crate::room::description::{AWAY, Describer, Description, OWN_COMPONENTS};
 use crate::room::logic::{
     Cadence, Compression, Context, Denial, Dilation, Joiner, RoomLogic, RoomSpec, RoomType,
@@ -125,10 +125,7 @@ fn spec_of(description: &Description) -> RoomSpec {
             // It has no time that could run slower.
             Cadence::OnChange { .. } => Dilation::Never,
         },
-        presence_rate: description.presence_rate.map(|rate| {
-            let per_second = u64::from(rate.0);
-            Rate::new(per_second, per_second)
-        }),
+        presence_rate: description.presence_rate.map(Rate::with_a_second_at_once),
         entities_max: description.entities_max,
         events_max: description.events_max,
         events_bytes_max: description.events_bytes_max,
