@@ -37,8 +37,8 @@ pub(super) struct CellChunks {
     /// By place.
     snapshots: Vec<Slice>,
     /// By rate, row and column, where what every subscriber is told begins, and motion that is due.
-    /// A row has a place more than there are columns, where its last cell ends. [`UNKNOWN`] in rows
-    /// that nobody has asked for in this tick.
+    /// A row has a place more than there are columns, where its last cell ends. A row that nobody has
+    /// asked for in this tick begins with [`UNKNOWN`], and the rest of it means nothing.
     starts: Vec<u32>,
     /// Rows and columns.
     rows: usize,
@@ -78,8 +78,10 @@ impl CellChunks {
             table.clear();
             table.resize(places.count(), Slice::UNKNOWN);
         }
-        self.starts.clear();
         self.starts.resize(RATES_COUNT * rows * (columns + 1), UNKNOWN);
+        for row in self.starts.chunks_exact_mut(columns + 1) {
+            row[0] = UNKNOWN;
+        }
     }
 
     /// Where a row begins in `starts`.
@@ -124,7 +126,7 @@ impl CellChunks {
     pub fn run(&mut self, state: &mut State, run: Run) -> Slice {
         let at = self.row_at(run.row, run.every);
         let (from, until) = (at + usize::from(run.columns.0), at + usize::from(run.columns.1));
-        if self.starts[from] == UNKNOWN {
+        if self.starts[at] == UNKNOWN {
             self.encode_row(state, run.row, run.every);
         }
         Slice { start: self.starts[from], end: self.starts[until] }
