@@ -1,0 +1,202 @@
+/** The pieces that chunks and changes are made of (SPEC.md section 6, "Chunks"). */
+import { malformed, textOf } from "./flat.js";
+
+/** A property's value: whole numbers beyond 2^53 are bigints, an entity is an object with its id. */
+export type PropValue =
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | { readonly entity: number };
+
+/** Entity ids are below this. */
+export const ENTITIES_MAX = 65_536;
+/** Bytes of a property's text or bytes. */
+export const PROP_BYTES_MAX = 16_384;
+/** Bytes of a property's key. */
+export const KEY_BYTES_MAX = 64;
+
+const utf8 = new TextEncoder();
+
+/** UTF-8 bytes of a text. */
+export const bytesOf = (text: string): Uint8Array => utf8.encode(text);
+
+/** Reads pieces off the front of bytes. Whatever ends early or is out of range is a `RangeError`. */
+export class ByteReader {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  at = 0;
+  /** Where reading ends: that of a chunk while it is read. */
+  end: number;
+  /** Whether the property read last was a float with a whole value, which no integer may replace. */
+  isWholeFloat = false;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.end = bytes.length;
+  }
+
+  /** Goes past `length` bytes and returns where they are. */
+  skip(length: number): number {
+    const at = this.at;
+    if (length > this.end - at) throw malformed("end");
+    this.at += length;
+    return at;
+  }
+
+  u8(): number {
+    if (this.at >= this.end) throw malformed("end");
+    return this.bytes[this.at++]!;
+  }
+
+  /** An unsigned LEB128 below `limit`; exact below 2^53. */
+  varint(limit = 2 ** 32): number {
+    let byte = this.u8();
+    if (byte < 128 && byte < limit) return byte;
+    let value = byte & 127;
+    for (let scale = 128; byte > 127; scale *= 128) {
+      if (scale > 2 ** 63) throw malformed("number");
+      byte = this.u8();
+      value += (byte & 127) * scale;
+    }
+    if (value >= limit) throw malformed("number");
+    return value;
+  }
+
+  /** The id behind `before` in an ascending list, -1 before the first; -1 at the list's end. */
+  gap(before: number): number {
+    const gap = this.varint();
+    if (!gap) return -1;
+    if (before + gap >= ENTITIES_MAX) throw malformed("entity");
+    return before + gap;
+  }
+
+  /** Bytes behind their length, as a view. */
+  sized(limit = Infinity): Uint8Array {
+    const length = this.varint();
+    if (length > limit) throw malformed("length");
+    const at = this.skip(length);
+    return this.bytes.subarray(at, at + length);
+  }
+
+  /** The next key of a list of properties; empty at the list's end. */
+  key(): string {
+    return textOf(this.sized(KEY_BYTES_MAX));
+  }
+
+  /** A property's value; `undefined` for nil. */
+  value(): PropValue | undefined {
+    const kind = this.u8();
+    this.isWholeFloat = false;
+    switch (kind) {
+      case 0:
+        return undefined;
+      case 1:
+      case 2:
+        return kind > 1;
+      case 3:
+        return this.#whole();
+      case 4: {
+        // The two zeros are one value.
+        const value = this.view.getFloat64(this.skip(8), true) + 0;
+        if (!Number.isFinite(value)) throw malformed("float");
+        this.isWholeFloat = Number.isInteger(value);
+        return value;
+      }
+      case 5:
+        return textOf(this.sized(PROP_BYTES_MAX));
+      case 6:
+        return this.sized(PROP_BYTES_MAX).slice();
+      case 7:
+        return { entity: this.varint(ENTITIES_MAX) };
+    }
+    throw malformed("value");
+  }
+
+  #whole(): number | bigint {
+    const start = this.at;
+    const zigzag = this.varint(Infinity);
+    if (zigzag < 2 ** 53) return zigzag % 2 ? -(zigzag + 1) / 2 : zigzag / 2;
+    let exact = 0n;
+    for (let at = this.at; at-- > start; ) {
+      exact = exact * 128n + BigInt(this.bytes[at]! & 127);
+    }
+    if (BigInt.asUintN(64, exact) !== exact) throw malformed("number");
+    const whole = exact / 2n;
+    const value = exact % 2n ? -whole - 1n : whole;
+    return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  }
+}
+
+/** Collects the same pieces. */
+export class ByteWriter {
+  #bytes = new Uint8Array(64);
+  length = 0;
+
+  /** Makes room for `length` bytes and returns where they are. */
+  room(length: number): number {
+    const at = this.length;
+    this.length += length;
+    if (this.length > this.#bytes.length) {
+      const grown = new Uint8Array(2 * this.length);
+      grown.set(this.#bytes);
+      this.#bytes = grown;
+    }
+    return at;
+  }
+
+  u8(value: number): void {
+    const at = this.room(1);
+    this.#bytes[at] = value;
+  }
+
+  /** A whole number from 0 to 2^53. */
+  varint(value: number): void {
+    for (; value > 127; value = Math.floor(value / 128)) this.u8((value % 128) + 128);
+    this.u8(value);
+  }
+
+  put(bytes: Uint8Array): void {
+    const at = this.room(bytes.length);
+    this.#bytes.set(bytes, at);
+  }
+
+  sized(bytes: Uint8Array): void {
+    this.varint(bytes.length);
+    this.put(bytes);
+  }
+
+  /** A value; `undefined` and `null` are nil. Its range is the caller's to check. */
+  value(value: PropValue | null | undefined, isWholeFloat = false): void {
+    if (value === undefined || value === null) this.u8(0);
+    else if (typeof value === "boolean") this.u8(value ? 2 : 1);
+    else if (typeof value === "bigint" || (Number.isSafeInteger(value) && !isWholeFloat)) {
+      this.u8(3);
+      const whole = BigInt(value as bigint | number);
+      let zigzag = BigInt.asUintN(64, (whole << 1n) ^ (whole >> 63n));
+      for (; zigzag > 127; zigzag >>= 7n) this.u8(Number(zigzag & 127n) + 128);
+      this.u8(Number(zigzag));
+    } else if (typeof value === "number") {
+      const bytes = new Uint8Array(8);
+      new DataView(bytes.buffer).setFloat64(0, value + 0, true);
+      this.u8(4);
+      this.put(bytes);
+    } else if (typeof value === "string") {
+      this.u8(5);
+      this.sized(bytesOf(value));
+    } else if (value instanceof Uint8Array) {
+      this.u8(6);
+      this.sized(value);
+    } else {
+      this.u8(7);
+      this.varint((value as { entity: number }).entity);
+    }
+  }
+
+  /** A copy of what was written. */
+  finish(): Uint8Array {
+    return this.#bytes.slice(0, this.length);
+  }
+}

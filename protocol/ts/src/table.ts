@@ -1,0 +1,401 @@
+/**
+ * All values of one component, by entity, and who wants to hear of them.
+ *
+ * There are two layers. The base is what the server said, as its bytes where a decoded value could
+ * not give them back: rows, opaque bytes, properties. What is shown is decoded from it, unless own
+ * writes lie over it ({@link Pending}). Handlers are told later, of everything at once, by what
+ * differs from what they were told before: until then marks and a list of ids say what to look at.
+ */
+import type { ByteReader, PropValue } from "./bytes.js";
+import { malformed } from "./flat.js";
+import { type Component, PACKED, PROPS } from "./schema.js";
+
+/** Takes back the handler it was returned for. */
+export type Unsubscribe = () => void;
+
+/** Is called with a value and its entity. */
+export type TableHandler<V> = (value: V, entity: number) => void;
+
+/** Properties: an object without a prototype, so that every key is its own. */
+export type Props = Record<string, PropValue>;
+
+/** Keys in the properties of one entity. */
+const KEYS_MAX = 256;
+
+// What is known of an entity's value, since handlers were told last:
+/** It is in the list of those to look at. */
+const LISTED = 1;
+/** It is another one. */
+const CHANGED = 2;
+/** The value that handlers know is gone, even if there is one again. */
+const GONE = 4;
+/** Handlers know of a value. */
+const KNOWN = 8;
+/** It is gone unless something later in the delta says otherwise. */
+export const STALE = 16;
+/** The server said it. */
+export const BASE = 32;
+
+// What handlers are due to be told:
+export const REMOVE = 1;
+export const ADD = 2;
+export const CHANGE = 4;
+
+/** An own write that the server has not answered. */
+export interface Write {
+  op: number;
+  /** Of a property; without one it is about the whole value. */
+  key: string | undefined;
+  /** A row, opaque bytes or a property's value; `undefined` removes. */
+  value: PropValue | undefined;
+}
+
+export class Table<V> implements Iterable<[number, V]> {
+  /** How many entities have a value. */
+  size = 0;
+  /** Grows with each tick that changes anything here. */
+  version = 0;
+  /** What is shown, by entity. @internal */
+  readonly all: (V | undefined)[] = [];
+  /** By entity. @internal */
+  marks = new Uint8Array(64);
+  /** The base of packed values: rows by entity. @internal */
+  rows: DataView;
+  /** The base of other values, by entity: bytes or properties. @internal */
+  readonly base: (Uint8Array | Props | undefined)[] = [];
+  /** Properties, as entity and key, that are floats with whole values. @internal */
+  readonly wholeFloats = new Set<string>();
+  /** Own writes over the base, by entity, oldest first; no empty lists. @internal */
+  readonly writes = new Map<number, Write[]>();
+  /** Entities that are listed, and those that handlers are being told of. @internal */
+  #listed = new Uint16Array(64);
+  #listedCount = 0;
+  #told = new Uint16Array(64);
+  #toldCount = 0;
+  /** What to tell of each entity in `#told`. */
+  #due = new Uint8Array(64);
+  /** Values that are gone and that handlers know; by entity. */
+  #gone = new Map<number, V>();
+  #left = new Map<number, V>();
+  #handlers: Record<number, TableHandler<V>[]> = { [REMOVE]: [], [ADD]: [], [CHANGE]: [] };
+  readonly #report: (error: unknown) => void;
+
+  constructor(
+    report: (error: unknown) => void,
+    /** Whose values these are; none in the table of entities. @internal */
+    readonly component?: Component,
+  ) {
+    this.#report = report;
+    this.rows = new DataView(new ArrayBuffer(64 * this.#rowBytes));
+  }
+
+  get(entity: number): V | undefined {
+    return this.all[entity];
+  }
+
+  has(entity: number): boolean {
+    return this.all[entity] !== undefined;
+  }
+
+  /** Entities and their values, ascending. */
+  *[Symbol.iterator](): Generator<[number, V]> {
+    for (let entity = 0; entity < this.all.length; entity++) {
+      const value = this.all[entity];
+      if (value !== undefined) yield [entity, value];
+    }
+  }
+
+  *keys(): Generator<number> {
+    for (const [entity] of this) yield entity;
+  }
+
+  *values(): Generator<V> {
+    for (const [, value] of this) yield value;
+  }
+
+  /** Calls `handler` for each value that is there, at once, and for each that comes. */
+  onAdd(handler: TableHandler<V>): Unsubscribe {
+    for (const [entity, value] of this) {
+      // The others are about to be told.
+      if (this.marks[entity]! & KNOWN) this.#call(handler, value, entity);
+    }
+    return this.#on(ADD, handler);
+  }
+
+  /** Calls `handler` for each value that changes, once per tick. */
+  onChange(handler: TableHandler<V>): Unsubscribe {
+    return this.#on(CHANGE, handler);
+  }
+
+  /** Calls `handler` for each value that goes. */
+  onRemove(handler: TableHandler<V>): Unsubscribe {
+    return this.#on(REMOVE, handler);
+  }
+
+  /** The list is replaced, not changed, so handlers may come and go while others are called. */
+  #on(what: number, handler: TableHandler<V>): Unsubscribe {
+    const entry: TableHandler<V> = (value, entity) => handler(value, entity);
+    this.#handlers[what] = [...this.#handlers[what]!, entry];
+    return () => {
+      this.#handlers[what] = this.#handlers[what]!.filter((other) => other !== entry);
+    };
+  }
+
+  #call(handler: TableHandler<V>, value: V, entity: number): void {
+    try {
+      handler(value, entity);
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  get #rowBytes(): number {
+    return this.component?.rows?.bytes ?? 0;
+  }
+
+  /** Makes room for an entity. */
+  #grow(entity: number): void {
+    while (this.all.length <= entity) this.all.push(undefined);
+    if (entity < this.marks.length) return;
+    const length = 2 ** Math.ceil(Math.log2(entity + 1));
+    const grown = <A extends Uint8Array | Uint16Array>(to: A, from: A): A => {
+      to.set(from);
+      return to;
+    };
+    this.marks = grown(new Uint8Array(length), this.marks);
+    this.#due = grown(new Uint8Array(length), this.#due);
+    this.#listed = grown(new Uint16Array(length), this.#listed);
+    this.#told = grown(new Uint16Array(length), this.#told);
+    const rows = new Uint8Array(length * this.#rowBytes);
+    this.rows = new DataView(grown(rows, new Uint8Array(this.rows.buffer)).buffer);
+  }
+
+  #list(entity: number, mark: number): void {
+    const marks = this.marks[entity]!;
+    if (!(marks & LISTED)) this.#listed[this.#listedCount++] = entity;
+    this.marks[entity] = marks | mark | LISTED;
+  }
+
+  /** Shows a value, which differs from the one that was shown. @internal */
+  show(entity: number, value: V): void {
+    this.#grow(entity);
+    const isNew = this.all[entity] === undefined;
+    if (isNew) this.size++;
+    this.all[entity] = value;
+    this.#list(entity, isNew ? 0 : CHANGED);
+  }
+
+  /** Shows no value. @internal */
+  hide(entity: number): void {
+    const value = this.all[entity];
+    if (value === undefined) return;
+    this.all[entity] = undefined;
+    this.size--;
+    const marks = this.marks[entity]!;
+    if (marks & KNOWN && !(marks & GONE)) this.#gone.set(entity, value);
+    this.#list(entity, GONE);
+  }
+
+  /** The server says that the entity has a value; whether it had one. @internal */
+  confirm(entity: number): boolean {
+    this.#grow(entity);
+    const marks = this.marks[entity]!;
+    this.marks[entity] = (marks & ~STALE) | BASE;
+    return (marks & BASE) > 0;
+  }
+
+  /** The value is gone, unless it is confirmed before {@link Table.sweep}. @internal */
+  doubt(entity: number): void {
+    if (this.marks[entity]! & BASE) this.#list(entity, STALE);
+  }
+
+  /** Doubts every value. @internal */
+  doubtAll(): void {
+    for (let entity = 0; entity < this.all.length; entity++) this.doubt(entity);
+  }
+
+  /** Drops a value that is in doubt: what comes now is another one. @internal */
+  dropDoubted(entity: number): void {
+    if (this.marks[entity]! & STALE) {
+      this.drop(entity);
+      this.hide(entity);
+    }
+  }
+
+  /** The server says that there is no value. @internal */
+  drop(entity: number): void {
+    if (!(this.marks[entity]! & BASE)) return;
+    this.marks[entity]! &= ~(BASE | STALE);
+    this.base[entity] = undefined;
+    if (!this.writes.has(entity)) this.hide(entity);
+  }
+
+  /** Drops what was not confirmed. @internal */
+  sweep(): void {
+    for (let index = 0; index < this.#listedCount; index++) this.dropDoubted(this.#listed[index]!);
+  }
+
+  /** Takes the row that lies at `at` over. @internal */
+  setRow(entity: number, reader: ByteReader, at: number): void {
+    let isOther = !this.confirm(entity);
+    const { bytes } = reader;
+    const { rows } = this;
+    const length = this.component!.rows!.bytes;
+    const start = entity * length;
+    for (let index = 0; index < length; index++) {
+      const byte = bytes[at + index]!;
+      if (rows.getUint8(start + index) !== byte) {
+        rows.setUint8(start + index, byte);
+        isOther = true;
+      }
+    }
+    if (!isOther || (this.writes.size && this.writes.has(entity))) return;
+    const codec = this.component!.rows!;
+    const row = this.all[entity];
+    if (row === undefined) {
+      this.show(entity, codec.create(rows, start) as V);
+    } else {
+      codec.read(row as never, rows, start);
+      this.#list(entity, CHANGED);
+    }
+  }
+
+  /** Takes a copy of an opaque value over. @internal */
+  setOpaque(entity: number, bytes: Uint8Array): void {
+    if (this.confirm(entity) && same(this.base[entity], bytes)) return;
+    this.base[entity] = bytes.slice();
+    if (!this.writes.has(entity)) this.show(entity, this.baseValue(entity)!);
+  }
+
+  /** Reads the properties of an entity: those that changed, or all if they were in doubt. @internal */
+  setProps(entity: number, reader: ByteReader): void {
+    const isWhole = (this.marks[entity]! & (BASE | STALE)) !== BASE;
+    const props = isWhole ? (Object.create(null) as Props) : (this.base[entity] as Props);
+    let count = Object.keys(props).length;
+    let isOther = false;
+    for (let key = reader.key(); key; key = reader.key()) {
+      const value = reader.value();
+      const before = props[key];
+      const id = `${entity} ${key}`;
+      if (reader.isWholeFloat) this.wholeFloats.add(id);
+      else if (this.wholeFloats.size) this.wholeFloats.delete(id);
+      if (same(value, before)) continue;
+      isOther = true;
+      if (value === undefined) {
+        delete props[key];
+        count--;
+      } else {
+        props[key] = value;
+        if (before === undefined && ++count > KEYS_MAX) throw malformed("keys");
+      }
+    }
+    if (!isOther) return;
+    if (!count) {
+      this.drop(entity);
+      return;
+    }
+    this.confirm(entity);
+    const shown = this.all[entity] as Props | undefined;
+    this.base[entity] = props;
+    if (this.writes.has(entity)) return;
+    if (shown && shown !== props) {
+      this.base[entity] = shown;
+      if (!adopt(shown, props)) return;
+    }
+    this.show(entity, this.base[entity] as V);
+  }
+
+  /** A value decoded from the base; properties are the base itself. @internal */
+  baseValue(entity: number): V | undefined {
+    if (!((this.marks[entity] ?? 0) & BASE)) return undefined;
+    const { kind, rows, contentType } = this.component!;
+    if (kind === PROPS) return this.base[entity] as V;
+    if (kind === PACKED) return rows!.create(this.rows, entity * rows!.bytes) as V;
+    return decodeOpaque(contentType, this.base[entity] as Uint8Array) as V;
+  }
+
+  /** Works out what handlers are due to be told; whether that is anything. @internal */
+  begin(): void {
+    [this.#listed, this.#told] = [this.#told, this.#listed];
+    [this.#gone, this.#left] = [this.#left, this.#gone];
+    this.#gone.clear();
+    let count = 0;
+    for (let index = 0; index < this.#listedCount; index++) {
+      const entity = this.#told[index]!;
+      const marks = this.marks[entity]!;
+      const isThere = this.all[entity] !== undefined;
+      let due = 0;
+      if (marks & KNOWN && marks & GONE) due = REMOVE;
+      if (isThere && (due || !(marks & KNOWN))) due |= ADD;
+      else if (isThere && marks & CHANGED) due = CHANGE;
+      this.marks[entity] = marks & ~(LISTED | CHANGED | GONE | (due & REMOVE ? KNOWN : 0));
+      if (due) {
+        this.#told[count] = entity;
+        this.#due[count++] = due;
+      }
+    }
+    this.#listedCount = 0;
+    this.#toldCount = count;
+    if (count) this.version++;
+  }
+
+  /** Entities of which handlers are told: how many, and each. @internal */
+  get toldCount(): number {
+    return this.#toldCount;
+  }
+
+  told(index: number): number {
+    return this.#told[index]!;
+  }
+
+  /** Tells handlers one kind of what they are due to be told. @internal */
+  tell(what: number): void {
+    const handlers = this.#handlers[what]!;
+    if (what !== ADD && !handlers.length) return;
+    for (let index = 0; index < this.#toldCount; index++) {
+      if (!(this.#due[index]! & what)) continue;
+      const entity = this.#told[index]!;
+      const value = what === REMOVE ? this.#left.get(entity) : this.all[entity];
+      if (value === undefined) continue;
+      if (what === ADD) this.marks[entity]! |= KNOWN;
+      for (let next = 0; next < handlers.length; next++) this.#call(handlers[next]!, value, entity);
+    }
+  }
+}
+
+/** An opaque value as what it says it is; JSON that is none is given as text. */
+export function decodeOpaque(contentType: string, bytes: Uint8Array): unknown {
+  const isJson = contentType.startsWith("application/json");
+  if (!isJson && !contentType.startsWith("text/")) return bytes;
+  const text = new TextDecoder().decode(bytes);
+  if (isJson) {
+    try {
+      return JSON.parse(text);
+    } catch {}
+  }
+  return text;
+}
+
+/** Whether two values are equal: bytes, entities, rows and what JSON can say. */
+export function same(one: unknown, other: unknown): boolean {
+  if (one === other || typeof one !== "object" || typeof other !== "object") return one === other;
+  if (one instanceof Uint8Array && other instanceof Uint8Array) {
+    return one.length === other.length && one.every((byte, index) => byte === other[index]);
+  }
+  return JSON.stringify(one) === JSON.stringify(other);
+}
+
+/** Makes an object equal to another one; says whether that changed it. */
+export function adopt(target: Record<string, unknown>, source: Record<string, unknown>): boolean {
+  let isOther = false;
+  for (const key of Object.keys(target)) {
+    if (!(key in source)) isOther = delete target[key];
+  }
+  for (const key of Object.keys(source)) {
+    if (!same(target[key], source[key])) {
+      target[key] = source[key];
+      isOther = true;
+    }
+  }
+  return isOther;
+}
