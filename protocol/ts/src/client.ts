@@ -5,7 +5,13 @@ import { Connector } from "./connector.js";
 import { Emitter, throwLater, type Unsubscribe } from "./emitter.js";
 import { TickloomError } from "./errors.js";
 import { decodeServer, encodeClient } from "./messages.js";
-import type { Address, ClientEvents, ClientOptions, ConnectionState, JoinOptions } from "./options.js";
+import type {
+  Address,
+  ClientEvents,
+  ClientOptions,
+  ConnectionState,
+  JoinOptions,
+} from "./options.js";
 import { watchPage } from "./page.js";
 import { encodeProperties } from "./properties.js";
 import { Pulse } from "./pulse.js";
@@ -14,7 +20,13 @@ import { type AnyShape, type RoomType, type Shape, warnOfMissing } from "./shape
 import { newStats, type Stats } from "./stats.js";
 import { keepTicket, takeTicket } from "./tickets.js";
 import { platformTimers, type Timers } from "./timers.js";
-import { type Joined, type LeaveReason, leaveReason, type Refused, refusalCode } from "./wire.gen.js";
+import {
+  type Joined,
+  type LeaveReason,
+  leaveReason,
+  type Refused,
+  refusalCode,
+} from "./wire.gen.js";
 
 const MODES = { JoinOrCreate: 0, Create: 1, Join: 2, Spectate: 0 };
 

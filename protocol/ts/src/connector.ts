@@ -94,7 +94,7 @@ export class Connector {
 
   /** Ends the connection as a bad line would. */
   drop(): void {
-    this.#end(1006, "");
+    this.#connection ? this.#connection.end(1006, "") : this.#end(1006, "");
   }
 
   /** Ends the connection for good. With 1000 the server gives the seat back. */
@@ -102,7 +102,8 @@ export class Connector {
     if (this.#state === "closed") {
       return;
     }
-    const connection = this.#take();
+    const connection = this.#connection;
+    this.#connection = undefined;
     this.#setState("closed");
     this.#timers.clear(this.#timer);
     this.#timers.clear(this.#lostTimer);
@@ -140,18 +141,11 @@ export class Connector {
     });
   }
 
-  #take(): Connection | undefined {
-    const connection = this.#connection;
-    this.#connection = undefined;
-    return connection;
-  }
-
   #end(code: number, reason: string): void {
-    const connection = this.#take();
+    this.#connection = undefined;
     if (this.#state === "closed" || this.#state === "waiting") {
       return;
     }
-    connection?.end(code, reason);
     if (isFinal(code) || this.#options.reconnect === false) {
       this.close(new TickloomError("Closed", reason || "no connection", 0, code));
       return;

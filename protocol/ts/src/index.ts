@@ -19,6 +19,7 @@ export const connect = (address: Address = "/ws", options: ClientOptions = {}): 
   new Client(address, options);
 
 export type { AskOptions } from "./asking.js";
+export type { PropValue } from "./bytes.js";
 export type { Changes, NewEntity } from "./changes.js";
 export type { Client } from "./client.js";
 export type { WebSocketClass, WebSocketLike } from "./connection.js";
@@ -36,9 +37,8 @@ export type {
 } from "./options.js";
 export { keyBetween } from "./ordering.js";
 export { predict } from "./predict.js";
-export type { Entity } from "./replica.js";
 export type { Other, Presence } from "./presence.js";
-export type { PropValue } from "./bytes.js";
+export type { Entity } from "./replica.js";
 export type { Room, RoomEvents, RoomStatus, TickInfo } from "./room.js";
 export type { RoomClock } from "./room_clock.js";
 export type { Row } from "./rows.js";

@@ -1,8 +1,8 @@
 import type { AskOptions } from "./asking.js";
 import type { WebSocketClass } from "./connection.js";
 import type { TickloomError } from "./errors.js";
-import type { Props } from "./table.js";
 import type { Verify } from "./replica.js";
+import type { Props } from "./table.js";
 import type { Timers } from "./timers.js";
 
 /** Where the server is: an address, or what finds it out before each connection. */

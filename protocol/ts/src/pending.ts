@@ -72,10 +72,12 @@ export class Pending {
     this.#keep(() => false);
   }
 
-  /** Operations are numbered anew: the next delta shows what became of those before. */
-  beginAgain(): void {
+  /** The next delta shows what became of the writes below `op`; those from it on are still to come. */
+  beginAgain(op: number): void {
     for (const table of this.#tables) {
-      for (const writes of table.writes.values()) for (const write of writes) write.op = 0;
+      for (const writes of table.writes.values()) {
+        for (const write of writes) if (write.op < op) write.op = 0;
+      }
     }
   }
 

@@ -115,9 +115,12 @@ export class Replica {
     this.pending.clear();
   }
 
-  /** The seat is the same over another connection: the replica goes on, operations begin anew. */
-  continueWith(): void {
-    this.pending.beginAgain();
+  /**
+   * The seat is the same over another connection, and the replica goes on. Writes below `op` were
+   * sent over the one before.
+   */
+  continueWith(op = Infinity): void {
+    this.pending.beginAgain(op);
   }
 
   /** Applies a delta. After a resync is asked for, all are ignored until the next snapshot. */

@@ -1,6 +1,6 @@
-import { type AskOptions, Asking, bounded } from "./asking.js";
-import { type Changes, ChangesWriter, type Effect } from "./changes.js";
+import { Asking, type AskOptions, bounded } from "./asking.js";
 import { bytesOf } from "./body.js";
+import { type Changes, ChangesWriter, type Effect } from "./changes.js";
 import { type ServerClock, Timetable } from "./clock.js";
 import { Emitter, Handlers, type Report, type Unsubscribe } from "./emitter.js";
 import { TickloomError } from "./errors.js";
@@ -280,7 +280,10 @@ export class Room<S extends Shape = AnyShape> {
     value: Writable<S["state"][K]>,
     options?: AskOptions,
   ): Promise<{ tick: number }> {
-    return this.write((changes) => changes.set(component, entity, this.#whole(component, entity, value)), options);
+    return this.write(
+      (changes) => changes.set(component, entity, this.#whole(component, entity, value)),
+      options,
+    );
   }
 
   /** Changes what the room is to newcomers. Only the host may. What is left out stays as it is. */

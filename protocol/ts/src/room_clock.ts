@@ -43,7 +43,8 @@ export class RoomClock {
   /** How old the state of a tick is now, in milliseconds; undefined while unknown. */
   ageMs(tick: number): number | undefined {
     const nowMs = this.serverNowMs;
-    const ms = nowMs && this.timetable.tickUs ? nowMs - this.timetable.dueUs(tick) / 1000 : undefined;
+    const ms =
+      nowMs && this.timetable.tickUs ? nowMs - this.timetable.dueUs(tick) / 1000 : undefined;
     return ms;
   }
 

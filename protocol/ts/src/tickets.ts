@@ -29,7 +29,10 @@ export function takeTicket(type: string, options: JoinOptions): Kept | undefined
     const { room, ticket } = JSON.parse(sessionStorage.getItem(key) ?? "");
     sessionStorage.removeItem(key);
     const token = Uint8Array.from(ticket.token);
-    return { room, ticket: { member: ticket.member, token, tick: 0, eventsFrom: 0, privateFrom: 0 } };
+    return {
+      room,
+      ticket: { member: ticket.member, token, tick: 0, eventsFrom: 0, privateFrom: 0 },
+    };
   } catch {
     return undefined;
   }

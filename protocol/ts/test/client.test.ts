@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Client, type ClientOptions, type Room, TickloomError } from "../src/index.js";
-import { JOINED as SEAT, SNAPSHOT, chunk, connectFake, FakeSocket, type FakeTimers, settle } from "./fakes.js";
+import {
+  chunk,
+  connectFake,
+  FakeSocket,
+  type FakeTimers,
+  JOINED as SEAT,
+  SNAPSHOT,
+  settle,
+} from "./fakes.js";
 
 /** A client with a seat in the room "a", and what it has sent until then taken away. */
 async function seated(options: ClientOptions = {}) {
@@ -116,12 +124,18 @@ test("a join that nobody waits for any more gives its seat back", async () => {
   await assert.rejects(joined, /never mind/);
   const other = client.join("board", { room: "b" });
   const socket = FakeSocket.last;
-  assert.deepEqual(socket.take("Join").map(({ room }) => room), ["a"]);
+  assert.deepEqual(
+    socket.take("Join").map(({ room }) => room),
+    ["a"],
+  );
   socket.receive("Joined", SEAT);
   assert.equal(socket.take("Leave").length, 1);
   socket.receive("Delta", SNAPSHOT);
   socket.receive("Left", { reason: 0 });
-  assert.deepEqual(socket.take("Join").map(({ room }) => room), ["b"]);
+  assert.deepEqual(
+    socket.take("Join").map(({ room }) => room),
+    ["b"],
+  );
   socket.receive("Joined", SEAT);
   socket.receive("Delta", SNAPSHOT);
   assert.equal((await other).name, "b");
@@ -149,7 +163,10 @@ test("a broken connection comes back to its seat and goes on", async () => {
   again.open();
   const [join] = again.take("Join");
   const resume = join?.resume as Record<string, unknown>;
-  assert.deepEqual([resume.member, resume.tick, [...(resume.token as Uint8Array)]], [7, 11, [1, 2, 3]]);
+  assert.deepEqual(
+    [resume.member, resume.tick, [...(resume.token as Uint8Array)]],
+    [7, 11, [1, 2, 3]],
+  );
   again.receive("Joined", { ...SEAT, token: Uint8Array.of(4), recovered: true });
   again.receive("Delta", { tick: 14, base: 11 });
   assert.deepEqual(told, [
@@ -161,7 +178,10 @@ test("a broken connection comes back to its seat and goes on", async () => {
   ]);
   assert.equal(room.tick, 14);
   assert.equal(room.state.name, named);
-  assert.deepEqual([client.stats.connections, client.stats.resumed, client.stats.recovered], [2, 1, 1]);
+  assert.deepEqual(
+    [client.stats.connections, client.stats.resumed, client.stats.recovered],
+    [2, 1, 1],
+  );
 });
 
 test("whose seat is gone gets another in the same room, with everything anew", async () => {
@@ -440,7 +460,10 @@ test("a gap asks for one snapshot, and the snapshot repairs", async () => {
   socket.receive("Delta", { tick: 15, base: 14 });
   socket.receive("Delta", { tick: 16, base: 15 });
   const resyncs = socket.take("Resync");
-  assert.deepEqual(resyncs.map(({ haveTick, reason }) => [haveTick, reason]), [[11, 0]]);
+  assert.deepEqual(
+    resyncs.map(({ haveTick, reason }) => [haveTick, reason]),
+    [[11, 0]],
+  );
   socket.receive("Delta", { ...SNAPSHOT, tick: 17 });
   assert.equal(room.tick, 17);
   assert.equal(client.stats.resyncs, 1);
@@ -511,13 +534,10 @@ test("one input leaves per tick, with the newest of each field", async () => {
   room.input.once({ dx: 9 });
   await timers.pass(199);
   const inputs = socket.take("Input");
-  assert.deepEqual(inputs.map(({ seq, row }) => [seq, (row as Uint8Array)[0]]), [
-    [1, 5],
-    [2, 9],
-    [3, 5],
-    [4, 5],
-    ...(inputs.length > 4 ? [[5, 5]] : []),
-  ]);
+  assert.deepEqual(
+    inputs.map(({ seq, row }) => [seq, (row as Uint8Array)[0]]),
+    [[1, 5], [2, 9], [3, 5], [4, 5], ...(inputs.length > 4 ? [[5, 5]] : [])],
+  );
   assert.deepEqual(sent.slice(0, 2), [
     [1, 5],
     [2, 9],
@@ -577,7 +597,10 @@ test("others are the members in view, the same list until something changes", as
   assert.ok(bob.length > 0);
   socket.receive("Delta", { tick: 12, base: 11, chunks });
   const { others } = room.presence;
-  assert.deepEqual(others.map(({ entity, member, name }) => [entity, member, name]), [[2, 9, "bob"]]);
+  assert.deepEqual(
+    others.map(({ entity, member, name }) => [entity, member, name]),
+    [[2, 9, "bob"]],
+  );
   assert.equal(room.presence.others, others);
 });
 

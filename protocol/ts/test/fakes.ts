@@ -197,7 +197,13 @@ function write(builder: Builder, table: string, row: Record<string, unknown>): n
   const fields = [
     ...(layouts as Record<string, string>)[table]!.matchAll(/(\w+):(\[?)(\w)(\w*)!?=?(\S*)/g),
   ].map(([, name, vector, code, rest, value]) => {
-    return { value: row[name!], isVector: !!vector, code: code!, type: code! + rest, least: +value! };
+    return {
+      value: row[name!],
+      isVector: !!vector,
+      code: code!,
+      type: code! + rest,
+      least: +value!,
+    };
   });
   const offsets = fields.map(({ value, isVector, code, type }) => {
     if (value === undefined) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { JOINED, SNAPSHOT, connectFake, FakeSocket, settle } from "./fakes.js";
+import { connectFake, FakeSocket, JOINED, SNAPSHOT, settle } from "./fakes.js";
 
 /** As much of a page as a client looks at. */
 class FakePage {
@@ -68,9 +68,15 @@ async function seated(remember = false) {
 test("a hidden page says so at once, and so does one that is seen again", async () => {
   const { socket } = await seated();
   page.see(false);
-  assert.deepEqual(socket.take("Report").map(({ hidden }) => hidden), [true]);
+  assert.deepEqual(
+    socket.take("Report").map(({ hidden }) => hidden),
+    [true],
+  );
   page.see(true);
-  assert.deepEqual(socket.take("Report").map(({ hidden }) => hidden), [false]);
+  assert.deepEqual(
+    socket.take("Report").map(({ hidden }) => hidden),
+    [false],
+  );
 });
 
 test("a page that the browser puts away has no connection until it is back", async () => {
@@ -100,7 +106,10 @@ test("a page that is loaded again has its seat again, once", async () => {
   client.close();
   const { join, client: second } = await seated(true);
   const resume = join?.resume as Record<string, unknown>;
-  assert.deepEqual([resume.member, resume.tick, [...(resume.token as Uint8Array)]], [7, 0, [1, 2, 3]]);
+  assert.deepEqual(
+    [resume.member, resume.tick, [...(resume.token as Uint8Array)]],
+    [7, 0, [1, 2, 3]],
+  );
   assert.equal(second.stats.resumed, 1);
   second.close();
   // A tab that is duplicated finds nothing that it could take its twin's seat with.
