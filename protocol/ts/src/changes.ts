@@ -7,10 +7,30 @@
 import { ByteWriter, bytesOf, ENTITIES_MAX, type PropValue } from "./bytes.js";
 import { checkProperty } from "./properties.js";
 import { type Component, PACKED, PROPS, type Schema } from "./schema.js";
+import type { ComponentOf, Shape, Writable } from "./shape.js";
 
 /** An entity that a write adds. It may stand for an entity wherever the same write names one. */
 export interface NewEntity {
   readonly entity: number;
+}
+
+/**
+ * Collects the changes of one write; {@link ChangesWriter} says what each throws. Those of one
+ * component take effect in the order of the calls.
+ */
+export interface Changes<S extends Shape> {
+  /** Adds an entity of the writer's own, or of the room. */
+  add(owner?: "me" | "room"): NewEntity;
+  /** Sets a value: a row, a text or bytes whole; of properties those that are named. */
+  set<K extends ComponentOf<S>>(
+    component: K,
+    entity: number | NewEntity,
+    value: Writable<S["state"][K]>,
+  ): void;
+  /** Takes a component off an entity. */
+  remove(component: ComponentOf<S>, entity: number | NewEntity): void;
+  /** Removes an entity that is there. */
+  despawn(entity: number): void;
 }
 
 /** What the changes do to a value that is there, for {@link Pending}. */
