@@ -4,7 +4,7 @@ import { ServerClock } from "./clock.js";
 import { Connector } from "./connector.js";
 import { Emitter, throwLater, type Unsubscribe } from "./emitter.js";
 import { TickloomError } from "./errors.js";
-import { decodeServer, encodeClient } from "./messages.js";
+import { decodeServer, encodeClient, type ServerMessage } from "./messages.js";
 import type {
   Address,
   ClientEvents,
@@ -240,32 +240,42 @@ export class Client {
     this.stats.bytesIn += bytes.length;
     this.stats.messagesIn += 1;
     this.#pulse.heard();
-    let message: ReturnType<typeof decodeServer>;
+    let message: ServerMessage | undefined;
     try {
       message = decodeServer(bytes);
     } catch (error) {
       this.#connector.close(new TickloomError("Closed", `malformed: ${error}`, 0, 1007));
       return;
     }
+    this.#handle(message);
+  }
+
+  #handle(message: ServerMessage | undefined): void {
     switch (message?.kind) {
       case "Delta":
-        return this.room?._delta(message);
+        this.room?._delta(message);
+        break;
       case "TimeSync":
         this.#serverClock.handleSync(this.#timers.nowUs(), message);
-        return this.room?._timeSync(message);
+        this.room?._timeSync(message);
+        break;
       case "Accepted":
-        return this.room?._accepted(message);
+        this.room?._accepted(message);
+        break;
       case "Joined":
-        return this.#handleJoined(message);
+        this.#handleJoined(message);
+        break;
       case "Refused":
-        return this.#handleRefused(message);
+        this.#handleRefused(message);
+        break;
       case "Left":
-        return this.#handleLeft(leaveReason[message.reason]!, message.message);
+        this.#handleLeft(leaveReason[message.reason]!, message.message);
+        break;
       case "GoAway":
-        return this.#connector.backoff.hint(message.retryMs);
-      default:
-        // A kind that this version does not know is passed over.
-        return;
+        this.#connector.backoff.hint(message.retryMs);
+        break;
+      // A kind that this version does not know is passed over.
+      case undefined:
     }
   }
 
