@@ -114,7 +114,7 @@ pub struct Config {
     pub stop: StopConfig,
     /// What happens when a shard no longer turns.
     pub watchdog: WatchdogConfig,
-    /// Bounds of plain HTTP.
+    /// What plain HTTP serves, and its bounds.
     pub http: HttpConfig,
     /// What other programs show to act on behalf of users.
     pub api_key: ApiKey,
@@ -340,6 +340,7 @@ fn http_bounds(http: &Http, websocket: &WebSocket) -> HttpConfig {
         body_timeout: http.body_timeout.value,
         body_bytes_max: http.body_max.value.0,
         drain: websocket.drain_timeout.value,
+        has_pages: http.pages.value,
     }
 }
 

@@ -16,7 +16,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/` | a page that says what this is |
+//! | `/` and others | `pages`, unless they are turned off |
 //! | `/healthz` | 200 while the process answers at all |
 //! | `/readyz` | 200 `ready`, or 503 and one line for each reason to send nobody here |
 //! | `/stats.json` | a [`StatsReport`] |
@@ -89,7 +89,7 @@ pub struct Doors {
     pub seats_rate: Option<Rate>,
 }
 
-/// Bounds of the HTTP thread.
+/// What the HTTP thread serves, and its bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HttpConfig {
     /// Connections at the same time; further ones get 503.
@@ -102,4 +102,6 @@ pub struct HttpConfig {
     pub body_bytes_max: usize,
     /// From our last byte to the other end's, before the connection is cut.
     pub drain: Duration,
+    /// Whether there are pages for people beside what programs ask for.
+    pub has_pages: bool,
 }

@@ -431,6 +431,10 @@ settings! {
 
     /// Plain HTTP: health, metrics, pages. Beside the connections above, with a thread of its own.
     http: Http {
+        /// Serve the pages at / that show what the server can do, with the client at /sdk.js. They
+        /// are part of the binary and hold no secrets; without them, what programs ask for stays.
+        pages: bool = true;
+
         /// HTTP connections at the same time; further ones get 503. When more than half of them
         /// are there, none is kept between two requests.
         connections_max: Count = Count::of(256), within Count::of(1)..=Count::of(65_536);

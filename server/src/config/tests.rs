@@ -175,7 +175,7 @@ fn what_is_configured_is_what_the_server_gets() {
         handshakes_per_address = 37\nhandshakes_per_address_burst = 38\n
         handshakes_rate = 39\nhandshakes_burst = 40\nrooms_per_address = 41\n
         rooms_per_address_burst = 42\nshed_when_busy = false\n
-        [http]\nseats_rate = 45\n[stop]\ndeadline = '18s'\nretry_spread = '19s'\n
+        [http]\npages = false\nseats_rate = 45\n[stop]\ndeadline = '18s'\nretry_spread = '19s'\n
         [watchdog]\nunready_after = '20s'\nabort_after = '21s'\n
         [echo]\nenabled = true\n[rooms.board]\nmembers_max = 22\n";
     let config = Config::resolve(&file(text).merge(), &machine(), 9);
@@ -205,7 +205,7 @@ fn what_is_configured_is_what_the_server_gets() {
         (config.link, config.addresses, config.handshakes, config.busy),
         config.handshakes_pace,
         config.recording,
-        config.seats_rate,
+        (config.http.has_pages, config.seats_rate),
     );
     assert_eq!(
         shown,
@@ -221,6 +221,6 @@ fn what_is_configured_is_what_the_server_gets() {
          unit_ns: 24390244, burst_ns: 1024390248 }) }, Some(Rate { unit_ns: 25641026, burst_ns: \
          1025641040 }), GoOn) Some(Rate { unit_ns: 20000000, burst_ns: 100000000 }) \
          Some(RecordingConfig { dir: \"r\", of_all: Inputs, file_bytes_max: 44032, \
-         dir_bytes_max: 45056 }) Some(Rate { unit_ns: 22222223, burst_ns: 1000000035 })"
+         dir_bytes_max: 45056 }) (false, Some(Rate { unit_ns: 22222223, burst_ns: 1000000035 }))"
     );
 }

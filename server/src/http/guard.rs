@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use super::HttpConfig;
 use super::routes::{Site, plain};
@@ -53,7 +53,9 @@ impl Limits {
 
 /// Puts all of it around routes.
 pub(super) fn guard(routes: Router, site: &Arc<Site>, limits: Limits) -> Router {
-    let compression = CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN));
+    // Pictures are compressed already.
+    let worthwhile = SizeAbove::new(COMPRESSED_BYTES_MIN).and(NotForContentType::IMAGES);
+    let compression = CompressionLayer::new().compress_when(worthwhile);
     routes
         .layer(from_fn_with_state(limits.clone(), admit))
         .layer(compression)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, SEC_WEBSOCKET_VERSION, UPGRADE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tickloom_protocol::handshake::Refusal;
@@ -14,13 +14,17 @@ use tickloom_protocol::handshake::Refusal;
 use super::api::{self, SeatsRetry, SeatsUsage};
 use super::api_key::ApiKey;
 use super::counters::HttpCounters;
-use super::pages::{PAGES, Page};
+use super::pages::{self, File};
 use super::process::ProcessFacts;
 use super::{Doors, StatsReport, metrics_text};
 use crate::board::Board;
 use crate::directory::{Directory, ShardIndex};
 use crate::mailbox::Mailbox;
 use crate::reactor::monotonic_now;
+
+/// What people are told who look elsewhere.
+const NOT_FOUND: &str = "nothing here; there are /healthz /readyz /stats.json /metrics \
+                         /api/rooms, and rooms at /ws";
 
 /// What routes look at.
 #[derive(Debug)]
@@ -77,9 +81,12 @@ impl Site {
     }
 }
 
-/// Every path there is. `HEAD` is answered wherever `GET` is.
-pub(super) fn router(site: &Arc<Site>) -> Router {
-    let mut router = Router::new()
+/// Every path there is, with these pages. `HEAD` is answered wherever `GET` is.
+pub(super) fn router(site: &Arc<Site>, files: &[File]) -> Router {
+    let reason =
+        if files.is_empty() { NOT_FOUND.to_owned() } else { format!("{NOT_FOUND}; pages at /") };
+    let not_found = move || async move { plain(StatusCode::NOT_FOUND, &reason) };
+    Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/stats.json", get(stats))
@@ -88,14 +95,10 @@ pub(super) fn router(site: &Arc<Site>) -> Router {
         .route("/api/seats", post(api::reserve_seats))
         .route("/ws", get(needs_upgrade))
         .route("/echo", get(needs_upgrade))
-        .with_state(Arc::clone(site));
-    for page in PAGES {
-        let page = Page::new(page);
-        let path = page.path();
-        let answer = move |headers: HeaderMap| async move { page.answer(&headers) };
-        router = router.route(path, get(answer));
-    }
-    router.fallback(not_found).method_not_allowed_fallback(wrong_method)
+        .with_state(Arc::clone(site))
+        .merge(pages::routes(files))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
 }
 
 async fn healthz() -> Response {
@@ -128,11 +131,6 @@ async fn needs_upgrade() -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-async fn not_found() -> Response {
-    let reason = "nothing here; there are / /healthz /readyz /stats.json /metrics /api/rooms, and rooms at /ws";
-    plain(StatusCode::NOT_FOUND, reason)
 }
 
 async fn wrong_method() -> Response {

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 use super::counters::HttpCounters;
+use super::pages::{self, File};
 use super::routes::Site;
 use super::{ApiKey, Doors, HttpConfig, guard, routes};
 use crate::board::{Board, ShardStats};
@@ -53,6 +54,10 @@ impl Answer {
 
 impl World {
     fn new() -> Self {
+        Self::with(pages::FILES)
+    }
+
+    fn with(files: &[File]) -> Self {
         let (board, config) = (board(), config());
         let places = Arc::new(Semaphore::new(config.connections_max));
         let doors = Doors {
@@ -65,7 +70,7 @@ impl World {
         let site = Arc::new(Site::new(Arc::clone(&board), counters, doors));
         // Where REST will be; no route of today's reads a body.
         let sink = post(|body: Bytes| async move { format!("{} bytes", body.len()) });
-        let routes = routes::router(&site).route("/sink", sink);
+        let routes = routes::router(&site, files).route("/sink", sink);
         let limits = guard::Limits::new(&config, Arc::clone(&places));
         Self { router: guard::guard(routes, &site, limits), board, places }
     }
@@ -105,7 +110,6 @@ fn requests_get_the_status_of_their_path_and_method() {
     let content_types = ["text/plain; charset=utf-8", "text/html; charset=utf-8"];
     for (path, get, content_type) in [
         ("/", 200, content_types[1]),
-        ("/style.css", 200, "text/css; charset=utf-8"),
         ("/healthz", 200, content_types[0]),
         ("/healthz?verbose", 200, content_types[0]),
         ("/readyz", 200, content_types[0]),
@@ -146,8 +150,9 @@ fn requests_get_the_status_of_their_path_and_method() {
     assert_eq!(upgrade.header("upgrade"), Some("websocket"));
     assert_eq!(upgrade.header("sec-websocket-version"), Some("13"));
     let nothing = world.ask("GET", "/nothing");
-    for there in ["/healthz", "/readyz", "/stats.json", "/metrics", "/api/rooms", "/ws"] {
-        assert!(nothing.text().contains(there), "{there} in {:?}", nothing.text());
+    for there in ["/healthz", "/readyz", "/stats.json", "/metrics", "/api/rooms", "/ws", "/"] {
+        let is_told = nothing.text().split([' ', ',', ';', '\n']).any(|word| word == there);
+        assert!(is_told, "{there} in {:?}", nothing.text());
     }
 }
 
@@ -195,15 +200,96 @@ fn stats_are_json_with_a_total_and_each_shard() {
     }
 }
 
+/// A page with what belongs to it.
+const BUILT: [File; 5] = [
+    File { path: "index.html", body: b"<!doctype html><title>start" },
+    File { path: "arena.html", body: b"<!doctype html><title>arena" },
+    File { path: "assets/arena-1a2b3c4d.js", body: &[b';'; 4_096] },
+    File { path: "assets/map-5e6f7a8b.png", body: &[7; 4_096] },
+    File { path: "sdk.js", body: b"export const connect = () => {};" },
+];
+
+#[test]
+fn pages_and_what_they_load_are_kept_as_long_as_they_are_good() {
+    let world = World::with(&BUILT);
+    let forever = "public, max-age=31536000, immutable";
+    for (path, content_type, kept, body) in [
+        ("/", "text/html; charset=utf-8", "no-cache", BUILT[0].body),
+        ("/arena", "text/html; charset=utf-8", "no-cache", BUILT[1].body),
+        ("/arena?room=lobby", "text/html; charset=utf-8", "no-cache", BUILT[1].body),
+        ("/assets/arena-1a2b3c4d.js", "text/javascript; charset=utf-8", forever, BUILT[2].body),
+        ("/assets/map-5e6f7a8b.png", "image/png", forever, BUILT[3].body),
+        ("/sdk.js", "text/javascript; charset=utf-8", "no-cache", BUILT[4].body),
+    ] {
+        let answer = world.ask("GET", path);
+        assert_eq!((answer.status, &*answer.body), (StatusCode::OK, body), "{path}");
+        assert_eq!(answer.header("content-type"), Some(content_type), "{path}");
+        assert_eq!(answer.header("cache-control"), Some(kept), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        let is_page = content_type.starts_with("text/html");
+        assert_eq!(answer.header("permissions-policy").is_some(), is_page, "{path}");
+        let referrer = answer.header("referrer-policy");
+        assert_eq!(referrer, is_page.then_some("same-origin"), "{path}");
+        // What runs elsewhere is loaded from elsewhere.
+        let elsewhere = answer.header("access-control-allow-origin");
+        assert_eq!(elsewhere, (path == "/sdk.js").then_some("*"), "{path}");
+        let head = world.ask("HEAD", path);
+        assert_eq!((head.status, &*head.body), (StatusCode::OK, &b""[..]), "{path}");
+        assert_eq!(head.header("content-length"), Some(&*body.len().to_string()), "{path}");
+    }
+    for path in ["/index.html", "/arena.html", "/arena/", "/assets/", "/assets/arena-00000000.js"] {
+        assert_eq!(world.ask("GET", path).status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[test]
+fn pages_run_nothing_but_what_comes_from_here() {
+    let world = World::with(&BUILT);
+    for path in ["/", "/arena", "/assets/arena-1a2b3c4d.js"] {
+        let answer = world.ask("GET", path);
+        let policy = answer.header("content-security-policy").expect("a policy");
+        let rules: Vec<&str> = policy.split("; ").collect();
+        for rule in [
+            "default-src 'self'",
+            "connect-src 'self' ws: wss:",
+            "img-src 'self' data: blob:",
+            "style-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        ] {
+            assert!(rules.contains(&rule), "{rule} in {policy} of {path}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy} of {path}");
+    }
+}
+
+#[test]
+fn without_pages_what_programs_ask_for_stays() {
+    let world = World::with(&[]);
+    for (path, status) in [
+        ("/", 404),
+        ("/arena", 404),
+        ("/sdk.js", 404),
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/stats.json", 200),
+        ("/metrics", 200),
+        ("/api/rooms", 200),
+        ("/ws", 426),
+    ] {
+        assert_eq!(world.ask("GET", path).status, status, "{path}");
+    }
+    let nothing = world.ask("GET", "/");
+    assert!(!nothing.text().contains("pages"), "{:?}", nothing.text());
+}
+
 #[test]
 fn a_page_that_the_client_has_is_not_sent_again() {
-    let world = World::new();
+    let world = World::with(&BUILT);
     let page = world.ask("GET", "/");
     let tag = page.header("etag").expect("a tag").to_owned();
-    let policy = page.header("content-security-policy").expect("a policy");
-    assert!(policy.starts_with("default-src 'self'"), "{policy}");
     let strong = tag.trim_start_matches("W/").to_owned();
-    let other = world.ask("GET", "/style.css").header("etag").expect("a tag").to_owned();
+    let other = world.ask("GET", "/arena").header("etag").expect("a tag").to_owned();
     assert_ne!(tag, other);
     for (sent, status) in [
         (tag.clone(), 304),
@@ -220,14 +306,17 @@ fn a_page_that_the_client_has_is_not_sent_again() {
             assert_eq!(answer.status, status, "{method} {sent:?}");
             assert_eq!(answer.header("etag"), Some(&*tag), "{method} {sent:?}");
             assert!(status == 200 || answer.body.is_empty(), "{method} {sent:?}");
+            assert_eq!(answer.header("cache-control"), Some("no-cache"), "{method} {sent:?}");
         }
     }
 }
 
 #[test]
 fn long_answers_are_compressed_for_those_who_take_gzip() {
-    let world = World::new();
+    let world = World::with(&BUILT);
     for (path, accepts, is_compressed) in [
+        ("/assets/arena-1a2b3c4d.js", "gzip", true),
+        ("/assets/map-5e6f7a8b.png", "gzip", false),
         ("/metrics", "gzip", true),
         ("/metrics", "deflate, gzip;q=0.5, br", true),
         ("/stats.json", "gzip", true),

@@ -23,7 +23,7 @@ use super::connection::{self, End};
 use super::counters::HttpCounters;
 use super::routes::Site;
 use super::stream::{Deadlines, HttpStream, Transport};
-use super::{Doors, HandOver, HttpConfig, guard, routes};
+use super::{Doors, HandOver, HttpConfig, guard, pages, routes};
 use crate::board::Board;
 use crate::directory::ShardIndex;
 use crate::mail::Mail;
@@ -115,7 +115,8 @@ pub fn open(
     let mailboxes = doors.mailboxes.clone();
     let site = Arc::new(Site::new(board, Arc::clone(&counters), doors));
     let guard = guard::Limits::new(&config, Arc::clone(&places));
-    let router = guard::guard(routes::router(&site), &site, guard);
+    let files = if config.has_pages { pages::FILES } else { &[] };
+    let router = guard::guard(routes::router(&site, files), &site, guard);
     open_with(config, router, counters, places, mailboxes)
 }
 

@@ -6,6 +6,7 @@
 mod api;
 mod garbage;
 mod keeping;
+mod pages;
 #[path = "../player/mod.rs"]
 mod player;
 mod upgrades;
