@@ -21,7 +21,7 @@
 //! | `/readyz` | 200 `ready`, or 503 and one line for each reason to send nobody here |
 //! | `/stats.json` | a [`StatsReport`] |
 //! | `/metrics` | the same and more, for Prometheus |
-//! | `/api/rooms`, `/api/seats` | see `api` |
+//! | `/api/rooms`, `/api/room-types`, `/api/seats` | see `api` |
 
 mod api;
 mod api_key;
@@ -51,6 +51,7 @@ use crate::addresses::Counted;
 use crate::directory::Directory;
 use crate::mailbox::Mailbox;
 use crate::rate::Rate;
+use crate::rooms::RoomTypes;
 use crate::tls::Tls;
 
 /// What a connection takes along when it goes from a shard to the HTTP thread, or back.
@@ -87,6 +88,8 @@ pub struct Doors {
     pub api_key: ApiKey,
     /// How often they may; as often as they like without.
     pub seats_rate: Option<Rate>,
+    /// What rooms there may be.
+    pub room_types: RoomTypes,
 }
 
 /// What the HTTP thread serves, and its bounds.

@@ -33,6 +33,13 @@ impl RoomTypes {
     pub fn get(&self, name: &str) -> Option<&Arc<dyn RoomType>> {
         self.types.iter().find(|room_type| room_type.name() == name)
     }
+
+    /// Every type that can be joined, by name.
+    #[must_use]
+    pub fn by_name(&self) -> BTreeMap<&str, &Arc<dyn RoomType>> {
+        // Of two of the same name the one that wins comes first, and the last insert stays.
+        self.types.iter().rev().map(|room_type| (room_type.name(), room_type)).collect()
+    }
 }
 
 impl std::fmt::Debug for RoomTypes {

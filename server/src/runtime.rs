@@ -18,7 +18,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::board::{Activity, Board};
-use crate::config::Config;
+use crate::config::{Config, WatchdogConfig};
 use crate::directory::{Directory, ShardIndex};
 use crate::http::Doors;
 use crate::mailbox::{Mailbox, mailbox};
@@ -113,6 +113,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         mailboxes: mailboxes.clone(),
         api_key: config.api_key.clone(),
         seats_rate: config.seats_rate,
+        room_types: room_types.clone(),
     };
     let (http, http_ended) = http::open(config.http, Arc::clone(&board), doors)?;
     let (notifier, notices) = unbounded();
@@ -141,10 +142,7 @@ pub fn serve(config: &Config, room_types: &RoomTypes) -> io::Result<Server> {
         let notifier = notifier.clone();
         threads.push(builder.spawn(move || run_shard(core, parts, shard_config, &notifier))?);
     }
-    let (_watched, until) = bounded(0);
-    let (watchdog, watched_board) = (config.watchdog, Arc::clone(&board));
-    let builder = thread::Builder::new().name("watchdog".to_owned());
-    builder.spawn(move || watchdog::watch(watchdog, &watched_board, &until))?;
+    let _watched = watch(config.watchdog, Arc::clone(&board))?;
     let stopper = Stopper { board, mailboxes, notifier, deadline: config.stop.deadline };
     Ok(Server {
         address,
@@ -268,6 +266,14 @@ fn draw_secret() -> io::Result<Secret> {
     let drawn = SystemRandom::new().fill(&mut bytes);
     drawn.map_err(|_| io::Error::other("the system has no random bytes"))?;
     Ok(Secret::new(bytes))
+}
+
+/// Has shards watched until the sender is dropped.
+fn watch(config: WatchdogConfig, board: Arc<Board>) -> io::Result<Sender<Infallible>> {
+    let (watched, until) = bounded(0);
+    let builder = thread::Builder::new().name("watchdog".to_owned());
+    builder.spawn(move || watchdog::watch(config, &board, &until))?;
+    Ok(watched)
 }
 
 fn run_shard(

@@ -35,7 +35,9 @@ impl FieldType {
         }
     }
 
-    const fn is_quantised(self) -> bool {
+    /// Whether values are steps between a least and a greatest one.
+    #[must_use]
+    pub const fn is_quantised(self) -> bool {
         matches!(self, Self::Quant8 | Self::Quant16 | Self::Quant24 | Self::Quant32)
     }
 }

@@ -251,6 +251,12 @@ pub trait Words: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];
 }
 
+/// The word for a value; empty when there is none, because nobody can ask for it by a word.
+#[must_use]
+pub fn word_for<T: Words>(value: T) -> &'static str {
+    T::WORDS.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
+}
+
 impl<T: Words> Value for T {
     fn accepts() -> String {
         let quoted: Vec<_> = T::WORDS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
@@ -271,7 +277,6 @@ impl<T: Words> Value for T {
     }
 
     fn show(&self) -> String {
-        let word = T::WORDS.iter().find(|(_, value)| value == self).map_or("", |(word, _)| word);
-        format!("\"{word}\"")
+        format!("\"{}\"", word_for(*self))
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! | path | answer |
 //! |---|---|
+//! | `GET /api/room-types` | which types there are, and what their rooms are made of |
 //! | `GET /api/rooms` | the listed rooms as the shards' listings have them, up to a second old |
 //! | `POST /api/seats` | tokens for seats, for whoever shows `http.api_key`, up to `http.seats_rate` |
 //!
 //! What is wrong is told as JSON: `{"code": .., "message": ..}`.
 
+mod room_types;
 mod rooms;
 mod seats;
 
@@ -15,6 +17,7 @@ use axum::response::Response;
 use serde_json::{Map, Value as Json, json};
 use tickloom_protocol::chunks::Value;
 
+pub(super) use room_types::{describe_room_types, list_room_types};
 pub(super) use rooms::list_rooms;
 pub(super) use seats::{SeatsRetry, SeatsUsage, reserve_seats};
 

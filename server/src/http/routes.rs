@@ -24,7 +24,7 @@ use crate::reactor::monotonic_now;
 
 /// What people are told who look elsewhere.
 const NOT_FOUND: &str = "nothing here; there are /healthz /readyz /stats.json /metrics \
-                         /api/rooms, and rooms at /ws";
+                         /api/rooms /api/room-types, and rooms at /ws";
 
 /// What routes look at.
 #[derive(Debug)]
@@ -34,12 +34,15 @@ pub(super) struct Site {
     doors: Doors,
     seats: SeatsRetry,
     seats_usage: SeatsUsage,
+    /// The same as long as the server runs.
+    room_types: String,
 }
 
 impl Site {
     pub(super) fn new(board: Arc<Board>, counters: Arc<HttpCounters>, doors: Doors) -> Self {
         let (seats, seats_usage) = Default::default();
-        Self { board, counters, doors, seats, seats_usage }
+        let room_types = api::describe_room_types(&doors.room_types);
+        Self { board, counters, doors, seats, seats_usage, room_types }
     }
 
     pub(super) fn board(&self) -> &Board {
@@ -56,6 +59,11 @@ impl Site {
 
     pub(super) fn mailbox(&self, shard: ShardIndex) -> Option<&Mailbox> {
         self.doors.mailboxes.get(shard.0)
+    }
+
+    /// What rooms are made of, as JSON.
+    pub(super) fn room_types(&self) -> &str {
+        &self.room_types
     }
 
     pub(super) fn seats(&self) -> &SeatsRetry {
@@ -92,6 +100,7 @@ pub(super) fn router(site: &Arc<Site>, files: &[File]) -> Router {
         .route("/stats.json", get(stats))
         .route("/metrics", get(metrics))
         .route("/api/rooms", get(api::list_rooms))
+        .route("/api/room-types", get(api::list_room_types))
         .route("/api/seats", post(api::reserve_seats))
         .route("/ws", get(needs_upgrade))
         .route("/echo", get(needs_upgrade))

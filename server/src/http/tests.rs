@@ -19,6 +19,7 @@ use super::{ApiKey, Doors, HttpConfig, guard, routes};
 use crate::board::{Board, ShardStats};
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::rooms::built_in_types;
 
 fn board() -> Arc<Board> {
     let board = Board::new(2, Timestamp(1_000_000), Some(1 << 30));
@@ -65,6 +66,7 @@ impl World {
             mailboxes: Vec::new(),
             api_key: ApiKey::default(),
             seats_rate: None,
+            room_types: built_in_types(&Config::loopback()),
         };
         let counters = Arc::<HttpCounters>::default();
         let site = Arc::new(Site::new(Arc::clone(&board), counters, doors));
@@ -116,6 +118,7 @@ fn requests_get_the_status_of_their_path_and_method() {
         ("/stats.json", 200, "application/json"),
         ("/metrics", 200, "text/plain; version=0.0.4; charset=utf-8"),
         ("/api/rooms", 200, "application/json"),
+        ("/api/room-types", 200, "application/json"),
         ("/ws", 426, content_types[0]),
         ("/echo", 426, content_types[0]),
         ("/nothing", 404, content_types[0]),
@@ -150,7 +153,16 @@ fn requests_get_the_status_of_their_path_and_method() {
     assert_eq!(upgrade.header("upgrade"), Some("websocket"));
     assert_eq!(upgrade.header("sec-websocket-version"), Some("13"));
     let nothing = world.ask("GET", "/nothing");
-    for there in ["/healthz", "/readyz", "/stats.json", "/metrics", "/api/rooms", "/ws", "/"] {
+    for there in [
+        "/healthz",
+        "/readyz",
+        "/stats.json",
+        "/metrics",
+        "/api/rooms",
+        "/api/room-types",
+        "/ws",
+        "/",
+    ] {
         let is_told = nothing.text().split([' ', ',', ';', '\n']).any(|word| word == there);
         assert!(is_told, "{there} in {:?}", nothing.text());
     }
@@ -275,6 +287,7 @@ fn without_pages_what_programs_ask_for_stays() {
         ("/stats.json", 200),
         ("/metrics", 200),
         ("/api/rooms", 200),
+        ("/api/room-types", 200),
         ("/ws", 426),
     ] {
         assert_eq!(world.ask("GET", path).status, status, "{path}");
@@ -315,6 +328,7 @@ fn a_page_that_the_client_has_is_not_sent_again() {
 fn long_answers_are_compressed_for_those_who_take_gzip() {
     let world = World::with(&BUILT);
     for (path, accepts, is_compressed) in [
+        ("/api/room-types", "gzip", true),
         ("/assets/arena-1a2b3c4d.js", "gzip", true),
         ("/assets/map-5e6f7a8b.png", "gzip", false),
         ("/metrics", "gzip", true),

@@ -162,6 +162,10 @@ impl RoomType for Described {
         Ok(spec_of(&described))
     }
 
+    fn is_described_by_joiners(&self) -> bool {
+        self.description.described_by == Describer::Joiner
+    }
+
     fn create(&self) -> Box<dyn RoomLogic> {
         Box::new(DescribedLogic::new(self.description.names_max))
     }

@@ -53,6 +53,12 @@ pub trait RoomType: Send + Sync {
         Ok(self.spec())
     }
 
+    /// Whether a first joiner may say what its room is made of, so that [`RoomType::spec`] is only
+    /// what rooms are made of when it does not.
+    fn is_described_by_joiners(&self) -> bool {
+        false
+    }
+
     /// The logic of one new room.
     fn create(&self) -> Box<dyn RoomLogic>;
 }
