@@ -148,6 +148,7 @@ pub mod rate;
 mod room_code;
 mod room_path;
 
+pub mod bindings;
 pub mod board;
 pub mod buckets;
 pub mod directory;

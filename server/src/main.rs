@@ -28,8 +28,10 @@ use tickloom_server::tls::certificate::CertificateError;
 use tickloom_server::tls::identity::{Identity, TlsError, TlsSource};
 use tracing::level_filters::LevelFilter;
 
+mod codegen_command;
 mod replay_command;
 
+use codegen_command::Language;
 use replay_command::Wish;
 
 /// The file that is read when it is there and no other is named.
@@ -82,6 +84,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Write the room types as types of another language
+    Codegen {
+        #[command(subcommand)]
+        language: Language,
+    },
     /// Print the version
     Version {
         /// As a JSON object
@@ -128,6 +135,7 @@ fn main() -> ExitCode {
         Command::Replay { file, until, dump, config } => {
             replay(&Wish { file: &file, until, dump }, config)
         }
+        Command::Codegen { language: Language::Ts(wish) } => codegen(&wish),
         Command::Version { json } => print(&version(json)),
     }
 }
@@ -174,12 +182,24 @@ fn doctor(flags: Flags) -> ExitCode {
 }
 
 fn replay(wish: &Wish<'_>, config: Option<PathBuf>) -> ExitCode {
+    with_rooms(config, |asked| replay_command::replay(wish, asked))
+}
+
+fn codegen(wish: &codegen_command::Wish) -> ExitCode {
+    with_rooms(wish.config.clone(), |asked| codegen_command::typescript_of(wish, asked))
+}
+
+/// Does something with the room types that a configuration makes.
+fn with_rooms(
+    config: Option<PathBuf>,
+    act: impl FnOnce(&Asked) -> Result<ExitCode, Problem>,
+) -> ExitCode {
     let asked = ask(Flags { config, keys: Vec::new() });
     // Cores and certificates are another machine's; what is wrong with rooms matters here, too.
     if let Some(problems) = Problems::found(asked.problems.clone(), asked.file.clone()) {
         return refuse(&problems);
     }
-    replay_command::replay(wish, &asked).unwrap_or_else(|problem| {
+    act(&asked).unwrap_or_else(|problem| {
         eprintln!("{}", problem.render(None, &renderer()));
         ExitCode::from(USAGE)
     })
