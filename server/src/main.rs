@@ -4,6 +4,7 @@
 //! went astray), 2 what was asked for makes no sense, which starting again will not change.
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io, thread};
@@ -146,8 +147,8 @@ fn serve(flags: Flags) -> ExitCode {
         Ok(config) => config,
         Err(problems) => return refuse(&problems),
     };
-    start_logs(&asked.settings);
-    match run(&config) {
+    let format = start_logs(&asked.settings);
+    match run(&config, format) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let problem = match error.downcast_ref::<CannotListen>() {
@@ -302,7 +303,7 @@ fn print(text: &str) -> ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {error}")]
 struct CannotListen {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     error: io::Error,
 }
 
@@ -325,7 +326,7 @@ impl CannotListen {
     }
 }
 
-fn run(config: &Config) -> anyhow::Result<()> {
+fn run(config: &Config, format: LogFormat) -> anyhow::Result<()> {
     // Before any shard is pinned: this thread and its children keep the whole mask.
     let mut watched = vec![SIGINT, SIGTERM];
     if matches!(config.tls, TlsSource::Files(_)) {
@@ -346,6 +347,11 @@ fn run(config: &Config) -> anyhow::Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         "ready"
     );
+    // Somebody reads this, and has nothing else to do yet.
+    if config.http.has_pages && format == LogFormat::Text {
+        let url = page_address(address, identity.is_some());
+        tracing::info!(event = "pages", %url, "open this in a browser");
+    }
     if let Some(identity) = &identity {
         let sha256 = identity.fingerprint();
         tracing::info!(event = "tls.certificate", sha256, "this certificate is shown");
@@ -359,6 +365,18 @@ fn run(config: &Config) -> anyhow::Result<()> {
     let cut: u64 = reports.iter().map(|report| report.metrics.stopped_cut).sum();
     tracing::info!(event = "stopped", ticks, sessions, closed, cut, "bye");
     Ok(())
+}
+
+/// Where a browser of this machine finds the pages.
+fn page_address(address: SocketAddr, is_encrypted: bool) -> String {
+    let scheme = if is_encrypted { "https" } else { "http" };
+    // All addresses are none that a browser could open.
+    let host = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("{scheme}://{}/", SocketAddr::new(host, address.port()))
 }
 
 /// The first SIGINT or SIGTERM stops the server, the second ends the process. SIGHUP has the
@@ -392,11 +410,12 @@ fn reload(identity: &Identity) {
     }
 }
 
-fn start_logs(settings: &Settings) {
-    let json = match settings.log.format.value {
-        LogFormat::Auto => !stdout().is_terminal(),
-        LogFormat::Text => false,
-        LogFormat::Json => true,
+/// Starts to write logs; says whether as text or as JSON.
+fn start_logs(settings: &Settings) -> LogFormat {
+    let format = match settings.log.format.value {
+        LogFormat::Auto if stdout().is_terminal() => LogFormat::Text,
+        LogFormat::Auto => LogFormat::Json,
+        format => format,
     };
     let level = match settings.log.level.value {
         LogLevel::Error => LevelFilter::ERROR,
@@ -406,9 +425,28 @@ fn start_logs(settings: &Settings) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let builder = tracing_subscriber::fmt().with_target(false).with_max_level(level);
-    if json {
+    if format == LogFormat::Json {
         builder.json().flatten_event(true).init();
     } else {
         builder.with_ansi(stdout().is_terminal()).init();
+    }
+    format
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_is_sent_to_an_address_it_can_open() {
+        for (address, is_encrypted, expected) in [
+            ("127.0.0.1:7420", false, "http://127.0.0.1:7420/"),
+            ("0.0.0.0:80", false, "http://127.0.0.1:80/"),
+            ("[::]:7420", true, "https://[::1]:7420/"),
+            ("192.0.2.7:7420", true, "https://192.0.2.7:7420/"),
+        ] {
+            let address = address.parse().expect("an address");
+            assert_eq!(page_address(address, is_encrypted), expected, "{address}");
+        }
     }
 }

@@ -416,25 +416,38 @@ fn every_value_tells_where_it_comes_from() {
     }
 }
 
+/// The first lines that a server logs; then it is ended.
+fn first_lines(folder: &Folder, count: usize) -> Vec<String> {
+    let mut child = folder.command(&[], &[]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || sender.send(BufReader::new(stdout).lines().take(count).collect()));
+    let lines = lines.recv_timeout(DEADLINE);
+    child.kill().expect("it still runs");
+    child.wait().expect("it ends");
+    let lines: Result<_, std::io::Error> = lines.expect("the first lines come in time");
+    lines.expect("lines")
+}
+
 #[test]
 fn what_a_file_says_is_what_the_server_does() {
     let folder = Folder::new("serve").with_file(
         "[server]\nlisten = \"127.0.0.1:0\"\n[tick]\nrate = 7\n[log]\nformat = 'json'\n",
     );
-    let mut child = folder.command(&[], &[]).stdout(Stdio::piped()).spawn().expect("it starts");
-    let stdout = child.stdout.take().expect("stdout is piped");
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        let mut line = String::new();
-        let read = BufReader::new(stdout).read_line(&mut line);
-        sender.send(read.map(|_| line))
-    });
-    let line = lines.recv_timeout(DEADLINE);
-    child.kill().expect("it still runs");
-    child.wait().expect("it ends");
-    let line = line.expect("the first line comes in time").expect("a line");
-    let record: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let lines = first_lines(&folder, 1);
+    let record: serde_json::Value = serde_json::from_str(&lines[0]).expect("JSON");
     assert_eq!((&record["event"], &record["tick_rate_hz"]), (&"listening".into(), &7.into()));
+}
+
+#[test]
+fn people_are_told_what_to_open() {
+    let folder = Folder::new("open")
+        .with_file("[server]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = 'text'\n");
+    let lines = first_lines(&folder, 2);
+    let (_, address) = lines[0].split_once(" address=").expect("where it listens");
+    let address = address.split(' ').next().expect("an address");
+    let open = format!("open this in a browser event=\"pages\" url=http://{address}/");
+    assert!(lines[1].ends_with(&open), "{lines:?}");
 }
 
 #[test]
