@@ -3,6 +3,8 @@ import { ServerClock, Timetable } from "../src/clock.js";
 
 export type Row = Record<string, number | boolean>;
 type Handler = (value: never, entity: number) => void;
+/** A body as {@link BODY} describes it. */
+export type Body = { x: number; yaw: number; hp: number; isOut: boolean };
 
 const field = (name: string, type: number, interpolation: number, min = 0, max = 1) => ({
   name,
@@ -21,10 +23,10 @@ export const BODY = [
   field("isOut", 7, 0),
 ];
 
-export class FakeTable {
-  readonly #values = new Map<number, Row>();
+export class FakeTable<V extends object> {
+  readonly #values = new Map<number, V>();
   readonly #handlers: Record<string, Set<Handler>> = {};
-  readonly #due: [string, Row, number][] = [];
+  readonly #due: [string, V, number][] = [];
 
   get = (entity: number) => this.#values.get(entity);
 
@@ -37,12 +39,12 @@ export class FakeTable {
   onChange = (handler: Handler) => this.#on("change", handler);
   onRemove = (handler: Handler) => this.#on("remove", handler);
 
-  set(entity: number, fields: Row) {
+  set(entity: number, fields: Partial<V>) {
     const value = this.#values.get(entity);
     if (value) {
       this.#due.push(["change", Object.assign(value, fields), entity]);
     } else {
-      this.#values.set(entity, { ...fields });
+      this.#values.set(entity, { ...fields } as V);
       this.#due.push(["add", this.#values.get(entity)!, entity]);
     }
   }
@@ -82,11 +84,11 @@ interface RoomSpec {
 }
 
 /** A room whose server has the clock of the client. */
-export class FakeRoom {
+export class FakeRoom<V extends object = Row, I extends object = Row> {
   nowUs = 1_000_000;
   tick = 0;
   entity = 1;
-  readonly table = new FakeTable();
+  readonly table = new FakeTable<V>();
   readonly state = { body: this.table };
   readonly server = new ServerClock();
   readonly clock: {
@@ -98,8 +100,8 @@ export class FakeRoom {
   readonly input = {
     view: undefined as { readonly renderTick: number } | undefined,
     ackSeq: 0,
-    row: {} as Row,
-    onSent: (handler: (seq: number, row: Row) => void) => this.#on("sent", handler),
+    row: {} as I,
+    onSent: (handler: (seq: number, row: I) => void) => this.#on("sent", handler),
   };
   readonly #handlers: Record<string, Set<(...args: never[]) => void>> = {};
 
@@ -133,7 +135,7 @@ export class FakeRoom {
   }
 
   /** A delta comes that brings these rows. */
-  delta(tick: number, base: number, rows: Record<number, Row> = {}) {
+  delta(tick: number, base: number, rows: Record<number, Partial<V>> = {}) {
     this.tick = tick;
     for (const [entity, row] of Object.entries(rows)) {
       this.table.set(+entity, row);

@@ -2,41 +2,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ServerClock, type TimeSync, Timetable } from "../src/clock.js";
 import { Lead } from "../src/lead.js";
+import { InputQueue } from "./input_queue.js";
 import { HOME, Line, type LineSpec, WIFI } from "./line.js";
 
 const OFFSET_US = 7_000_000_000;
-
-/** The server's side of inputs, SPEC.md section 7. */
-class Queue {
-  readonly #waiting: number[] = [];
-  #starved = 0;
-  #least = Infinity;
-  #ticks = 0;
-
-  push(atUs: number) {
-    this.#waiting.push(atUs);
-  }
-
-  /** One tick: its margin, and when the inputs that it takes came. */
-  take(): { margin: number; taken: number[] } {
-    const count = this.#waiting.length;
-    this.#starved = count ? 0 : Math.min(128, this.#starved + 1);
-    this.#least = Math.min(this.#least, count);
-    const isSixteenth = ++this.#ticks % 16 === 0;
-    const takes = count > 4 || (isSixteenth && this.#least > 1) ? 2 : 1;
-    if (isSixteenth) {
-      this.#least = Infinity;
-    }
-    return { margin: count || -this.#starved, taken: this.#waiting.splice(0, takes) };
-  }
-}
 
 /** The share of ticks without an input in percent, and how long an input waits in milliseconds. */
 function played(seed: number, line: LineSpec, tickUs: number) {
   const [up, down] = [new Line<number>(seed, line), new Line<TimeSync>(~seed, line)];
   const [inputs, deltas] = [new Line<null>(seed + 1, line), new Line<number>(~seed - 1, line)];
   const timetable = new Timetable({ tick: 0, tickUs, epochUs: OFFSET_US });
-  const [clock, lead, queue] = [new ServerClock(), new Lead(0, tickUs), new Queue()];
+  const [clock, lead, queue] = [new ServerClock(), new Lead(0, tickUs), new InputQueue<number>()];
   let [acted, missed, waitedUs, taken] = [0, 0, 0, 0];
   for (let now = 1_000; now < 60e6; now += 1_000) {
     const clientUs = clock.pollPing(now);

@@ -21,8 +21,8 @@ export const WIFI: LineSpec = { rttMs: 60, jitterMs: 25, lossPercent: 1 };
 export class Line<T> {
   readonly #random: () => number;
   readonly #delayUs: number;
-  readonly #jitterUs: number;
-  readonly #loss: number;
+  #jitterUs: number;
+  #loss: number;
   #lastUs = 0;
   #queue: [atUs: number, what: T][] = [];
 
@@ -31,6 +31,11 @@ export class Line<T> {
     this.#delayUs = spec.rttMs * 500;
     this.#jitterUs = spec.jitterMs * 500;
     this.#loss = spec.lossPercent / 100;
+  }
+
+  /** From now on every delay is the shortest. */
+  calm() {
+    this.#jitterUs = this.#loss = 0;
   }
 
   /** Sends something and says when it arrives: not before what was sent earlier. */

@@ -1,0 +1,285 @@
+import { clamp, type ServerClock, type Timetable } from "./clock.js";
+import { type DrawnField, LINEAR, STEP, shortWay, withinTurn } from "./turn.js";
+
+/** Samples that are kept of each entity. */
+const SAMPLES = 32;
+
+/** What is drawn runs at most this much faster or slower than time while it is put right. */
+const DILATION_MAX = 0.05;
+/** Off by more than this it jumps: a page that was frozen, another seat. */
+const SNAP_US = 250_000;
+
+/** `type` of a field that is a boolean. */
+const BOOL = 7;
+
+type Unsubscribe = () => void;
+
+/** What a table gives. */
+interface DrawnTable {
+  get(entity: number): unknown;
+  onAdd(handler: (value: never, entity: number) => void): Unsubscribe;
+  onChange(handler: (value: never, entity: number) => void): Unsubscribe;
+  onRemove(handler: (value: never, entity: number) => void): Unsubscribe;
+}
+
+/** What `interpolate` needs of a room. */
+export interface DrawnRoom {
+  readonly tick: number;
+  readonly schema: {
+    component(name: string): { fields: readonly DrawnField[]; motion: boolean } | undefined;
+    readonly interest?: { rings: readonly { every: number }[] } | undefined;
+  };
+  readonly state: { readonly [component: string]: DrawnTable };
+  readonly clock: {
+    readonly timers: { nowUs(): number };
+    readonly server: ServerClock;
+    readonly timetable: Timetable;
+  };
+  readonly input: { view: { readonly renderTick: number } | undefined };
+  on(event: "tick", handler: (tick: { tick: number; base: number }) => void): Unsubscribe;
+}
+
+/** The values of a component of a room. */
+export type ValueIn<R extends { state: object }, K extends keyof R["state"]> = NonNullable<
+  R["state"][K] extends { get(entity: number): infer V } ? V : never
+>;
+
+type Numbers = Record<string, number | boolean>;
+
+/** The last samples of one entity, and what they say it was like in between. */
+export class Track<V extends object> {
+  readonly #fields: readonly DrawnField[];
+  readonly #snap: number;
+  /** A ring of samples: when, and a number for each field. */
+  readonly #samples: Float64Array;
+  readonly #drawn: V;
+  #count = 0;
+  /** When the last sample is of. */
+  #newest = NaN;
+  /** How far the last two changes were apart, as far as that is the sender's doing. */
+  #gap = 0;
+  /** How much longer ago than others it is drawn because of that, and when it last was. */
+  #lag = 0;
+  #drawnAt = 0;
+
+  constructor(fields: readonly DrawnField[], snap: number, value: V) {
+    this.#fields = fields;
+    this.#snap = snap;
+    this.#samples = new Float64Array(SAMPLES * (fields.length + 1));
+    this.#drawn = { ...value };
+  }
+
+  /**
+   * It is `value` at `at`, and was what it was before until `since`. Changes up to `gapMax` apart
+   * may have been under way in between.
+   */
+  put(since: number, at: number, value: V, gapMax = 0): void {
+    const samples = this.#samples;
+    const gap = at - this.#newest;
+    // Another room's ticks, or the same tick again.
+    if (gap <= 0) {
+      this.#count = 0;
+    }
+    const last = this.#start(this.#count - 1);
+    let way = 0;
+    this.#fields.forEach(({ name, interpolation }, index) => {
+      if (interpolation === LINEAR) {
+        way = Math.hypot(way, ((value as Numbers)[name] as number) - samples[last + 1 + index]!);
+      }
+    });
+    since = way > this.#snap ? at : Math.min(since, at - Math.min(gap, this.#gap));
+    this.#gap = Math.min(gap, gapMax) || 0;
+    if (this.#count && since > this.#newest) {
+      const still = this.#start(this.#count++);
+      samples.copyWithin(still, last, last + this.#fields.length + 1);
+      samples[still] = since;
+    }
+    let next = this.#start(this.#count++);
+    samples[next] = this.#newest = at;
+    for (const { name } of this.#fields) {
+      samples[++next] = +(value as Numbers)[name]!;
+    }
+  }
+
+  /**
+   * What it was like at a moment: the same object each time, with all fields. What changes come
+   * further apart than `usual` is drawn as much longer ago.
+   */
+  draw(at: number, usual = Infinity): V {
+    const samples = this.#samples;
+    const drawn = this.#drawn as Numbers;
+    // Half as fast as time at the least, so that nothing is drawn backwards.
+    const lag = Math.max(0, this.#gap - usual);
+    this.#lag += clamp(lag - this.#lag, Math.abs(at - this.#drawnAt) / 2);
+    this.#drawnAt = at;
+    at -= this.#lag;
+    let index = this.#count - 1;
+    while (index > 0 && index > this.#count - SAMPLES && samples[this.#start(index)]! > at) {
+      index--;
+    }
+    let from = this.#start(index);
+    // The newest stays as it is, and so does the oldest before its time.
+    let to = index + 1 < this.#count ? this.#start(index + 1) : from;
+    const share = Math.max(0, (at - samples[from]!) / (samples[to]! - samples[from]! || Infinity));
+    for (const field of this.#fields) {
+      const { name, type, interpolation } = field;
+      const value = samples[++from]!;
+      to++;
+      const way = interpolation && shortWay(field, samples[to]! - value) * share;
+      drawn[name] = type === BOOL ? value > 0 : withinTurn(field, value + way);
+    }
+    return this.#drawn;
+  }
+
+  #start(index: number): number {
+    return (index % SAMPLES) * (this.#fields.length + 1);
+  }
+}
+
+/** The past of one component, drawn smoothly. */
+export interface View<V> {
+  /**
+   * What an entity is drawn like now; undefined when it has no value. It is one object for as long
+   * as the entity is there, with all fields.
+   */
+  at(entity: number): V | undefined;
+  /** The moment that is drawn, as a tick with its fraction; 0 in a room without a rate. */
+  readonly renderTick: number;
+  /** How long ago that was, in milliseconds. */
+  readonly delayMs: number;
+  /** Follows the room no longer. */
+  stop(): void;
+}
+
+export interface InterpolateOptions {
+  /**
+   * How long ago to draw. `"auto"`, the default, is two states and three times the jitter of the
+   * line, and 50 to 250 ms.
+   */
+  delayMs?: number | "auto";
+  /** A way longer than this from one state to the next is a jump. Without, nothing is. */
+  snap?: number;
+  /** Which fields to draw smoothly, among those that are not Step; all by default. */
+  fields?: readonly string[];
+}
+
+/**
+ * Draws a packed component as it was a little while ago, between two states that are known, by the
+ * `interpolation` of its fields (SPEC.md section 5). Nothing is guessed: what stands still because
+ * nothing newer came stands still. Inputs tell the room what the player saw (section 7).
+ *
+ * Throws a RangeError when the room has no such component, or it has no rows.
+ */
+export function interpolate<R extends DrawnRoom, K extends keyof R["state"] & string>(
+  room: R,
+  component: K,
+  { delayMs = "auto", snap = Infinity, fields: smooth }: InterpolateOptions = {},
+): View<ValueIn<R, K>> {
+  type V = ValueIn<R, K> & object;
+  const desc = room.schema.component(component);
+  if (!desc?.fields.length) {
+    throw new RangeError(`interpolate: the room has no rows "${component}"`);
+  }
+  const fields = desc.fields.map((field) =>
+    smooth?.includes(field.name) === false ? { ...field, interpolation: STEP } : field,
+  );
+  // Motion far away is sent more rarely: what changes is then under way in between.
+  const rings = (desc.motion && room.schema.interest?.rings) || [];
+  const everyMax = rings.reduce((most, { every }) => Math.max(most, every), 0);
+  const { clock } = room;
+  const tracks = new Map<number, Track<V>>();
+  const changed = new Map<Track<V>, V>();
+  /** The moment that is drawn, on the clock it is taken from, and when that was so. */
+  let drawnUs = NaN;
+  let atUs: number;
+  let delayUs = 0;
+  /** The same as a tick. */
+  let drawn: number;
+  /** From one state to the next. */
+  let intervalUs = clock.timetable.tickUs || 50_000;
+  let arrivedUs: number;
+
+  /** Moves on to now. Where there is no rate, "ticks" are moments of arrival in microseconds. */
+  const advance = (): number => {
+    const { tickUs } = clock.timetable;
+    const nowUs = clock.timers.nowUs();
+    const clockUs = tickUs ? clock.server.serverAt(nowUs) : nowUs;
+    if (clockUs === undefined) {
+      return room.tick;
+    }
+    const autoUs = tickUs ? 2 * intervalUs + 3 * clock.server.jitterUs : intervalUs;
+    const wantedUs =
+      clockUs - (delayMs === "auto" ? Math.max(50e3, Math.min(250e3, autoUs)) : delayMs * 1e3);
+    const elapsedUs = nowUs - atUs;
+    const errorUs = wantedUs - drawnUs - elapsedUs;
+    atUs = nowUs;
+    drawnUs =
+      Math.abs(errorUs) <= SNAP_US
+        ? drawnUs + elapsedUs + clamp(errorUs, elapsedUs * DILATION_MAX)
+        : wantedUs;
+    delayUs = clockUs - drawnUs;
+    const at = tickUs ? clock.timetable.tickAt(drawnUs)! : drawnUs;
+    // When the room slips its ticks are due later than they were: what is drawn waits for them.
+    const backUs = (drawn - at) * tickUs;
+    if (!(backUs > 0 && backUs <= SNAP_US)) {
+      drawn = at;
+    }
+    return drawn;
+  };
+
+  const put = (track: Track<V>, value: V, base: number): void => {
+    const { tickUs } = clock.timetable;
+    // What did not change is not sent, so until the state before it was what it was.
+    if (tickUs) {
+      track.put(base, room.tick, value, (everyMax * intervalUs) / tickUs);
+    } else {
+      track.put(advance(), clock.timers.nowUs(), value);
+    }
+  };
+
+  const view = {
+    at(entity: number) {
+      return tracks.get(entity)?.draw(advance(), intervalUs / clock.timetable.tickUs);
+    },
+    get renderTick() {
+      return clock.timetable.tickUs ? advance() : 0;
+    },
+    get delayMs() {
+      advance();
+      return delayUs / 1e3;
+    },
+    stop() {
+      for (const stop of stops) {
+        stop();
+      }
+      if (room.input.view === view) {
+        room.input.view = undefined;
+      }
+    },
+  };
+  const table = room.state[component]!;
+  const stops = [
+    table.onRemove((_, entity) => tracks.delete(entity)),
+    table.onAdd((value: V, entity) => {
+      const track = new Track<V>(fields, snap, value);
+      tracks.set(entity, track);
+      put(track, value, 0);
+    }),
+    table.onChange((value: V, entity) => changed.set(tracks.get(entity)!, value)),
+    room.on("tick", ({ tick, base }) => {
+      const nowUs = clock.timers.nowUs();
+      const { tickUs } = clock.timetable;
+      const gapUs = tickUs ? (tick - base) * tickUs : nowUs - arrivedUs;
+      arrivedUs = nowUs;
+      if (base && gapUs <= SNAP_US) {
+        intervalUs += (gapUs - intervalUs) / 8;
+      }
+      changed.forEach((value, track) => {
+        put(track, value, base);
+      });
+      changed.clear();
+    }),
+  ];
+  room.input.view ??= view;
+  return view;
+}

@@ -1,0 +1,267 @@
+import type { ValueIn } from "./interpolate.js";
+import { type DrawnField, LINEAR, shortWay, withinTurn } from "./turn.js";
+
+/** Inputs that may wait for the room's answer. */
+const PENDING_MAX = 256;
+
+/** How much a new state counts in what is said of the drift. */
+const DRIFT_PART = 1 / 16;
+
+/** Types of fields: those that are quantised, to 8, 16, 24 and 32 bits, and floats. */
+const FLOAT = 6;
+const QUANT8 = 8;
+const QUANT32 = 11;
+
+type Unsubscribe = () => void;
+
+/** What `predict` needs of a room. */
+export interface PredictedRoom {
+  readonly entity: number;
+  readonly schema: {
+    component(name: string): { fields: readonly DrawnField[] } | undefined;
+  };
+  readonly state: { readonly [component: string]: { get(entity: number): unknown } };
+  readonly clock: {
+    readonly timers: { nowUs(): number };
+    readonly timetable: { readonly tickUs: number };
+  };
+  readonly input: {
+    readonly ackSeq: number;
+    /** What goes out with each tick: it is asked for its type only. */
+    readonly row: object;
+    // biome-ignore lint/suspicious/noExplicitAny: rooms differ in their rows
+    onSent(handler: (seq: number, row: any) => void): Unsubscribe;
+  };
+  on(event: "tick" | "resumed", handler: () => void): Unsubscribe;
+}
+
+/** The input row of a room. */
+export type InputIn<R extends PredictedRoom> = R["input"]["row"];
+
+/** How well the predictions agree with the room. */
+export interface Drift {
+  /**
+   * `matched`: what the room says is what was predicted. `jitter`: now and then it is not, as when
+   * an input came late. `diverging`: it rarely is; the two compute something else.
+   */
+  status: "matched" | "jitter" | "diverging";
+  /** How far the predictions were off, in the units of the straight fields: on average, and lately at most. */
+  mean: number;
+  peak: number;
+}
+
+type Numbers = Record<string, number>;
+
+/** How far a number may be from what is told of it and still be the same. */
+function noiseOf({ type, min, max }: DrawnField, told: number): number {
+  // Whoever keeps floats and tells what they are rounded to is off by half a step.
+  return type >= QUANT8 && type <= QUANT32
+    ? (0.51 * (max - min)) / (2 ** (8 * (type - 7)) - 2)
+    : type === FLOAT
+      ? 2 ** -20 * Math.max(1, Math.abs(told))
+      : 0.51;
+}
+
+/** A state that runs ahead of what the room says, and is put right by it. */
+export class Prediction<P extends object, I> {
+  /** What it is after all inputs, and what it was before the last. Replaced, never changed. */
+  exact: P;
+  previous: P;
+  readonly drift: Drift = { status: "matched", mean: 0, peak: 0 };
+  readonly #fields: readonly DrawnField[];
+  readonly #step: (state: P, input: I) => void;
+  /** What it was after the last input that the room has taken. */
+  #acked: P;
+  /** Inputs that the room has not taken, and what it was after each. */
+  #pending: [seq: number, input: I, after: P][] = [];
+  #wrong = 0;
+
+  constructor(fields: readonly DrawnField[], step: (state: P, input: I) => void, state: P) {
+    this.#fields = fields;
+    this.#step = step;
+    this.exact = this.previous = this.#acked = state;
+  }
+
+  /** An input leaves. */
+  act(seq: number, input: I): void {
+    if (this.#pending.push([seq, input, this.#go(input)]) > PENDING_MAX) {
+      this.#pending.shift();
+    }
+  }
+
+  /** The numbers of inputs begin anew. */
+  beginAgain(): void {
+    this.#pending = [];
+    this.#acked = this.exact;
+  }
+
+  /** The room has taken the inputs up to `ackSeq`, and then it is as `told`. */
+  acknowledge(ackSeq: number, told: Partial<P>): void {
+    while (this.#pending[0] && this.#pending[0][0] <= ackSeq) {
+      this.#acked = this.#pending.shift()![2];
+    }
+    const acked = { ...this.#acked } as Numbers;
+    let isOff = false;
+    let isWrong = false;
+    let off = 0;
+    for (const field of this.#fields) {
+      const { name, interpolation } = field;
+      const value = (told as Numbers)[name]!;
+      const way = shortWay(field, value - acked[name]!);
+      // What jumps is not predicted, it is what the room says. NaN: nothing was known.
+      if (!(Math.abs(way) <= (interpolation && noiseOf(field, value)))) {
+        acked[name] = value;
+        isOff = true;
+        isWrong ||= !!interpolation;
+        off = Math.hypot(off, interpolation === LINEAR ? way : 0) || 0;
+      }
+    }
+    if (isOff) {
+      this.exact = this.previous = this.#acked = acked as P;
+      for (const pending of this.#pending) {
+        pending[2] = this.#go(pending[1]);
+      }
+    }
+    const { drift } = this;
+    this.#wrong += (+isWrong - this.#wrong) * DRIFT_PART;
+    drift.mean += (off - drift.mean) * DRIFT_PART;
+    drift.peak = Math.max(off, drift.peak * (1 - DRIFT_PART));
+    // One wrong state in so many is forgotten after some 60.
+    drift.status = this.#wrong < 1e-3 ? "matched" : this.#wrong < 0.5 ? "jitter" : "diverging";
+  }
+
+  #go(input: I): P {
+    this.previous = this.exact;
+    this.exact = { ...this.previous };
+    this.#step(this.exact, input);
+    return this.exact;
+  }
+}
+
+/** The own entity as it will be once the room has taken all inputs that are under way. */
+export interface Predictor<P> {
+  /**
+   * What to draw now: one object, which goes on evenly from what it was before the last input to
+   * what it is after it, and in which corrections fade.
+   */
+  readonly state: P;
+  /** What it is after the last input, without any smoothing: another object each time. */
+  readonly exact: P;
+  readonly drift: Drift;
+  /** Follows the room no longer. */
+  stop(): void;
+}
+
+export interface PredictOptions<V, E, I> {
+  /** A packed component of the own entity. */
+  component: string;
+  /**
+   * Does to `state` what the room does to it in one tick with one input, whose numbers are those
+   * that the room reads. It is called many times for one input, so it changes nothing but `state`.
+   */
+  step: (state: V & E, input: I, dtSeconds: number) => void;
+  /** Fields that only the predictor knows, such as a velocity, and what they are at first. */
+  extra?: E;
+  /** Corrections longer than this are jumps, such as that of a player who comes back to life. */
+  snap?: number;
+  /** How long a correction fades, in milliseconds; 100 by default. */
+  smoothMs?: number;
+}
+
+/**
+ * Shows at once what the player's inputs will do (SPEC.md section 7): each input is applied as it
+ * leaves; when a state comes, what it says and what the inputs behind it do take its place.
+ *
+ * A number of the own entity is right when it is what the room says as exactly as the wire can
+ * tell, and is kept then with all its digits.
+ */
+export function predict<
+  R extends PredictedRoom,
+  K extends keyof R["state"] & string,
+  E extends object = object,
+>(
+  room: R,
+  options: PredictOptions<ValueIn<R, K>, E, InputIn<R>> & { component: K },
+): Predictor<ValueIn<R, K> & E> {
+  type P = ValueIn<R, K> & E;
+  const { component, step, extra, snap = Infinity, smoothMs = 100 } = options;
+  const fields = room.schema.component(component)?.fields;
+  if (!fields?.length) {
+    throw new RangeError(`predict: the room has no rows "${component}"`);
+  }
+  const { clock, input } = room;
+  const told = () => room.state[component]!.get(room.entity) as P | undefined;
+  const prediction = new Prediction<P, InputIn<R>>(
+    fields,
+    (state, row) => step(state, row, clock.timetable.tickUs / 1e6),
+    { ...extra, ...told() } as P,
+  );
+  const drawn = {} as Numbers;
+  /** What was drawn too much of each field when the last correction came, and when that was. */
+  const error = fields.map(() => 0);
+  let errorUs = NaN;
+  /** When the last input left, with the unevenness of timers taken out. */
+  let steppedUs = -Infinity;
+
+  /** What a field is between the last two inputs. */
+  const between = (field: DrawnField): number => {
+    const { exact, previous } = prediction as unknown as { exact: Numbers; previous: Numbers };
+    const share = Math.min(1, (clock.timers.nowUs() - steppedUs) / clock.timetable.tickUs);
+    const way = shortWay(field, exact[field.name]! - previous[field.name]!);
+    return exact[field.name]! - way * (1 - Math.max(0, share));
+  };
+  /** The part of the error that is still drawn. */
+  const fading = () => Math.max(0, 1 - (clock.timers.nowUs() - errorUs) / (smoothMs * 1e3)) || 0;
+
+  const stops = [
+    input.onSent((seq: number, row: InputIn<R>) => {
+      const nowUs = clock.timers.nowUs();
+      const { tickUs } = clock.timetable;
+      const lateUs = nowUs - steppedUs - tickUs;
+      steppedUs = Math.abs(lateUs) < tickUs ? nowUs - lateUs * 0.9 : nowUs;
+      prediction.act(seq, row);
+    }),
+    room.on("resumed", () => prediction.beginAgain()),
+    room.on("tick", () => {
+      const value = told();
+      const { exact } = prediction;
+      const before = fields.map(between);
+      if (value) {
+        prediction.acknowledge(input.ackSeq, value);
+      }
+      if (prediction.exact === exact) {
+        return;
+      }
+      const left = fading();
+      let way = 0;
+      fields.forEach((field, index) => {
+        const off = shortWay(field, before[index]! - between(field)) || 0;
+        error[index] = error[index]! * left + off;
+        way = Math.hypot(way, field.interpolation === LINEAR ? off : 0);
+      });
+      errorUs = way > snap ? NaN : clock.timers.nowUs();
+    }),
+  ];
+
+  return {
+    drift: prediction.drift,
+    get exact() {
+      return prediction.exact;
+    },
+    get state() {
+      Object.assign(drawn, prediction.exact);
+      const left = fading();
+      fields.forEach((field, index) => {
+        if (field.interpolation) {
+          drawn[field.name] = withinTurn(field, between(field) + error[index]! * left);
+        }
+      });
+      return drawn as P;
+    },
+    stop() {
+      for (const stop of stops) {
+        stop();
+      }
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/** How a field is drawn and compared; a `FieldDesc` is one (SPEC.md section 5). */
+export interface DrawnField {
+  readonly name: string;
+  /** An index of `fieldType`. */
+  readonly type: number;
+  readonly min: number;
+  readonly max: number;
+  /** An index of `interpolation`. */
+  readonly interpolation: number;
+}
+
+/** Values of {@link DrawnField.interpolation}. */
+export const STEP = 0;
+export const LINEAR = 1;
+export const ANGLE = 2;
+
+/** The short way round where a field turns, from one value to another that is `way` further. */
+export const shortWay = ({ min, max, interpolation }: DrawnField, way: number): number =>
+  interpolation === ANGLE ? way - (max - min) * Math.round(way / (max - min)) : way;
+
+/** The same direction within the range of a field that turns. */
+export const withinTurn = ({ min, max, interpolation }: DrawnField, value: number): number =>
+  interpolation === ANGLE ? value - (max - min) * Math.floor((value - min) / (max - min)) : value;
