@@ -451,3 +451,24 @@ test("a member that begins again compares its new seat with what it had", () => 
   assert.deepEqual(take(heard), ['~entity 5 {"id":5,"owner":8}', '~body 5 {"hp":8}']);
   assert.deepEqual(room.eventsFrom(), { room: 0, private: 1 });
 });
+
+test("a whole float is not a whole number, and the two zeros are one value", () => {
+  const rows: [name: string, value: string, canonical: string, shown: number][] = [
+    ["3.0", "04 0000000000000840", "04 0000000000000840", 3],
+    ["3", "03 06", "03 06", 3],
+    ["3.0 again", "04 0000000000000840", "04 0000000000000840", 3],
+    ["-0", "04 0000000000000080", "04 0000000000000000", 0],
+    ["0", "03 00", "03 00", 0],
+    ["1e300", "04 9c7500883ce4377e", "04 9c7500883ce4377e", 1e300],
+    ["2^53 - 1", "03 feffffffffffff1f", "03 feffffffffffff1f", 2 ** 53 - 1],
+  ];
+  const room = new Replica(schema([component("props", { kind: 2 })]), 3, verify);
+  room.apply(delta(0, 1, chunk(0, SNAPSHOT, "00 01 00 00")));
+  for (const [name, value, canonical, shown] of rows) {
+    const { tick } = room;
+    room.apply(delta(tick, tick + 1, chunk(0, DELTA, `00 00 04 00 01 01 6b ${value} 00 00`)));
+    const expected = hex(unhex(`00 01 00 00 04 00 01 01 6b ${canonical} 00 00`));
+    assert.equal(hex(snapshotOf(room, 0)), expected, name);
+    assert(Object.is((room.tables[0]!.get(0) as Record<string, unknown>).k, shown), name);
+  }
+});
