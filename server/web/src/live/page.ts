@@ -1,0 +1,3 @@
+import { openLine } from "../frame/line.js";
+
+openLine();
