@@ -124,10 +124,9 @@ export class Game {
     return count;
   }
 
-  /** How old the newest state is, in milliseconds. */
-  ageMs(): number {
-    const { clock, tick, tickMs } = this.room;
-    return (clock.tickNow() - tick) * tickMs;
+  /** How old the newest state is, in milliseconds; undefined while the time is not known. */
+  ageMs(): number | undefined {
+    return this.room.clock.ageMs(this.room.tick);
   }
 
   stop(): void {

@@ -2,6 +2,9 @@
 
 import { TickloomError } from "@tickloom/client";
 
+/** The client came back to its seat over another connection, SPEC.md section 12. */
+const CLOSE_REPLACED = 4500;
+
 const sentences: Record<string, string> = {
   RoomFull: "This room is full. Try again in a while, or take another room.",
   ServerFull: "The server is full or busy. Try again in a while.",
@@ -14,6 +17,7 @@ const sentences: Record<string, string> = {
   Busy: "Too much was said at once. Try again in a moment.",
   Conflict: "Somebody else changed it at the same time.",
   Timeout: "The server did not answer in time.",
+  Lost: "The connection broke before the answer came.",
   OfflineFull: "There is no connection, and no more can be kept until it is back.",
   Left: "You are not in the room any more.",
 };
@@ -23,8 +27,8 @@ export function sentence(error: unknown): string {
   if (!(error instanceof TickloomError)) {
     return error instanceof Error ? error.message : String(error);
   }
-  const { code, message, slug } = error;
-  if (slug === "replaced") {
+  const { code, message, closeCode } = error;
+  if (closeCode === CLOSE_REPLACED) {
     return "You are in this room in another tab or window, which took over from this one.";
   }
   const known = sentences[code];

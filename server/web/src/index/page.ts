@@ -48,8 +48,8 @@ async function visit(): Promise<void> {
 
 function showRoundTrip(room: Room): void {
   const { rttMs } = room.clock;
-  const isKnown = room.status === "joined" && Number.isFinite(rttMs);
-  setText(byId("round-trip"), isKnown ? `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms` : "–");
+  const text = rttMs === undefined ? "–" : `${rttMs.toFixed(rttMs < 10 ? 1 : 0)} ms`;
+  setText(byId("round-trip"), room.status === "joined" ? text : "–");
 }
 
 async function showHealth(): Promise<void> {
