@@ -27,6 +27,16 @@ export class Camera {
     this.y = place.y;
   }
 
+  /** Stays over the room: no more than `margin` beyond its edges is shown, if it is that large. */
+  keepWithin(halfExtent: number, margin: number): void {
+    const keep = (at: number, pixels: number) => {
+      const reach = Math.max(halfExtent + margin - pixels / 2 / this.scale, 0);
+      return Math.min(Math.max(at, -reach), reach);
+    };
+    this.x = keep(this.x, this.#width);
+    this.y = keep(this.y, this.#height);
+  }
+
   /** Glides towards somebody who is watched. */
   follow(place: Body, elapsedMs: number): void {
     const share = 1 - Math.exp((-FOLLOW_PER_SECOND * elapsedMs) / 1000);

@@ -28,6 +28,8 @@ import { showKill, showOwn, showScores } from "./scores.js";
 
 const SCORES_EVERY_MS = 250;
 const MAP_EVERY_MS = 100;
+/** How far beyond the edges of the room the canvas shows, in its units. */
+const BEYOND = { arena: 150, world: 30 };
 
 const type: GameType =
   new URL(location.href).searchParams.get("type") === "world" ? "world" : "arena";
@@ -217,6 +219,7 @@ function steerOwn({ game }: Play): number | undefined {
     return undefined;
   }
   camera.lookAt(place);
+  camera.keepWithin(game.halfExtent, BEYOND[type]);
   const { x, y, aim = place.yaw, isFiring } = controls.wish(camera.toCanvas(place));
   const fire = isFiring && type === "arena" ? buttons.fire : 0;
   room.input.set({ move_x: x, move_y: y, aim: positive(aim), buttons: fire });

@@ -26,9 +26,18 @@ export function endpoint(): string {
 
 /** A client of the server that the page came from, which the page's header shows. */
 export function openLine(): Client {
-  const client = connect(endpoint());
+  // These pages may not make code, and trying would show as an error in the browser's console.
+  const client = connect(endpoint(), { compileRows: false });
   show(client);
   return client;
+}
+
+/**
+ * Gives the seat back when the page is left, for rooms where nobody waits for who is gone. A page
+ * that the browser may show again as it was keeps its seat.
+ */
+export function closeWithPage(client: Client): void {
+  addEventListener("pagehide", ({ persisted }) => persisted || client.close());
 }
 
 /** Shows a client until another one is shown. */
