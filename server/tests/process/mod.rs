@@ -1,4 +1,5 @@
 //! A server in a process of its own.
+#![allow(dead_code, reason = "each test file is a crate that uses some of it")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
