@@ -1,0 +1,33 @@
+// What scenarios bring along into a page: the client, bundled from its source.
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+
+const modules = process.env.MODULES;
+const { build } = createRequire(`${modules}/`)("esbuild");
+const source = fileURLToPath(new URL("../../../protocol/ts/src", import.meta.url));
+
+const { outputFiles } = await build({
+  stdin: {
+    contents: 'export * from "./index.js"; export { simulate, verify } from "./debug/index.js";',
+    resolveDir: source,
+    loader: "ts",
+  },
+  // The client's own folder need not be installed.
+  alias: { flatbuffers: `${modules}/flatbuffers` },
+  bundle: true,
+  minify: true,
+  write: false,
+  format: "esm",
+  target: "es2022",
+  logLevel: "warning",
+});
+
+const address = `data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`;
+
+/** Opens a page of the server that has nothing in it, and puts the client there as `tickloom`. */
+export async function bring(visitor, server) {
+  await visitor.goto(`${server.http}/healthz`);
+  await visitor.evaluate(async (address) => {
+    globalThis.tickloom = await import(address);
+  }, address);
+}
