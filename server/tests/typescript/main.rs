@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 use tickloom_protocol::changes::ChangesBuilder;
 use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client_message::{ClientMessage, Interest};
-use tickloom_protocol::ids::{EntityId, MemberId, Tick};
+use tickloom_protocol::ids::{EntityId, MemberId};
 
 use companion::Companion;
 use stage::Stage;
@@ -79,7 +79,8 @@ fn in_a_world_every_cell_in_view_proves_its_hash() {
 
 #[test]
 fn what_two_clients_share_is_the_same_for_both() {
-    let wish = json!({ "type": "state", "room": "one", "play": "share" });
+    // As in a page whose policy forbids to compile.
+    let wish = json!({ "type": "state", "room": "one", "play": "share", "compileRows": false });
     let Some(mut stage) = Stage::open("state", "", &wish) else { return };
     stage.play(|companion, step| {
         let entity = companion.seat().entity;
@@ -137,6 +138,31 @@ fn what_is_said_is_heard_once_and_in_order_by_both() {
 }
 
 #[test]
+fn whoever_comes_back_to_its_seat_has_missed_nothing() {
+    let wish = json!({ "type": "relay", "room": "one", "play": "stumble" });
+    let Some(mut stage) = Stage::open("resumed", "", &wish) else { return };
+    let mut said = 0;
+    stage.run(160, |companion, step| {
+        let schema = companion.seat().replica.entities().schema();
+        let signal = schema.topic("signal").expect("relays have it");
+        companion.client.publish(signal, &[], format!("signal {step}").as_bytes());
+        said += 1;
+    });
+    for _ in 0..2 {
+        assert_eq!(stage.answer(), json!({ "recovered": true }));
+    }
+    let shown = stage.settle(Json::clone);
+    stage.assert_same_hash(&shown);
+    let stats = &shown["stats"];
+    let back = [&stats["resumed"], &stats["recovered"], &stats["snapshots"]];
+    assert_eq!(back, [2.0, 2.0, 1.0].map(|count| json!(count)).each_ref(), "{stats}");
+    let from = f64::from(stage.companion.seat().member.0);
+    let expected = (0..said)
+        .map(|step| json!({ "topic": "signal", "from": from, "text": format!("signal {step}") }));
+    assert_eq!(shown["heard"], expected.collect::<Json>());
+}
+
+#[test]
 fn in_a_described_room_with_interest_both_see_the_same_place() {
     const FIELD: &str = r##"
         [rooms.field]
@@ -164,8 +190,6 @@ fn in_a_described_room_with_interest_both_see_the_same_place() {
     "##;
     let wish = json!({ "type": "field", "room": "one", "play": "scatter" });
     let Some(mut stage) = Stage::open("field", FIELD, &wish) else { return };
-    let middle = Interest::At { x: 0.0, y: 0.0 };
-    stage.companion.client.send(ClientMessage::Interest(middle));
     stage.play(|companion, step| {
         let entities = companion.seat().replica.entities();
         let place = companion.component("place");
@@ -177,8 +201,13 @@ fn in_a_described_room_with_interest_both_see_the_same_place() {
         }
         let mut changes = ChangesBuilder::default();
         changes.row(place, companion.seat().entity, &row);
-        companion.client.write_if(&changes, Tick::ZERO);
+        companion.client.write(&changes);
     });
+    for place in [1_000.0, 0.0] {
+        let interest = Interest::At { x: place, y: place };
+        stage.companion.client.send(ClientMessage::Interest(interest));
+        stage.run(12, |_, _| {});
+    }
     let shown = stage.settle(Json::clone);
     stage.assert_checked(&shown, |stream| stream == 0 || stream >= 16);
     let seen = shown["values"]["place"].as_object().expect("places").len();

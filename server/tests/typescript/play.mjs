@@ -16,7 +16,7 @@ import { connect, keyBetween } from "../../../protocol/ts/src/index.ts";
 const HASHES_MAX = 100;
 
 const [url, wish] = process.argv.slice(2);
-const { type, room: name, play } = JSON.parse(wish);
+const { type, room: name, play, compileRows } = JSON.parse(wish);
 
 const answer = (about) => console.log(JSON.stringify(about));
 const heard = [];
@@ -107,11 +107,22 @@ const plays = {
     });
   },
 
+  /** Hears what others say; its connection breaks twice meanwhile. */
+  stumble(room, client) {
+    room.onEvent("signal", ({ from, text }) => heard.push({ topic: "signal", from, text }));
+    room.on("resumed", ({ recovered }) => answer({ recovered }));
+    for (const ms of [1_000, 2_000]) {
+      setTimeout(() => client.drop(), ms);
+    }
+  },
+
   /** Moves things about in a place that is too large to be sent whole. */
   scatter(room) {
     const things = [];
-    room.lookAt(0, 0);
     every(20, (count) => {
+      if (count % 10 === 0) {
+        room.lookAt(100 * (count % 7) - 300, 100 * (count % 11) - 500);
+      }
       const place = (index) => ({
         x: 900 * Math.sin(index * 2.4 + count / 40),
         y: 900 * Math.cos(index * 1.7 + count / 40),
@@ -133,6 +144,13 @@ const plays = {
         ask(room.set("label", moved, { at: count, colour: null }));
       }
     });
+    // From where nothing of the middle is in view to the middle: as the other member does.
+    return async () => {
+      for (const place of [[1_000, 1_000], [0, 0]]) {
+        room.lookAt(...place);
+        await new Promise((resolve) => setTimeout(resolve, 300));
+      }
+    };
   },
 };
 
@@ -170,7 +188,7 @@ function valuesOf(room) {
 }
 
 function show(client, room) {
-  const { resyncs, eventsLost, handlerErrors, snapshots, deltas } = client.stats;
+  const { resyncs, eventsLost, handlerErrors, resumed, recovered, snapshots } = client.stats;
   answer({
     tick: room.tick,
     hashes: Object.fromEntries(hashes),
@@ -178,14 +196,14 @@ function show(client, room) {
     heard,
     checked: Object.fromEntries(checked),
 
-    stats: { resyncs, eventsLost, handlerErrors, snapshots, deltas },
+    stats: { resyncs, eventsLost, handlerErrors, resumed, recovered, snapshots },
   });
 }
 
 async function main() {
   const client = connect(url, {
     WebSocket: globalThis.WebSocket ?? ws,
-    reconnect: false,
+    compileRows,
     verify(replica, stream) {
       checked.set(stream, (checked.get(stream) ?? 0) + 1);
       return verify(replica, stream);
@@ -206,7 +224,7 @@ async function main() {
   room.on("left", (why) => {
     throw new Error(`it left: ${JSON.stringify(why)}`);
   });
-  const rest = plays[play](room);
+  const rest = plays[play](room, client);
   answer({ member: room.member, entity: room.entity });
   for await (const word of createInterface({ input: process.stdin })) {
     if (word === "stop") {

@@ -113,7 +113,7 @@ impl Stage {
 
     /// The next answer of Node's client. The companion goes on reading: who reports nothing and
     /// takes nothing is sent nothing.
-    fn answer(&mut self) -> Json {
+    pub fn answer(&mut self) -> Json {
         let started = Instant::now();
         loop {
             if let Some(answer) = self.node.answer() {
