@@ -59,7 +59,7 @@ const PRICE_MIN = 1;
 /** Where every price starts: the same for every page. */
 export function opening(): Quotes {
   return Object.fromEntries(
-    symbols.map(([symbol], at) => [symbol, round(20 + ((at * 7919) % 480) + at / 4)]),
+    symbols.map(([symbol], at) => [symbol, round(20 + ((at * 137) % 480) + at / 4)]),
   );
 }
 

@@ -115,10 +115,7 @@ function showAudience(joined: Room): void {
   const entity = joined.state.host?.get(0)?.entity ?? 0;
   const owner = joined.entities.get(entity)?.owner ?? 0;
   main.dataset.host = String(isHost(joined));
-  const who = isHost(joined)
-    ? "you feed them, as the host"
-    : `fed by ${nameOf(joined, owner, "nobody")}`;
-  setText(byId("host"), `A market made up, ${who}`);
+  setText(byId("host"), `A market made up, ${feeder(joined, entity, owner)}`);
 }
 
 /** Who keeps the market going. */
