@@ -1,9 +1,9 @@
 // What is known of an arena or a world, and where everything is drawn: the own mover ahead of the
 // server, everybody else a little behind it.
 
-import { interpolate, type Predictor, predict, type Room, type View } from "@tickloom/client";
+import { interpolate, predict, type Room } from "@tickloom/client";
 import { decodeMap, HALF_EXTENT, type Obstacle } from "./map.js";
-import { FIGHTER_RADIUS, type Mover, type Steering, steer, walk } from "./steer.js";
+import { FIGHTER_RADIUS, type Steering, steer, type Velocity, walk } from "./steer.js";
 
 export interface Body {
   x: number;
@@ -25,6 +25,8 @@ export interface GameShape {
 }
 
 export type GameRoom = Room<GameShape>;
+type BodyView = ReturnType<typeof interpolate<GameRoom, "body">>;
+type MoverPredictor = ReturnType<typeof predict<GameRoom, "body", Velocity>>;
 
 /** What an entity is, as `look.kind` says it. */
 export const kinds = {
@@ -48,8 +50,8 @@ export class Game {
   /** Of movers, in units of the room. */
   readonly radius: number;
   obstacles: readonly Obstacle[] = [];
-  #view: View<Body> | undefined;
-  #predictor: Predictor<Mover> | undefined;
+  #view: BodyView | undefined;
+  #predictor: MoverPredictor | undefined;
 
   constructor(room: GameRoom, type: GameType) {
     this.room = room;
@@ -134,17 +136,17 @@ export class Game {
     this.isPredicting = false;
   }
 
-  #predict(): Predictor<Mover> {
+  #predict(): MoverPredictor {
     const { room } = this;
-    return predict<GameShape, Mover>(room, {
+    return predict(room, {
       component: "body",
       extra: { vx: 0, vy: 0 },
       snap: SNAP[this.type],
       step: (mover, input, seconds) => {
         if (this.type === "world") {
-          walk(mover, input as Steering, seconds, this.halfExtent);
+          walk(mover, input, seconds, this.halfExtent);
         } else if (this.isAlive(room.entity)) {
-          steer(mover, input as Steering, seconds, this.obstacles);
+          steer(mover, input, seconds, this.obstacles);
         } else {
           mover.vx = mover.vy = 0;
         }

@@ -12,13 +12,17 @@ export type Steering = {
   buttons: number;
 };
 
-/** Somebody who is steered. The velocity, in units per second, is known to nobody else. */
-export interface Mover {
+/** In units per second. The server does not tell it: whoever predicts keeps it. */
+export interface Velocity {
+  vx: number;
+  vy: number;
+}
+
+/** Somebody who is steered. */
+export interface Mover extends Velocity {
   x: number;
   y: number;
   yaw: number;
-  vx: number;
-  vy: number;
 }
 
 /** A fighter is a circle of this radius. */

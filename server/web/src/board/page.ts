@@ -3,7 +3,7 @@
 import type { Client, Room } from "@tickloom/client";
 import { drawFrames } from "../frame/canvas.js";
 import { byId, element, isTyping, setText } from "../frame/dom.js";
-import { closeWithPage, openLine } from "../frame/line.js";
+import { openLine } from "../frame/line.js";
 import { copyAddress, roomInAddress, showRoomInAddress, visitorName } from "../frame/place.js";
 import { askForName } from "../frame/rename.js";
 import { sentence } from "../frame/sentence.js";
@@ -83,7 +83,6 @@ async function join(): Promise<void> {
       name: visitorName(),
       options: description,
     });
-    closeWithPage(client);
     if (!room.schema.component("stroke") || !room.schema.component("note")) {
       await room.leave();
       throw new Error("A room of this name is something else than a board. Open a new board.");

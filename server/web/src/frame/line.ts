@@ -9,6 +9,8 @@ import { sentence } from "./sentence.js";
 /** Shorter breaks are not worth a banner. */
 const BANNER_DELAY_MS = 700;
 
+const CLOSE_NORMAL = 1000;
+
 const words = {
   connecting: "Connecting",
   open: "Connected",
@@ -30,14 +32,6 @@ export function openLine(): Client {
   const client = connect(endpoint(), { compileRows: false });
   show(client);
   return client;
-}
-
-/**
- * Gives the seat back when the page is left, for rooms where nobody waits for who is gone. A page
- * that the browser may show again as it was keeps its seat.
- */
-export function closeWithPage(client: Client): void {
-  addEventListener("pagehide", ({ persisted }) => persisted || client.close());
 }
 
 /** Shows a client until another one is shown. */
@@ -83,7 +77,7 @@ class Banner {
   close(error: TickloomError): void {
     clearInterval(this.#timer);
     // A page that closed its client by itself shows something else.
-    if (error.closeCode === undefined) {
+    if (error.closeCode === CLOSE_NORMAL) {
       return;
     }
     setText(byId("banner-text"), sentence(error));

@@ -3,7 +3,7 @@
 
 import type { Room } from "@tickloom/client";
 import { byId, element, setText } from "../frame/dom.js";
-import { closeWithPage, endpoint, openLine } from "../frame/line.js";
+import { endpoint, openLine } from "../frame/line.js";
 import { visitorName } from "../frame/place.js";
 import { type ListedRoom, listRooms, whileSeen } from "../frame/rooms.js";
 import { sentence } from "../frame/sentence.js";
@@ -28,7 +28,6 @@ async function visit(): Promise<void> {
   const client = openLine();
   try {
     const room = await client.join("relay", { room: ROOM, name: visitorName() });
-    closeWithPage(client);
     const count = () => {
       const members = room.state.name?.size ?? 0;
       byId("main").dataset.members = String(members);

@@ -15,12 +15,23 @@ export interface Said {
 }
 
 /** Reads what anybody may have sent. */
-export function readSaid({ json, text }: RoomEvent): Said {
-  const said = (typeof json === "object" && json !== null ? json : { text }) as Partial<Said>;
+export function readSaid(event: RoomEvent): Said {
+  const json = jsonOf(event);
+  const isSaid = typeof json === "object" && json !== null;
+  const said: { text?: unknown; by?: unknown } = isSaid ? json : { text: event.text };
   return {
     text: String(said.text ?? "").slice(0, TEXT_MAX),
     by: String(said.by ?? "").slice(0, 64),
   };
+}
+
+/** What an event says as JSON; undefined when it is none. */
+export function jsonOf(event: RoomEvent): unknown {
+  try {
+    return event.json;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What a member is called: the room knows best. */

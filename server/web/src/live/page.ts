@@ -4,7 +4,7 @@
 import type { Room } from "@tickloom/client";
 import { drawFrames } from "../frame/canvas.js";
 import { byId, setText } from "../frame/dom.js";
-import { closeWithPage, openLine } from "../frame/line.js";
+import { openLine } from "../frame/line.js";
 import { roomInAddress, showRoomInAddress, visitorName } from "../frame/place.js";
 import { askForName } from "../frame/rename.js";
 import { sentence } from "../frame/sentence.js";
@@ -44,7 +44,6 @@ async function join(): Promise<void> {
   const client = openLine();
   try {
     room = await client.join("relay", { room: name, name: ownName });
-    closeWithPage(client);
     if (!room.schema.topic("chat") || !room.schema.topic("quotes")) {
       await room.leave();
       throw new Error("Rooms of the type relay have no chat here.");

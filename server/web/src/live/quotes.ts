@@ -2,6 +2,7 @@
 
 import type { Room } from "@tickloom/client";
 import { byId, element, setText } from "../frame/dom.js";
+import { jsonOf } from "./chat.js";
 import { Market, type Quotes, symbols } from "./market.js";
 
 const STEP_MS = 250;
@@ -25,7 +26,7 @@ export function runQuotes(room: Room): () => void {
   room.onEvent("quotes", (event) => {
     heardCount += 1;
     byId("main").dataset.quotes = String(heardCount);
-    show(market, rows, market.adopt(event.json));
+    show(market, rows, market.adopt(jsonOf(event)));
   });
   let steps = 0;
   let isAllWanted = true;
