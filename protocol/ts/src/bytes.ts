@@ -1,5 +1,4 @@
 /** The pieces that chunks and changes are made of (SPEC.md section 6, "Chunks"). */
-import { malformed, textOf } from "./flat.js";
 
 /** A property's value: whole numbers beyond 2^53 are bigints, an entity is an object with its id. */
 export type PropValue =
@@ -17,10 +16,17 @@ export const PROP_BYTES_MAX = 16_384;
 /** Bytes of a property's key. */
 export const KEY_BYTES_MAX = 64;
 
-const utf8 = new TextEncoder();
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** What is thrown for bytes that are not what they should be. */
+export const malformed = (what: string): RangeError => new RangeError(`malformed ${what}`);
 
 /** UTF-8 bytes of a text. */
-export const bytesOf = (text: string): Uint8Array => utf8.encode(text);
+export const bytesOf = (text: string): Uint8Array => encoder.encode(text);
+
+/** Text of UTF-8 bytes; throws when they are none. */
+export const textOf = (bytes: Uint8Array): string => decoder.decode(bytes);
 
 /** Reads pieces off the front of bytes. Whatever ends early or is out of range is a `RangeError`. */
 export class ByteReader {
@@ -133,16 +139,19 @@ export class ByteReader {
 /** Collects the same pieces. */
 export class ByteWriter {
   #bytes = new Uint8Array(64);
+  /** Of what was written, until more is. */
+  view = new DataView(this.#bytes.buffer);
   length = 0;
 
-  /** Makes room for `length` bytes and returns where they are. */
-  room(length: number): number {
-    const at = this.length;
-    this.length += length;
+  /** Makes room for `length` bytes at a multiple of `align` and returns where they are; all are 0. */
+  room(length: number, align = 1): number {
+    const at = Math.ceil(this.length / align) * align;
+    this.length = at + length;
     if (this.length > this.#bytes.length) {
       const grown = new Uint8Array(2 * this.length);
       grown.set(this.#bytes);
       this.#bytes = grown;
+      this.view = new DataView(grown.buffer);
     }
     return at;
   }

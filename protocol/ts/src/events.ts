@@ -1,6 +1,5 @@
 /** What was said in a room: in order, without repeats, with a count of what was missed (SPEC.md section 9). */
-import type { ByteReader } from "./bytes.js";
-import { malformed } from "./flat.js";
+import { type ByteReader, malformed } from "./bytes.js";
 import type { Schema } from "./schema.js";
 
 /** Bytes of an event's body. */

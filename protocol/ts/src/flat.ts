@@ -6,10 +6,13 @@
  * `d` double, `e5` an enum with five names, `s` string, `y` bytes, `[` a vector of what follows, and
  * the name of another table.
  *
- * Reading goes through a DataView, which throws at the end of the bytes, where the runtime's
- * ByteBuffer reads zeros; writing goes through the runtime's Builder.
+ * ```text
+ * vtable   its length, the table's length, per field where it is in the table or 0    u16 each
+ * table    where the vtable is, as a distance back; scalars; distances to what follows
+ * then     what the distances lead to: texts, bytes and vectors behind their length, tables
+ * ```
  */
-import type { Builder } from "flatbuffers";
+import { type ByteWriter, bytesOf, malformed, textOf } from "./bytes.js";
 import { layouts } from "./wire.gen.js";
 
 interface Field {
@@ -19,27 +22,37 @@ interface Field {
   type: string;
   isVector: boolean;
   isRequired: boolean;
-  /** Of a scalar. */
+  /** What is there when nothing is; of a scalar. */
   value: number;
 }
 
-/** Tables and bytes that one message may visit, shared ones once per visit. */
-const TABLES_MAX = 2_224;
+/** What a DataView calls the scalars. */
+const SCALARS: Record<string, string> = {
+  z: "Uint8",
+  i: "Int8",
+  b: "Uint8",
+  e: "Uint8",
+  h: "Uint16",
+  u: "Uint32",
+  l: "BigUint64",
+  f: "Float32",
+  d: "Float64",
+};
+
+/** The bytes that a scalar or a distance takes. */
+const sizeOf = (scalar = "32"): number => +/\d+/.exec(scalar)![0] / 8;
+
+/** Tables, the envelope twice, and bytes that one message may visit; shared ones once per visit. */
+const TABLES_MAX = 2_226;
 const BYTES_MAX = 4_195_328;
 
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const parsed = new Map<string, Field[]>();
 
-/** What is thrown for bytes that are not what they should be. */
-export const malformed = (what: string): RangeError => new RangeError(`malformed ${what}`);
-
-/** Text of UTF-8 bytes; throws when they are none. */
-export const textOf = (bytes: Uint8Array): string => utf8.decode(bytes);
-
-function fieldsOf(table: string): Field[] {
-  let fields = parsed.get(table);
+/** The fields of a layout. */
+function fieldsOf(layout: string): Field[] {
+  let fields = parsed.get(layout);
   if (!fields) {
-    fields = [...layouts[table]!.matchAll(/(\w+):(\[?)(\w)(\w*)(!?)=?(\S*)/g)].map(
+    fields = [...layout.matchAll(/(\w+):(\[?)(\w)(\w*)(!?)=?(\S*)/g)].map(
       ([, name, vector, code, rest, required, value]) => ({
         name: name!,
         code: code!,
@@ -49,12 +62,12 @@ function fieldsOf(table: string): Field[] {
         value: +value!,
       }),
     );
-    parsed.set(table, fields);
+    parsed.set(layout, fields);
   }
   return fields;
 }
 
-/** Reads one table and what it refers to. Throws when the bytes are no such table. */
+/** Reads tables off bytes. Throws a `RangeError` or `TypeError` when there is none. */
 export class FlatReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -66,75 +79,48 @@ export class FlatReader {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** Where the field's value is; 0 when it is absent. */
-  field(table: number, index: number): number {
-    const vtable = table - this.#view.getInt32(table, true);
-    const at = 4 + 2 * index;
-    const offset =
-      at < this.#view.getUint16(vtable, true) ? this.#view.getUint16(vtable + at, true) : 0;
-    return offset && table + offset;
-  }
-
-  /** Where what the reference at `at` refers to is. */
+  /** Where the reference at `at` leads to. */
   follow(at: number): number {
     return at + this.#view.getUint32(at, true);
   }
 
-  table(name: string, at: number): Record<string, unknown> {
+  /** The table at `table` and all that it refers to. */
+  table(name: string, table: number, layout = layouts[name]!): Record<string, unknown> {
     if (--this.#tablesLeft < 0) throw malformed(name);
+    const view = this.#view;
+    const vtable = table - view.getInt32(table, true);
+    const end = view.getUint16(vtable, true);
     const row: Record<string, unknown> = {};
-    fieldsOf(name).forEach((field, index) => {
-      const place = this.field(at, index);
-      if (!place && field.isRequired) throw malformed(`${name}.${field.name}`);
-      row[field.name] = place ? this.#value(field, place) : absent(field);
+    fieldsOf(layout).forEach((field, index) => {
+      const at = 4 + 2 * index;
+      const offset = at < end ? view.getUint16(vtable + at, true) : 0;
+      if (!offset && field.isRequired) throw malformed(`${name}.${field.name}`);
+      row[field.name] = offset ? this.#field(field, table + offset) : absent(field);
     });
     return row;
   }
 
-  #value(field: Field, at: number): unknown {
-    if (!field.isVector) return this.scalar(field.type, at);
+  #field(field: Field, at: number): unknown {
+    if (!field.isVector) return this.#value(field, at);
     const start = this.follow(at) + 4;
     const count = this.#view.getUint32(start - 4, true);
-    const bytes = "h" === field.code ? 2 : 4;
+    const bytes = sizeOf(SCALARS[field.code]);
     // Whatever a vector holds lies within the buffer, so a count cannot promise more than that.
     this.#take(start, count * bytes);
-    return Array.from({ length: count }, (_, index) =>
-      this.scalar(field.type, start + bytes * index),
-    );
+    return Array.from({ length: count }, (_, index) => this.#value(field, start + bytes * index));
   }
 
-  scalar(type: string, at: number): unknown {
-    const view = this.#view;
-    switch (type[0]) {
-      case "z":
-        return view.getUint8(at) !== 0;
-      case "i":
-        return view.getInt8(at);
-      case "b":
-        return view.getUint8(at);
-      case "e": {
-        const value = view.getUint8(at);
-        if (value >= +type.slice(1)) throw malformed("enum");
-        return value;
-      }
-      case "h":
-        return view.getUint16(at, true);
-      case "u":
-        return view.getUint32(at, true);
-      case "l":
-        return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
-      case "f":
-        return view.getFloat32(at, true);
-      case "d":
-        return view.getFloat64(at, true);
-      case "s":
-      case "y": {
-        const start = this.follow(at) + 4;
-        const bytes = this.#take(start, view.getUint32(start - 4, true));
-        return type === "s" ? textOf(bytes) : bytes;
-      }
+  #value({ code, type }: Field, at: number): unknown {
+    const scalar = SCALARS[code];
+    if (scalar) {
+      const value = Number(this.#view[`get${scalar as "Uint16"}`](at, true));
+      if (code === "e" && value >= +type.slice(1)) throw malformed("enum");
+      return code === "z" ? value > 0 : value;
     }
-    return this.table(type, this.follow(at));
+    const start = this.follow(at) + 4;
+    if (code < "a") return this.table(type, start - 4);
+    const bytes = this.#take(start, this.#view.getUint32(start - 4, true));
+    return code === "s" ? textOf(bytes) : bytes;
   }
 
   #take(start: number, length: number): Uint8Array {
@@ -152,33 +138,53 @@ function absent({ code, isVector, value }: Field): unknown {
   return code < "a" ? undefined : value;
 }
 
-/** Writes one table and what it refers to, and returns where it is. */
-export function writeTable(builder: Builder, name: string, row: Record<string, unknown>): number {
-  const fields = fieldsOf(name);
-  // What a table refers to lies before it.
-  const offsets = fields.map(({ name, code, type, isVector }) => {
-    const value = row[name];
-    if (value === undefined) return 0;
-    if (isVector) {
-      // Only `Publish.to` is one: no client sends a vector of tables.
-      const list = value as number[];
-      builder.startVector(2, list.length, 2);
-      for (let index = list.length; index--; ) builder.addInt16(list[index]!);
-      return builder.endVector();
+/**
+ * Appends a table and, behind it, what it refers to; `from` is the place of the reference to it.
+ * What is undefined or has its default is left out.
+ */
+export function writeTable(
+  writer: ByteWriter,
+  from: number,
+  layout: string,
+  row: Readonly<Record<string, unknown>>,
+): void {
+  const present = fieldsOf(layout)
+    .map((field, index) => ({ field, slot: 4 + 2 * index, value: row[field.name] ?? field.value }))
+    .filter(({ field, value }) => value !== field.value && value !== false);
+  const vtableBytes = (present.at(-1)?.slot ?? 2) + 2;
+  const vtable = writer.room(vtableBytes, 2);
+  const table = writeScalar(writer, "Int32", 0);
+  writer.view.setUint16(vtable, vtableBytes, true);
+  writer.view.setInt32(table, table - vtable, true);
+  writer.view.setUint32(from, table - from, true);
+  const places = present.map(({ field: { code, isVector }, slot, value }) => {
+    const scalar = isVector ? undefined : SCALARS[code];
+    const at = scalar ? writeScalar(writer, scalar, value) : writeScalar(writer, "Uint32", 0);
+    writer.view.setUint16(vtable + slot, at - table, true);
+    return at;
+  });
+  writer.view.setUint16(vtable + 2, writer.length - table, true);
+  present.forEach(({ field: { code, type, isVector }, value }, index) => {
+    const at = places[index]!;
+    if (code < "a") {
+      writeTable(writer, at, layouts[type]!, value as Record<string, unknown>);
+    } else if (isVector || !SCALARS[code]) {
+      const items = code === "s" ? bytesOf(value as string) : (value as Uint8Array | number[]);
+      const start = writeScalar(writer, "Uint32", items.length);
+      writer.view.setUint32(at, start - at, true);
+      if (!isVector) writer.put(items as Uint8Array);
+      else for (const item of items) writeScalar(writer, SCALARS[code]!, item);
+      // Texts end with a zero that does not count.
+      if (code === "s") writer.u8(0);
     }
-    if (code === "s") return builder.createString(value as string);
-    if (code === "y") return builder.createByteVector(value as Uint8Array);
-    return code < "a" ? writeTable(builder, type, value as Record<string, unknown>) : 0;
   });
-  builder.startObject(fields.length);
-  fields.forEach((field, index) => {
-    const value = Number(row[field.name] ?? field.value);
-    if (offsets[index]) builder.addFieldOffset(index, offsets[index]!, 0);
-    else if (field.code === "l") builder.addFieldInt64(index, BigInt(value), 0n);
-    else if (field.code === "u") builder.addFieldInt32(index, value, field.value);
-    else if (field.code === "h") builder.addFieldInt16(index, value, field.value);
-    else if (field.code === "f") builder.addFieldFloat32(index, value, field.value);
-    else if ("zibe".includes(field.code)) builder.addFieldInt8(index, value, field.value);
-  });
-  return builder.endObject();
+}
+
+/** Appends a scalar at a border of its size, and returns where it is. */
+function writeScalar(writer: ByteWriter, scalar: string, value: unknown): number {
+  const bytes = sizeOf(scalar);
+  const at = writer.room(bytes, bytes);
+  const given = scalar === "BigUint64" ? BigInt(value as number) : value;
+  writer.view[`set${scalar as "Uint16"}`](at, given as number, true);
+  return at;
 }

@@ -1,6 +1,6 @@
 /** Messages: one envelope per WebSocket message (SPEC.md sections 2 and 4). */
-import { Builder } from "flatbuffers";
-import { FlatReader, malformed, writeTable } from "./flat.js";
+import { ByteWriter, malformed } from "./bytes.js";
+import { FlatReader, writeTable } from "./flat.js";
 import { type ClientMessages, clientBody, type ServerMessages, serverBody } from "./wire.gen.js";
 
 /** What a message of a server says, by its `kind`. */
@@ -15,12 +15,14 @@ export type ClientKind = keyof ClientMessages;
 export function decode(bytes: Uint8Array, kinds: readonly string[]): unknown {
   const reader = new FlatReader(bytes);
   const envelope = reader.follow(0);
-  const [tag, body] = [reader.field(envelope, 0), reader.field(envelope, 1)];
-  const position = (tag && (reader.scalar("b", tag) as number)) - 1;
-  if (position < 0 || !body) throw malformed("body");
+  const position = (reader.table("envelope", envelope, "tag:b").tag as number) - 1;
+  if (position < 0) throw malformed("envelope");
   const kind = kinds[position];
-  return kind && { kind, ...reader.table(kind, reader.follow(body)) };
+  return kind && { kind, ...(reader.table("envelope", envelope, layoutOf(kind)).body as object) };
 }
+
+/** An envelope around a message of a kind. */
+const layoutOf = (kind: string): string => `tag:b body:${kind}!`;
 
 /**
  * Reads a message of the server; `undefined` for a kind that this version does not know. Its bytes
@@ -30,15 +32,10 @@ export function decodeServer(bytes: Uint8Array): ServerMessage | undefined {
   return decode(bytes, serverBody) as ServerMessage | undefined;
 }
 
-const builder = new Builder(256);
-
 /** Writes a message of a client. What is left out has its default. The bytes are the caller's. */
-export function encodeClient<K extends ClientKind>(kind: K, fields: ClientMessages[K]): Uint8Array {
-  builder.clear();
-  const body = writeTable(builder, kind, fields as Record<string, unknown>);
-  builder.startObject(2);
-  builder.addFieldInt8(0, clientBody.indexOf(kind) + 1, 0);
-  builder.addFieldOffset(1, body, 0);
-  builder.finish(builder.endObject());
-  return builder.asUint8Array().slice();
+export function encodeClient<K extends ClientKind>(kind: K, body: ClientMessages[K]): Uint8Array {
+  const writer = new ByteWriter();
+  const tag = clientBody.indexOf(kind) + 1;
+  writeTable(writer, writer.room(4), layoutOf(kind), { tag, body });
+  return writer.finish();
 }

@@ -5,9 +5,8 @@
  * snapshot or a stream brings again is compared with what is there: until the end of the delta the
  * old is only in doubt, so entities that stay keep their objects.
  */
-import { ByteReader } from "./bytes.js";
+import { ByteReader, malformed } from "./bytes.js";
 import { Heard, type RoomEvent } from "./events.js";
-import { malformed } from "./flat.js";
 import { Pending } from "./pending.js";
 import { type Component, PROPS, type Schema } from "./schema.js";
 import { ADD, CHANGE, REMOVE, Table } from "./table.js";

@@ -6,8 +6,7 @@
  * writes lie over it ({@link Pending}). Handlers are told later, of everything at once, by what
  * differs from what they were told before: until then marks and a list of ids say what to look at.
  */
-import type { ByteReader, PropValue } from "./bytes.js";
-import { malformed } from "./flat.js";
+import { type ByteReader, malformed, type PropValue } from "./bytes.js";
 import { type Component, PACKED, PROPS } from "./schema.js";
 
 /** Takes back the handler it was returned for. */
