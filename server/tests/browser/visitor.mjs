@@ -20,7 +20,7 @@ export class Visitor {
   static async of(browser, { width = 1280, height = 800, isTouch = false } = {}) {
     const visitor = new Visitor();
     visitor.#context = await browser.createBrowserContext();
-    const page = await visitor.#context.newPage();
+    const page = await visitor.#context.newPage({ type: "window" });
     visitor.page = page;
     await page.setViewport({ width, height, isMobile: false, hasTouch: isTouch });
     page.setDefaultTimeout(WAIT_MS_MAX);
