@@ -22,15 +22,16 @@ test("a tick of 1,000 moving entities allocates nothing for each of them", () =>
     told += 1;
     sum += (value as { hp: number }).hp;
   });
-  for (let tick = 0; tick < 1_000; tick++) room.tick();
+  for (let tick = 0; tick < 3_000; tick++) room.tick();
   const ticks = 50;
   const samples = Array.from({ length: 21 }, () =>
     allocated(() => {
       for (let tick = 0; tick < ticks; tick++) room.tick();
     }),
   );
-  const perTick = samples.sort((one, other) => one - other)[10]! / ticks;
-  assert.equal(told, (1_000 + 21 * ticks) * room.entitiesCount);
+  // What the compiler still does beside a run counts, too, so the runs with least say most.
+  const perTick = samples.sort((one, other) => one - other)[3]! / ticks;
+  assert.equal(told, (3_000 + 21 * ticks) * room.entitiesCount);
   assert.equal(sum, 100 * told);
   // The least thing that could be made for an entity is a number, of 12 bytes: 12,000 in a tick.
   assert(perTick < 6_000, `${perTick} bytes per tick: ${samples}`);
