@@ -1,5 +1,5 @@
 import { clamp, type ServerClock, type Timetable } from "./clock.js";
-import { type DrawnField, LINEAR, STEP, shortWay, withinTurn } from "./turn.js";
+import { type DrawnField, fieldsOf, LINEAR, STEP, shortWay, withinTurn } from "./turn.js";
 
 /** Samples that are kept of each entity. */
 const SAMPLES = 32;
@@ -8,6 +8,8 @@ const SAMPLES = 32;
 const DILATION_MAX = 0.05;
 /** Off by more than this it jumps: a page that was frozen, another seat. */
 const SNAP_US = 250_000;
+/** Moments are this far apart at the least. */
+const FRAME_US = 1_000;
 
 /** `type` of a field that is a boolean. */
 const BOOL = 7;
@@ -17,10 +19,13 @@ type Unsubscribe = () => void;
 /** What a table gives. */
 interface DrawnTable {
   get(entity: number): unknown;
-  onAdd(handler: (value: never, entity: number) => void): Unsubscribe;
-  onChange(handler: (value: never, entity: number) => void): Unsubscribe;
-  onRemove(handler: (value: never, entity: number) => void): Unsubscribe;
+  onAdd(handler: ValueHandler): Unsubscribe;
+  onChange(handler: ValueHandler): Unsubscribe;
+  onRemove(handler: ValueHandler): Unsubscribe;
 }
+
+// biome-ignore lint/suspicious/noExplicitAny: tables differ in their values
+type ValueHandler = (value: any, entity: number) => void;
 
 /** What `interpolate` needs of a room. */
 export interface DrawnRoom {
@@ -176,16 +181,13 @@ export function interpolate<R extends DrawnRoom, K extends keyof R["state"] & st
   { delayMs = "auto", snap = Infinity, fields: smooth }: InterpolateOptions = {},
 ): View<ValueIn<R, K>> {
   type V = ValueIn<R, K> & object;
-  const desc = room.schema.component(component);
-  if (!desc?.fields.length) {
-    throw new RangeError(`interpolate: the room has no rows "${component}"`);
-  }
-  const fields = desc.fields.map((field) =>
+  const fields = fieldsOf(room.schema, component).map((field) =>
     smooth?.includes(field.name) === false ? { ...field, interpolation: STEP } : field,
   );
   // Motion far away is sent more rarely: what changes is then under way in between.
-  const rings = (desc.motion && room.schema.interest?.rings) || [];
-  const everyMax = rings.reduce((most, { every }) => Math.max(most, every), 0);
+  const { motion } = room.schema.component(component)!;
+  const rings = (motion && room.schema.interest?.rings) || [];
+  const everyMax = Math.max(0, ...rings.map(({ every }) => every));
   const { clock } = room;
   const tracks = new Map<number, Track<V>>();
   const changed = new Map<Track<V>, V>();
@@ -203,6 +205,10 @@ export function interpolate<R extends DrawnRoom, K extends keyof R["state"] & st
   const advance = (): number => {
     const { tickUs } = clock.timetable;
     const nowUs = clock.timers.nowUs();
+    // All that is in one picture is of one moment.
+    if (nowUs - atUs < FRAME_US) {
+      return drawn;
+    }
     const clockUs = tickUs ? clock.server.serverAt(nowUs) : nowUs;
     if (clockUs === undefined) {
       return room.tick;

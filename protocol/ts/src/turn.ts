@@ -21,3 +21,15 @@ export const shortWay = ({ min, max, interpolation }: DrawnField, way: number): 
 /** The same direction within the range of a field that turns. */
 export const withinTurn = ({ min, max, interpolation }: DrawnField, value: number): number =>
   interpolation === ANGLE ? value - (max - min) * Math.floor((value - min) / (max - min)) : value;
+
+/** The fields of a packed component. Throws a RangeError when a room has no such component. */
+export function fieldsOf(
+  schema: { component(name: string): { fields: readonly DrawnField[] } | undefined },
+  component: string,
+): readonly DrawnField[] {
+  const fields = schema.component(component)?.fields;
+  if (!fields?.length) {
+    throw new RangeError(`the room has no rows "${component}"`);
+  }
+  return fields;
+}

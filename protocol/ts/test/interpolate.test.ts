@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Timetable } from "../src/clock.js";
 import { interpolate, Track } from "../src/interpolate.js";
-import { BODY, FakeRoom, type Row } from "./fake_room.js";
+import { BODY, type Body, FakeRoom } from "./fake_room.js";
 import { Line, seeded } from "./line.js";
 
 const TURN = 2 * Math.PI;
@@ -53,7 +53,7 @@ test("a track drawn from random samples lies between neighbours and goes the sho
       x: fc.integer({ min: -512, max: 512 }),
       yaw: fc.double({ min: 0, max: TURN, maxExcluded: true, noNaN: true }),
     }),
-    { minLength: 2, maxLength: 60 },
+    { minLength: 2, maxLength: 60, size: "max" },
   );
   const shares = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 5 });
   const property = fc.property(samples, shares, (samples, shares) => {
@@ -73,7 +73,7 @@ test("a track drawn from random samples lies between neighbours and goes the sho
     // As many as are remembered.
     const known = list.slice(-32);
     for (const share of shares) {
-      const moment = known[0]!.at + share * (at + 3 - known[0]!.at);
+      const moment = known[0]!.at - 5 + share * (at + 8 - known[0]!.at);
       const before = known.filter((sample) => sample.at <= moment).at(-1) ?? known[0]!;
       const after = known.find((sample) => sample.at > moment) ?? before;
       const drawn = track.draw(moment);
@@ -224,6 +224,13 @@ test("a page that was frozen and another seat are jumped over", () => {
   assert.equal(view.renderTick, 98);
   room.nowUs += 3_600_000_000;
   assert.equal(view.renderTick, 98 + 72_000);
+  room.server.beginAgain();
+  room.learnTime(room.nowUs + 1_000_000);
+  room.nowUs += 1_000;
+  assert.equal(Math.round(view.renderTick), 98 + 72_020, "a server with another clock");
+  room.server.beginAgain();
+  room.learnTime(room.nowUs);
+  room.nowUs += 1_000;
   room.clock.timetable = new Timetable({ tick: 1, tickUs: 50_000, epochUs: room.nowUs });
   room.table.remove(8);
   room.nowUs += 150_000;
@@ -268,33 +275,53 @@ test("a room without a rate eases to the newest within its interval, from what i
 });
 
 test("what is far away and sent more rarely moves evenly all the same", () => {
-  const room = new FakeRoom({ motion: true, rings: [{ every: 1 }, { every: 4 }] });
+  const room = new FakeRoom<Body>({ motion: true, rings: [{ every: 1 }, { every: 4 }] });
   const view = interpolate(room, "body");
-  const steps: number[] = [];
-  const near: number[] = [];
-  let [last, lastNear] = [0, 0];
-  for (let frame = 1; frame <= 200 * 5; frame++) {
+  const [FAR, NEAR, LEAVING] = [7, 8, 9];
+  /** How far each went with each frame of 10 ms. */
+  const steps: Record<number, number[]> = { [FAR]: [], [NEAR]: [], [LEAVING]: [] };
+  const last: Record<number, number> = {};
+  for (let frame = 0; frame <= 200 * 5; frame++) {
+    const tick = frame / 5 + 4;
+    if (Number.isInteger(tick)) {
+      const isSent = (entity: number) => entity === NEAR || (entity === LEAVING && tick < 100);
+      const sent = [FAR, NEAR, LEAVING].filter((entity) => isSent(entity) || tick % 4 === 0);
+      room.delta(tick, tick - 1, Object.fromEntries(sent.map((entity) => [entity, row(tick)])));
+    }
+    for (const [entity, list] of Object.entries(steps)) {
+      const { x } = view.at(+entity)!;
+      list.push(x - (last[+entity] ?? x));
+      last[+entity] = x;
+    }
     room.nowUs += 10_000;
-    if (frame % 5 === 0) {
-      const tick = frame / 5;
-      const rows: Record<number, Row> = { 8: row(tick) };
-      if (tick % 4 === 0) {
-        rows[7] = row(tick);
-      }
-      room.delta(tick, tick - 1, rows);
-    }
-    if (frame > 200) {
-      steps.push((view.at(7)!.x as number) - last);
-      near.push((view.at(8)!.x as number) - lastNear);
-    }
-    last = (view.at(7)?.x as number) ?? 0;
-    lastNear = (view.at(8)?.x as number) ?? 0;
   }
-  // A fifth of a tick with each frame.
-  assert.ok(Math.min(...near) > 0.19 && Math.max(...near) < 0.21, `${Math.min(...near)}`);
-  const settled = steps.slice(100);
-  assert.ok(Math.min(...settled) > 0.19 && Math.max(...settled) < 0.21, `${Math.min(...settled)}`);
-  assert.ok(Math.min(...steps) >= 0, "and never backwards");
+  for (const [entity, list] of Object.entries(steps)) {
+    assert.ok(Math.min(...list) >= 0, `${entity} is never drawn backwards`);
+    // A fifth of a tick with each frame, in the end.
+    const settled = list.slice(-200);
+    const [least, most] = [Math.min(...settled), Math.max(...settled)];
+    assert.ok(least > 0.19 && most < 0.21, `${entity}: ${least} to ${most}`);
+  }
+  assert.ok(Math.abs(last[NEAR]! - last[FAR]! - 3) < 0.1, "as far back as it has to be");
+});
+
+test("what a room did not send stood still, and a picture is of one moment", () => {
+  const room = new FakeRoom<Body>();
+  const view = interpolate(room, "body");
+  for (let tick = 1; tick <= 20; tick++) {
+    room.nowUs = 1_000_000 + tick * 50_000;
+    room.delta(tick, tick - 1, tick === 1 || tick === 20 ? { 7: row(tick) } : {});
+  }
+  const drawnAt = (tick: number) => {
+    room.nowUs = 1_000_000 + (tick + 2) * 50_000;
+    return Math.round(view.at(7)!.x * 1e6) / 1e6;
+  };
+  assert.deepEqual([18, 19, 19.5, 20, 21].map(drawnAt), [1, 1, 10.5, 20, 20]);
+  const tick = view.renderTick;
+  room.nowUs += 900;
+  assert.equal(view.renderTick, tick);
+  room.nowUs += 100;
+  assert.ok(view.renderTick > tick);
 });
 
 test("only the named fields are drawn smoothly", () => {
@@ -331,6 +358,6 @@ test("a view follows values that come and go, and nothing after it was stopped",
 test("a component without rows is told apart by name", () => {
   assert.throws(() => interpolate(new FakeRoom(), "bodi" as "body"), {
     name: "RangeError",
-    message: 'interpolate: the room has no rows "bodi"',
+    message: 'the room has no rows "bodi"',
   });
 });
