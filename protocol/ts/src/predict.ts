@@ -1,8 +1,11 @@
 import type { ValueIn } from "./interpolate.js";
-import { type DrawnField, LINEAR, shortWay, withinTurn } from "./turn.js";
+import { type DrawnField, fieldsOf, LINEAR, shortWay, withinTurn } from "./turn.js";
 
 /** Inputs that may wait for the room's answer. */
 const PENDING_MAX = 256;
+
+/** Ticks in which what is drawn reaches the last input: longer than one, because timers are late. */
+const GLIDE_TICKS = 1.1;
 
 /** How much a new state counts in what is said of the drift. */
 const DRIFT_PART = 1 / 16;
@@ -64,9 +67,8 @@ function noiseOf({ type, min, max }: DrawnField, told: number): number {
 
 /** A state that runs ahead of what the room says, and is put right by it. */
 export class Prediction<P extends object, I> {
-  /** What it is after all inputs, and what it was before the last. Replaced, never changed. */
+  /** What it is after all inputs. Replaced, never changed. */
   exact: P;
-  previous: P;
   readonly drift: Drift = { status: "matched", mean: 0, peak: 0 };
   readonly #fields: readonly DrawnField[];
   readonly #step: (state: P, input: I) => void;
@@ -79,7 +81,7 @@ export class Prediction<P extends object, I> {
   constructor(fields: readonly DrawnField[], step: (state: P, input: I) => void, state: P) {
     this.#fields = fields;
     this.#step = step;
-    this.exact = this.previous = this.#acked = state;
+    this.exact = this.#acked = state;
   }
 
   /** An input leaves. */
@@ -117,7 +119,7 @@ export class Prediction<P extends object, I> {
       }
     }
     if (isOff) {
-      this.exact = this.previous = this.#acked = acked as P;
+      this.exact = this.#acked = acked as P;
       for (const pending of this.#pending) {
         pending[2] = this.#go(pending[1]);
       }
@@ -131,8 +133,7 @@ export class Prediction<P extends object, I> {
   }
 
   #go(input: I): P {
-    this.previous = this.exact;
-    this.exact = { ...this.previous };
+    this.exact = { ...this.exact };
     this.#step(this.exact, input);
     return this.exact;
   }
@@ -174,6 +175,8 @@ export interface PredictOptions<V, E, I> {
  *
  * A number of the own entity is right when it is what the room says as exactly as the wire can
  * tell, and is kept then with all its digits.
+ *
+ * Throws a RangeError when the room has no such component, or it has no rows.
  */
 export function predict<
   R extends PredictedRoom,
@@ -185,11 +188,9 @@ export function predict<
 ): Predictor<ValueIn<R, K> & E> {
   type P = ValueIn<R, K> & E;
   const { component, step, extra, snap = Infinity, smoothMs = 100 } = options;
-  const fields = room.schema.component(component)?.fields;
-  if (!fields?.length) {
-    throw new RangeError(`predict: the room has no rows "${component}"`);
-  }
+  const fields = fieldsOf(room.schema, component);
   const { clock, input } = room;
+  const smoothUs = smoothMs * 1e3;
   const told = () => room.state[component]!.get(room.entity) as P | undefined;
   const prediction = new Prediction<P, InputIn<R>>(
     fields,
@@ -197,49 +198,49 @@ export function predict<
     { ...extra, ...told() } as P,
   );
   const drawn = {} as Numbers;
-  /** What was drawn too much of each field when the last correction came, and when that was. */
-  const error = fields.map(() => 0);
-  let errorUs = NaN;
-  /** When the last input left, with the unevenness of timers taken out. */
-  let steppedUs = -Infinity;
+  /** When the last input left, and what each field was drawn as then. */
+  let actedUs = -Infinity;
+  let from = fields.map(() => 0);
+  /** When the last correction came, and what was drawn too much of each field then. */
+  let errorUs = -Infinity;
+  let error = from;
 
-  /** What a field is between the last two inputs. */
-  const between = (field: DrawnField): number => {
-    const { exact, previous } = prediction as unknown as { exact: Numbers; previous: Numbers };
-    const share = Math.min(1, (clock.timers.nowUs() - steppedUs) / clock.timetable.tickUs);
-    const way = shortWay(field, exact[field.name]! - previous[field.name]!);
-    return exact[field.name]! - way * (1 - Math.max(0, share));
+  /** What remains of a time that began at `sinceUs`, from 1 to 0. */
+  const left = (sinceUs: number, us: number): number =>
+    Math.max(0, 1 - (clock.timers.nowUs() - sinceUs) / us) || 0;
+  /** What a field is on its way to what the last input made of it. */
+  const glide = (field: DrawnField, index: number): number => {
+    const value = (prediction.exact as Numbers)[field.name]!;
+    const share = left(actedUs, clock.timetable.tickUs * GLIDE_TICKS);
+    return value - shortWay(field, value - from[index]!) * share || 0;
   };
-  /** The part of the error that is still drawn. */
-  const fading = () => Math.max(0, 1 - (clock.timers.nowUs() - errorUs) / (smoothMs * 1e3)) || 0;
 
   const stops = [
     input.onSent((seq: number, row: InputIn<R>) => {
-      const nowUs = clock.timers.nowUs();
-      const { tickUs } = clock.timetable;
-      const lateUs = nowUs - steppedUs - tickUs;
-      steppedUs = Math.abs(lateUs) < tickUs ? nowUs - lateUs * 0.9 : nowUs;
+      from = fields.map(glide);
+      actedUs = clock.timers.nowUs();
       prediction.act(seq, row);
     }),
     room.on("resumed", () => prediction.beginAgain()),
     room.on("tick", () => {
+      const before = prediction.exact as Numbers;
       const value = told();
-      const { exact } = prediction;
-      const before = fields.map(between);
       if (value) {
         prediction.acknowledge(input.ackSeq, value);
       }
-      if (prediction.exact === exact) {
-        return;
+      const after = prediction.exact as Numbers;
+      if (after !== before) {
+        const off = fields.map(
+          (field) => shortWay(field, before[field.name]! - after[field.name]!) || 0,
+        );
+        const way = Math.hypot(
+          ...off.map((value, index) => (fields[index]!.interpolation === LINEAR ? value : 0)),
+        );
+        const share = left(errorUs, smoothUs);
+        from = from.map((value, index) => value - off[index]!);
+        error = off.map((value, index) => value + error[index]! * share);
+        errorUs = way > snap ? -Infinity : clock.timers.nowUs();
       }
-      const left = fading();
-      let way = 0;
-      fields.forEach((field, index) => {
-        const off = shortWay(field, before[index]! - between(field)) || 0;
-        error[index] = error[index]! * left + off;
-        way = Math.hypot(way, field.interpolation === LINEAR ? off : 0);
-      });
-      errorUs = way > snap ? NaN : clock.timers.nowUs();
     }),
   ];
 
@@ -250,10 +251,10 @@ export function predict<
     },
     get state() {
       Object.assign(drawn, prediction.exact);
-      const left = fading();
+      const share = left(errorUs, smoothUs);
       fields.forEach((field, index) => {
         if (field.interpolation) {
-          drawn[field.name] = withinTurn(field, between(field) + error[index]! * left);
+          drawn[field.name] = withinTurn(field, glide(field, index) + error[index]! * share);
         }
       });
       return drawn as P;

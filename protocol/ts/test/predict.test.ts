@@ -235,6 +235,12 @@ test("a second correction goes on from what is drawn", () => {
   assert.equal(predictor.state.x, 12.5);
 });
 
+test("without smoothing a correction is there at once", () => {
+  const { room, predictor } = standing({ smoothMs: 0 });
+  room.delta(2, 1, { 1: { x: 10 } });
+  assert.equal(predictor.state.x, 10);
+});
+
 test("a correction longer than snap is a jump, and earlier errors go with it", () => {
   const { room, predictor } = standing({ snap: 15 });
   room.delta(2, 1, { 1: { x: 10 } });
@@ -263,11 +269,20 @@ test("what is drawn goes on evenly from one input to the next", () => {
     room.nowUs += ms * 1_000;
     return Math.round(predictor.state.x * 1e6) / 1e6;
   };
-  assert.deepEqual([0, 10, 20, 19].map(drawnAfter), [0, 0.06, 0.18, 0.294]);
-  room.emit("sent", 2, { dx: 1 });
-  assert.equal(drawnAfter(0), 0.3, "timers are uneven, it is not");
-  assert.deepEqual([25, 24.1, 50, 50].map(drawnAfter), [0.4446, 0.5892, 0.6, 0.6]);
-  assert.ok(Math.abs(predictor.exact.x - 0.6) < 1e-9);
+  assert.deepEqual([0, 11, 22, 11, 11, 10].map(drawnAfter), [0, 0.06, 0.18, 0.24, 0.3, 0.3]);
+  // Timers are uneven, what is drawn is not.
+  let last = drawnAfter(0);
+  for (const [seq, ms] of [50, 48, 51, 50, 49, 53, 46, 50].entries()) {
+    room.emit("sent", 2 + seq, { dx: 1 });
+    assert.equal(drawnAfter(0), last);
+    const half = drawnAfter(ms / 2);
+    const speed = (half - last) / ms;
+    last = drawnAfter(ms / 2);
+    assert.ok(Math.abs(speed - 0.003) < 0.0004, `${speed} per millisecond`);
+    assert.ok(Math.abs(last - half - speed * ms) < 1e-4);
+  }
+  assert.equal(drawnAfter(55), 2.7);
+  assert.ok(Math.abs(predictor.exact.x - 2.7) < 1e-9);
 });
 
 test("inputs that have no answer for long are bounded in number", () => {
@@ -284,6 +299,40 @@ test("inputs that have no answer for long are bounded in number", () => {
   prediction.acknowledge(0, { x: 5 });
   assert.equal(steps, 256);
   assert.equal(prediction.exact.x, 5 + 256);
+});
+
+test("one correction corrects all that was predicted since", () => {
+  const step = (state: { x: number }, { dx }: { dx: number }) => {
+    state.x += dx;
+  };
+  const prediction = new Prediction(FLOATS, step, { x: 0 });
+  for (let seq = 1; seq <= 4; seq++) {
+    prediction.act(seq, { dx: seq });
+  }
+  prediction.acknowledge(1, { x: 100 });
+  const { exact } = prediction;
+  assert.equal(exact.x, 109);
+  prediction.acknowledge(3, { x: 105 });
+  assert.equal(prediction.exact, exact, "that is what was expected by now");
+});
+
+test("half of the states and more in disagreement is divergence, less is jitter", () => {
+  for (const [wrong, status] of [
+    [2, "jitter"],
+    [4, "jitter"],
+    [6, "diverging"],
+    [9, "diverging"],
+  ] as const) {
+    const prediction = new Prediction(FLOATS, () => {}, { x: 0 });
+    let x = 0;
+    for (let delta = 0; delta < 205; delta++) {
+      x += (delta * 7) % 10 < wrong ? 1 : 0;
+      prediction.acknowledge(0, { x });
+    }
+    assert.equal(prediction.drift.status, status, `${wrong} of 10`);
+    assert.ok(Math.abs(prediction.drift.mean - wrong / 10) < 0.1, `${prediction.drift.mean}`);
+    assert.ok(prediction.drift.peak > 0.8 && prediction.drift.peak <= 1);
+  }
 });
 
 test("over another connection numbers begin anew, and what was under way is forgotten", () => {
@@ -319,6 +368,6 @@ test("a component without rows is told apart by name", () => {
   const options = { component: "bodi" as "body", step: glide, extra: { vx: 0 } };
   assert.throws(() => predict(new FakeRoom<{ x: number }, { dx: number }>(), options), {
     name: "RangeError",
-    message: 'predict: the room has no rows "bodi"',
+    message: 'the room has no rows "bodi"',
   });
 });
