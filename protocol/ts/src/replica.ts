@@ -6,6 +6,7 @@
  * old is only in doubt, so entities that stay keep their objects.
  */
 import { ByteReader, malformed } from "./bytes.js";
+import { type Report, throwLater } from "./emitter.js";
 import { Heard, type RoomEvent } from "./events.js";
 import { Pending } from "./pending.js";
 import { type Component, PROPS, type Schema } from "./schema.js";
@@ -70,7 +71,7 @@ export class Replica {
     member: number,
     verify?: Verify,
     /** Is given what handlers throw. */
-    report: (error: unknown) => void = throwLater,
+    report: Report = throwLater,
   ) {
     this.schema = schema;
     this.member = member;
@@ -164,7 +165,7 @@ export class Replica {
     for (const table of this.#all) {
       table.begin();
       for (let index = 0; index < table.toldCount; index++) {
-        const entity = table.told(index);
+        const entity = table.told[index]!;
         if (this.#isChanged[entity]) continue;
         this.#isChanged[entity] = 1;
         this.#changed[count++] = entity;
@@ -313,9 +314,3 @@ export class Replica {
     this.#enter(0, 0, ROOM);
   }
 }
-
-const throwLater = (error: unknown): void => {
-  setTimeout(() => {
-    throw error;
-  });
-};

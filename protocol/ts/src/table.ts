@@ -7,10 +7,8 @@
  * differs from what they were told before: until then marks and a list of ids say what to look at.
  */
 import { type ByteReader, malformed, type PropValue } from "./bytes.js";
+import type { Report, Unsubscribe } from "./emitter.js";
 import { type Component, PACKED, PROPS } from "./schema.js";
-
-/** Takes back the handler it was returned for. */
-export type Unsubscribe = () => void;
 
 /** Is called with a value and its entity. */
 export type TableHandler<V> = (value: V, entity: number) => void;
@@ -21,10 +19,10 @@ export type Props = Record<string, PropValue>;
 /** Keys in the properties of one entity. */
 const KEYS_MAX = 256;
 
-// What is known of an entity's value, since handlers were told last:
+// What is known of an entity's value, in its marks:
 /** It is in the list of those to look at. */
 const LISTED = 1;
-/** It is another one. */
+/** It is another one than handlers were told. */
 const CHANGED = 2;
 /** The value that handlers know is gone, even if there is one again. */
 const GONE = 4;
@@ -34,11 +32,10 @@ const KNOWN = 8;
 export const STALE = 16;
 /** The server said it. */
 export const BASE = 32;
-
-// What handlers are due to be told:
-export const REMOVE = 1;
-export const ADD = 2;
-export const CHANGE = 4;
+/** What handlers are being told, while they are. */
+export const REMOVE = 64;
+export const ADD = 128;
+export const CHANGE = 256;
 
 /** An own write that the server has not answered. */
 export interface Write {
@@ -57,35 +54,33 @@ export class Table<V> implements Iterable<[number, V]> {
   /** What is shown, by entity. @internal */
   readonly all: (V | undefined)[] = [];
   /** By entity. @internal */
-  marks = new Uint8Array(64);
+  readonly marks: number[] = [];
   /** The base of packed values: rows by entity. @internal */
-  rows: DataView;
+  rows = new DataView(new ArrayBuffer(0));
   /** The base of other values, by entity: bytes or properties. @internal */
   readonly base: (Uint8Array | Props | undefined)[] = [];
   /** Properties, as entity and key, that are floats with whole values. @internal */
   readonly wholeFloats = new Set<string>();
   /** Own writes over the base, by entity, oldest first; no empty lists. @internal */
   readonly writes = new Map<number, Write[]>();
-  /** Entities that are listed, and those that handlers are being told of. @internal */
-  #listed = new Uint16Array(64);
+  /** Entities of which handlers are being told: the first `toldCount`. @internal */
+  told: number[] = [];
+  toldCount = 0;
+  /** Entities to look at when handlers are told next. Lists stay as long as they ever were. */
+  #listed: number[] = [];
   #listedCount = 0;
-  #told = new Uint16Array(64);
-  #toldCount = 0;
-  /** What to tell of each entity in `#told`. */
-  #due = new Uint8Array(64);
   /** Values that are gone and that handlers know; by entity. */
   #gone = new Map<number, V>();
   #left = new Map<number, V>();
   #handlers: Record<number, TableHandler<V>[]> = { [REMOVE]: [], [ADD]: [], [CHANGE]: [] };
-  readonly #report: (error: unknown) => void;
+  readonly #report: Report;
 
   constructor(
-    report: (error: unknown) => void,
+    report: Report,
     /** Whose values these are; none in the table of entities. @internal */
     readonly component?: Component,
   ) {
     this.#report = report;
-    this.rows = new DataView(new ArrayBuffer(64 * this.#rowBytes));
   }
 
   get(entity: number): V | undefined {
@@ -148,25 +143,18 @@ export class Table<V> implements Iterable<[number, V]> {
     }
   }
 
-  get #rowBytes(): number {
-    return this.component?.rows?.bytes ?? 0;
-  }
-
   /** Makes room for an entity. */
   #grow(entity: number): void {
-    while (this.all.length <= entity) this.all.push(undefined);
-    if (entity < this.marks.length) return;
-    const length = 2 ** Math.ceil(Math.log2(entity + 1));
-    const grown = <A extends Uint8Array | Uint16Array>(to: A, from: A): A => {
-      to.set(from);
-      return to;
-    };
-    this.marks = grown(new Uint8Array(length), this.marks);
-    this.#due = grown(new Uint8Array(length), this.#due);
-    this.#listed = grown(new Uint16Array(length), this.#listed);
-    this.#told = grown(new Uint16Array(length), this.#told);
-    const rows = new Uint8Array(length * this.#rowBytes);
-    this.rows = new DataView(grown(rows, new Uint8Array(this.rows.buffer)).buffer);
+    while (this.all.length <= entity) {
+      this.all.push(undefined);
+      this.marks.push(0);
+    }
+    const bytes = this.all.length * (this.component?.rows?.bytes ?? 0);
+    if (bytes > this.rows.byteLength) {
+      const grown = new Uint8Array(2 * bytes);
+      grown.set(new Uint8Array(this.rows.buffer));
+      this.rows = new DataView(grown.buffer);
+    }
   }
 
   #list(entity: number, mark: number): void {
@@ -177,7 +165,7 @@ export class Table<V> implements Iterable<[number, V]> {
 
   /** Shows a value, which differs from the one that was shown. @internal */
   show(entity: number, value: V): void {
-    this.#grow(entity);
+    if (entity >= this.all.length) this.#grow(entity);
     const isNew = this.all[entity] === undefined;
     if (isNew) this.size++;
     this.all[entity] = value;
@@ -197,7 +185,7 @@ export class Table<V> implements Iterable<[number, V]> {
 
   /** The server says that the entity has a value; whether it had one. @internal */
   confirm(entity: number): boolean {
-    this.#grow(entity);
+    if (entity >= this.all.length) this.#grow(entity);
     const marks = this.marks[entity]!;
     this.marks[entity] = (marks & ~STALE) | BASE;
     return (marks & BASE) > 0;
@@ -313,47 +301,35 @@ export class Table<V> implements Iterable<[number, V]> {
     return decodeOpaque(contentType, this.base[entity] as Uint8Array) as V;
   }
 
-  /** Works out what handlers are due to be told; whether that is anything. @internal */
+  /** Works out what handlers are due to be told. @internal */
   begin(): void {
-    [this.#listed, this.#told] = [this.#told, this.#listed];
+    [this.#listed, this.told] = [this.told, this.#listed];
     [this.#gone, this.#left] = [this.#left, this.#gone];
     this.#gone.clear();
     let count = 0;
     for (let index = 0; index < this.#listedCount; index++) {
-      const entity = this.#told[index]!;
+      const entity = this.told[index]!;
       const marks = this.marks[entity]!;
       const isThere = this.all[entity] !== undefined;
-      let due = 0;
-      if (marks & KNOWN && marks & GONE) due = REMOVE;
-      if (isThere && (due || !(marks & KNOWN))) due |= ADD;
+      const known = marks & KNOWN;
+      let due = known && marks & GONE ? REMOVE : 0;
+      if (isThere && (due || !known)) due |= ADD;
       else if (isThere && marks & CHANGED) due = CHANGE;
-      this.marks[entity] = marks & ~(LISTED | CHANGED | GONE | (due & REMOVE ? KNOWN : 0));
-      if (due) {
-        this.#told[count] = entity;
-        this.#due[count++] = due;
-      }
+      this.marks[entity] = (marks & (BASE | STALE)) | (due & REMOVE ? 0 : known) | due;
+      if (due) this.told[count++] = entity;
     }
     this.#listedCount = 0;
-    this.#toldCount = count;
+    this.toldCount = count;
     if (count) this.version++;
-  }
-
-  /** Entities of which handlers are told: how many, and each. @internal */
-  get toldCount(): number {
-    return this.#toldCount;
-  }
-
-  told(index: number): number {
-    return this.#told[index]!;
   }
 
   /** Tells handlers one kind of what they are due to be told. @internal */
   tell(what: number): void {
     const handlers = this.#handlers[what]!;
     if (what !== ADD && !handlers.length) return;
-    for (let index = 0; index < this.#toldCount; index++) {
-      if (!(this.#due[index]! & what)) continue;
-      const entity = this.#told[index]!;
+    for (let index = 0; index < this.toldCount; index++) {
+      const entity = this.told[index]!;
+      if (!(this.marks[entity]! & what)) continue;
       const value = what === REMOVE ? this.#left.get(entity) : this.all[entity];
       if (value === undefined) continue;
       if (what === ADD) this.marks[entity]! |= KNOWN;
