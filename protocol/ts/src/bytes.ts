@@ -16,8 +16,9 @@ export const PROP_BYTES_MAX = 16_384;
 /** Bytes of a property's key. */
 export const KEY_BYTES_MAX = 64;
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = /* @__PURE__ */ new TextEncoder();
+const loose = /* @__PURE__ */ new TextDecoder();
+const decoder = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** What is thrown for bytes that are not what they should be. */
 export const malformed = (what: string): RangeError => new RangeError(`malformed ${what}`);
@@ -27,6 +28,9 @@ export const bytesOf = (text: string): Uint8Array => encoder.encode(text);
 
 /** Text of UTF-8 bytes; throws when they are none. */
 export const textOf = (bytes: Uint8Array): string => decoder.decode(bytes);
+
+/** Text of bytes that need not be UTF-8: what is none becomes U+FFFD. */
+export const looseTextOf = (bytes: Uint8Array): string => loose.decode(bytes);
 
 /** Reads pieces off the front of bytes. Whatever ends early or is out of range is a `RangeError`. */
 export class ByteReader {

@@ -1,5 +1,5 @@
 /** What was said in a room: in order, without repeats, with a count of what was missed (SPEC.md section 9). */
-import { type ByteReader, malformed } from "./bytes.js";
+import { type ByteReader, looseTextOf, malformed } from "./bytes.js";
 import type { Schema } from "./schema.js";
 
 /** Bytes of an event's body. */
@@ -25,7 +25,7 @@ export class RoomEvent {
 
   /** The bytes as UTF-8 text; what is none becomes U+FFFD. */
   get text(): string {
-    return new TextDecoder().decode(this.bytes);
+    return looseTextOf(this.bytes);
   }
 
   /** The text parsed as JSON. Throws a `SyntaxError` when it is none. */

@@ -6,7 +6,7 @@
  * writes lie over it ({@link Pending}). Handlers are told later, of everything at once, by what
  * differs from what they were told before: until then marks and a list of ids say what to look at.
  */
-import { type ByteReader, malformed, type PropValue } from "./bytes.js";
+import { type ByteReader, looseTextOf, malformed, type PropValue } from "./bytes.js";
 import type { Report, Unsubscribe } from "./emitter.js";
 import { type Component, PACKED, PROPS } from "./schema.js";
 
@@ -63,8 +63,9 @@ export class Table<V> implements Iterable<[number, V]> {
   readonly wholeFloats = new Set<string>();
   /** Own writes over the base, by entity, oldest first; no empty lists. @internal */
   readonly writes = new Map<number, Write[]>();
-  /** Entities of which handlers are being told: the first `toldCount`. @internal */
+  /** Entities of which handlers are being told. @internal */
   told: number[] = [];
+  /** How many of them; the rest is of other ticks. @internal */
   toldCount = 0;
   /** Entities to look at when handlers are told next. Lists stay as long as they ever were. */
   #listed: number[] = [];
@@ -342,7 +343,7 @@ export class Table<V> implements Iterable<[number, V]> {
 export function decodeOpaque(contentType: string, bytes: Uint8Array): unknown {
   const isJson = contentType.startsWith("application/json");
   if (!isJson && !contentType.startsWith("text/")) return bytes;
-  const text = new TextDecoder().decode(bytes);
+  const text = looseTextOf(bytes);
   if (isJson) {
     try {
       return JSON.parse(text);

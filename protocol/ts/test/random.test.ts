@@ -16,7 +16,7 @@ import {
   schema,
   type Values,
 } from "./chunks.js";
-import { delta } from "./vectors.js";
+import { delta, deltaOf, schemaOf } from "./vectors.js";
 
 // What a room holds, in the plainest way, and what a listener believes who only hears handlers.
 
@@ -257,3 +257,46 @@ for (const compile of [true, false]) {
     );
   });
 }
+
+test("chunks with changed bytes are malformed or another delta, and the next snapshot repairs", () => {
+  const golden = ["conversation-10.bin", "conversation-11.bin"].map(deltaOf);
+  const described = [schemaOf("server-joined.bin"), schemaOf("server-joined.bin", false)];
+  const edits = fc.array(
+    fc.tuple(fc.nat(), fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 128, 255))),
+    {
+      minLength: 1,
+      maxLength: 3,
+    },
+  );
+  fc.assert(
+    fc.property(edits, fc.nat(1), fc.nat(1), (list, which, how) => {
+      const replica = new Replica(described[how]!, 7);
+      const told = new Map<object, Set<number>>();
+      for (const table of [replica.entities, ...replica.tables]) {
+        const known = new Set<number>();
+        told.set(table, known);
+        table.onAdd((_, entity) => assert(known.size < known.add(entity).size, "added once"));
+        table.onRemove((_, entity) => assert(known.delete(entity), "removed once"));
+      }
+      replica.apply(golden[0]!);
+      replica.notify();
+      const chunks = golden[which]!.chunks.slice();
+      for (const [at, byte] of list) chunks[at % chunks.length] = byte;
+      const result = replica.apply({ ...golden[which]!, tick: 12, chunks });
+      assert(result === "applied" || (typeof result === "object" && result.resync === 1));
+      replica.notify();
+      assert.equal(replica.apply({ ...golden[0]!, tick: 13 }), "applied");
+      replica.notify();
+      assert.equal(verify(replica, 0), 0xeb868f6b);
+      assert.equal(verify(replica, 1), 0x3cbedfc8);
+      for (const table of [replica.entities, ...replica.tables]) {
+        assert.deepEqual(
+          [...told.get(table)!].sort((one, other) => one - other),
+          [...table.keys()],
+        );
+        assert.equal(table.size, told.get(table)!.size);
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});
