@@ -4,7 +4,8 @@
 //   node build.mjs --check    writes nothing; fails when dist/ is not what the sources give
 //
 // dist/NAME.html are pages, dist/assets/ holds what they load. Names of assets end in a hash of
-// their content, so they may be kept for ever; pages may not. Equal sources give equal bytes.
+// their content, so they may be kept for ever; pages may not. dist/sdk.js is the whole client as
+// one module, for pages of others. Equal sources give equal bytes.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -22,7 +23,25 @@ const pages = [
   { name: "playground", title: "Try any room by hand – Tickloom" },
 ];
 
+const shared = {
+  absWorkingDir: here,
+  alias: {
+    "@tickloom/client": "../../protocol/ts/src/index.ts",
+    // The client's own folder need not be installed.
+    flatbuffers: "./node_modules/flatbuffers",
+  },
+  bundle: true,
+  minify: true,
+  write: false,
+  format: "esm",
+  target: "es2022",
+  charset: "utf8",
+  legalComments: "none",
+  logLevel: "warning",
+};
+
 const outputs = await bundle();
+outputs.set("sdk.js", await bundleClient());
 if (process.argv.includes("--check")) {
   check(outputs);
 } else {
@@ -32,30 +51,18 @@ if (process.argv.includes("--check")) {
 /** Path below dist/ -> bytes. */
 async function bundle() {
   const result = await build({
-    absWorkingDir: here,
+    ...shared,
     entryPoints: [
       ...pages.map(({ name }) => ({ in: `src/${name}/page.ts`, out: name })),
       { in: "src/style/style.css", out: "style" },
       { in: "src/frame/mark.svg", out: "mark" },
     ],
-    alias: {
-      "@tickloom/client": "../../protocol/ts/src/index.ts",
-      // The client's own folder need not be installed.
-      flatbuffers: "./node_modules/flatbuffers",
-    },
     loader: { ".svg": "copy" },
     entryNames: "assets/[name]-[hash]",
     chunkNames: "assets/[name]-[hash]",
     outdir: dist,
-    bundle: true,
     splitting: true,
-    minify: true,
     metafile: true,
-    write: false,
-    format: "esm",
-    target: "es2022",
-    charset: "utf8",
-    logLevel: "warning",
   });
   const files = new Map(
     result.outputFiles.map((file) => [relative(dist, file.path), Buffer.from(file.contents)]),
@@ -66,6 +73,12 @@ async function bundle() {
     files.set(`${page.name}.html`, Buffer.from(html(layout, page, assets)));
   }
   return files;
+}
+
+async function bundleClient() {
+  const entryPoints = ["../../protocol/ts/src/index.ts"];
+  const { outputFiles } = await build({ ...shared, entryPoints });
+  return Buffer.from(outputFiles[0].contents);
 }
 
 /** Source -> where it went and what that imports. */

@@ -12,6 +12,10 @@ import { fileURLToPath } from "node:url";
 const dist = join(dirname(fileURLToPath(import.meta.url)), "dist");
 const port = Number(process.argv[2] ?? 7430);
 const [host, serverPort] = (process.argv[3] ?? "127.0.0.1:7420").split(":");
+/** As the server has it. */
+const policy =
+  "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; " +
+  "style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 const contentTypes = {
   ".html": "text/html; charset=utf-8",
   ".css": "text/css; charset=utf-8",
@@ -32,7 +36,7 @@ const server = createServer((incoming, outgoing) => {
   if (file) {
     outgoing.writeHead(200, {
       "content-type": contentTypes[extname(file)],
-      "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+      "content-security-policy": policy,
       "cache-control": "no-store",
     });
     outgoing.end(readFileSync(file));

@@ -13,7 +13,7 @@ const ROOM = "front-page";
 setText(byId("endpoint"), endpoint());
 setText(
   byId("snippet").firstElementChild as HTMLElement,
-  `import { connect } from "@tickloom/client";
+  `import { connect } from "${new URL("sdk.js", location.href)}";
 
 const client = connect("${endpoint()}");
 const room = await client.join("relay", { room: "lobby" });

@@ -41,11 +41,18 @@ async function act(
     note("sent", what, bytes);
     const value = await answer;
     if (answer instanceof Promise) {
-      note("answer", `${what}: accepted${value === undefined ? "" : `, ${literal(value)}`}`);
+      note("answer", `${what}: accepted${told(value)}`);
     }
   } catch (error) {
     note("error", `${what}: ${sentence(error)}`);
   }
+}
+
+/** What an answer says beside yes. */
+function told(answer: unknown): string {
+  const { tick, entities } = (answer ?? {}) as { tick?: number; entities?: readonly number[] };
+  const added = entities && entities.length > 0 ? `, as entity ${entities.join(", ")}` : "";
+  return tick === undefined ? "" : ` with tick ${tick}${added}`;
 }
 
 /** Runs a handler when a form is sent; what it cannot read is told. */
