@@ -25,11 +25,7 @@ const pages = [
 
 const shared = {
   absWorkingDir: here,
-  alias: {
-    "@tickloom/client": "../../protocol/ts/src/index.ts",
-    // The client's own folder need not be installed.
-    flatbuffers: "./node_modules/flatbuffers",
-  },
+  alias: { "@tickloom/client": "../../protocol/ts/src/index.ts" },
   bundle: true,
   minify: true,
   write: false,
