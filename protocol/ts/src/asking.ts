@@ -1,4 +1,6 @@
+import type { Client } from "./client.js";
 import { TickloomError } from "./errors.js";
+import type { Room } from "./room.js";
 import type { Timers } from "./timers.js";
 import type { Accepted } from "./wire.gen.js";
 
@@ -10,9 +12,18 @@ export interface AskOptions {
   signal?: AbortSignal;
 }
 
-interface Question {
+/** Somebody who waits for an answer. */
+export interface Question {
   resolve(accepted: Accepted): void;
   reject(error: unknown): void;
+}
+
+/** What was said or asked while there was no connection. */
+interface Unsent {
+  readonly op: number;
+  readonly bytes: Uint8Array;
+  /** Whether it means the same in a seat that begins anew: words do, writes may not. */
+  readonly isForAnySeat: boolean;
 }
 
 /**
@@ -24,7 +35,7 @@ export function bounded<T>(
   timers: Timers,
   { timeoutMs = 10_000, signal }: AskOptions,
   start: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
-  giveUp: () => void = () => {},
+  giveUp?: () => void,
 ): Promise<T> {
   const promise = new Promise<T>((resolve, reject) => {
     signal?.throwIfAborted();
@@ -39,7 +50,7 @@ export function bounded<T>(
     };
     const fail = (error: unknown) => {
       stop();
-      giveUp();
+      giveUp?.();
       reject(error);
     };
     signal?.addEventListener("abort", abort);
@@ -52,40 +63,90 @@ export function bounded<T>(
   return promise;
 }
 
-/** What was asked of the server and not answered yet, by its number. */
+/** What is said and asked in a room: sent, or kept while there is no connection, and answered. */
 export class Asking {
+  readonly #room: Room;
+  readonly #client: Client;
   readonly #questions = new Map<number, Question>();
+  #unsent: Unsent[] = [];
   #lastOp = 0;
 
+  constructor(room: Room) {
+    this.#room = room;
+    this.#client = room._client;
+  }
+
+  /** The number of a question. */
   nextOp(): number {
     this.#lastOp += 1;
     return this.#lastOp;
   }
 
+  /** The first question that was not sent. */
+  get unsentOp(): number | undefined {
+    return this.#unsent.find(({ op }) => op)?.op;
+  }
+
+  /** Sends or keeps a message about the seat; false when there is no place for it. */
+  say(bytes: Uint8Array, op: number, isForAnySeat: boolean): boolean {
+    const { status, _isSeated } = this.#room;
+    const { stats, _options } = this.#client;
+    if (_isSeated) {
+      this.#client._sendBytes(bytes);
+      return true;
+    }
+    const after = stats.offlineBytes + bytes.length;
+    if (status === "left" || after > (_options.offlineBytesMax ?? 65_536)) {
+      return false;
+    }
+    stats.offlineBytes = after;
+    this.#unsent.push({ op, bytes, isForAnySeat });
+    return true;
+  }
+
+  /** Waits for the answer to a question. */
   wait(op: number, question: Question): void {
     this.#questions.set(op, question);
   }
 
-  accept(accepted: Accepted): void {
-    this.#take(accepted.op)?.resolve(accepted);
-  }
-
-  refuse(op: number, error: TickloomError): void {
-    this.#take(op)?.reject(error);
-  }
-
-  /** Nothing of this will be answered any more, but those that are kept. */
-  giveUp(error: TickloomError, isKept: (op: number) => boolean): number[] {
-    const over = [...this.#questions.keys()].filter((op) => !isKept(op));
-    for (const op of over) {
-      this.refuse(op, error);
-    }
-    return over;
-  }
-
-  #take(op: number): Question | undefined {
+  /** Takes out who waits for this answer. */
+  take(op: number): Question | undefined {
     const question = this.#questions.get(op);
     this.#questions.delete(op);
     return question;
+  }
+
+  /** There is a seat again: sends what was kept, in another seat only what is for any. */
+  resume(isSame: boolean): void {
+    for (const { op, bytes, isForAnySeat } of this.#takeUnsent()) {
+      if (isSame || isForAnySeat) {
+        this.#client._sendBytes(bytes);
+      } else {
+        this.take(op)?.reject(new TickloomError("Left", "the seat it was about is gone"));
+      }
+    }
+  }
+
+  /** What was sent will not be answered any more. */
+  drop(error: TickloomError): void {
+    for (const [op, { reject }] of this.#questions) {
+      if (!this.#unsent.some((unsent) => unsent.op === op)) {
+        this.#questions.delete(op);
+        reject(error);
+      }
+    }
+  }
+
+  /** Nothing will be answered any more. */
+  stop(error: TickloomError): void {
+    this.#takeUnsent();
+    this.drop(error);
+  }
+
+  #takeUnsent(): Unsent[] {
+    const unsent = this.#unsent;
+    this.#unsent = [];
+    this.#client.stats.offlineBytes = 0;
+    return unsent;
   }
 }

@@ -26,6 +26,16 @@ export const malformed = (what: string): RangeError => new RangeError(`malformed
 /** UTF-8 bytes of a text. */
 export const bytesOf = (text: string): Uint8Array => encoder.encode(text);
 
+/** What bytes, a text or an object that travels as JSON are on the wire. */
+export const bodyOf = (body: Uint8Array | string | object): Uint8Array =>
+  body instanceof Uint8Array
+    ? body
+    : bytesOf(typeof body === "string" ? body : JSON.stringify(body));
+
+/** The bytes that hexadecimal digits stand for. */
+export const bytesOfHex = (digits: string): Uint8Array =>
+  Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+
 /** Text of UTF-8 bytes; throws when they are none. */
 export const textOf = (bytes: Uint8Array): string => decoder.decode(bytes);
 

@@ -1,10 +1,10 @@
 import { bounded } from "./asking.js";
-import { bytesOf, bytesOfHex } from "./body.js";
+import { bodyOf, bytesOfHex } from "./bytes.js";
 import { ServerClock } from "./clock.js";
-import { Connector } from "./connector.js";
+import { Connection } from "./connection.js";
 import { Emitter, throwLater, type Unsubscribe } from "./emitter.js";
 import { TickloomError } from "./errors.js";
-import { decodeServer, encodeClient, type ServerMessage } from "./messages.js";
+import { type ClientKind, decodeServer, encodeClient, type ServerMessage } from "./messages.js";
 import type {
   Address,
   ClientEvents,
@@ -16,13 +16,13 @@ import { watchPage } from "./page.js";
 import { encodeProperties } from "./properties.js";
 import { Pulse } from "./pulse.js";
 import { Room } from "./room.js";
-import { type AnyShape, type RoomType, type Shape, warnOfMissing } from "./shape.js";
+import type { AnyShape, RoomType, Shape } from "./shape.js";
 import { newStats, type Stats } from "./stats.js";
 import { keepTicket, takeTicket } from "./tickets.js";
 import { platformTimers, type Timers } from "./timers.js";
 import {
+  type ClientMessages,
   type Joined,
-  type LeaveReason,
   leaveReason,
   type Refused,
   refusalCode,
@@ -45,58 +45,62 @@ interface Wish {
 export class Client {
   /** What it has done so far. */
   readonly stats: Stats = newStats();
-  readonly #options: ClientOptions;
-  readonly #timers: Timers;
-  readonly #emitter = new Emitter<ClientEvents>((error) => this.#report(error));
-  readonly #serverClock = new ServerClock();
-  readonly #connector: Connector;
-  readonly #pulse: Pulse;
+  /** @internal */
+  readonly _options: ClientOptions;
+  /** @internal */
+  readonly _timers: Timers;
+  /** @internal */
+  readonly _emitter = new Emitter<ClientEvents>((error) => this._report(error));
+  /** @internal */
+  readonly _serverClock = new ServerClock();
+  readonly #connection: Connection;
+  readonly #pulse = new Pulse(this);
   readonly #unwatch: Unsubscribe;
   #wish: Wish | undefined;
   /** Whose seat was asked for over this connection and is not answered yet, or is given back. */
   #asked: Wish | undefined;
   /** The member that it is if it gets the seat it had before. */
   #resumes: number | undefined;
-  #isCongested = false;
   /** A handler of errors may throw, too. */
   #isReporting = false;
 
   /** @internal */
   constructor(address: Address, options: ClientOptions) {
-    this.#options = options;
-    this.#timers = options.timers ?? platformTimers;
-    this.#connector = new Connector(address, options, this.#timers, {
-      state: (now, before) => this.#emitter.emit("state", now, before),
-      opened: () => this.#opened(),
+    this._options = options;
+    this._timers = options.timers ?? platformTimers;
+    const pulse = this.#pulse;
+    const connection = new Connection(address, options, this._timers, this._emitter, {
+      opened: () => {
+        this.stats.connections += 1;
+        pulse.start();
+        this.#askForSeat();
+      },
       message: (bytes) => this.#handleMessage(bytes),
-      dropped: () => this.#dropped(),
-      lost: () => this.#emitter.emit("lost"),
-      restored: () => this.#emitter.emit("restored"),
+      dropped: () => {
+        this.#asked = undefined;
+        pulse.stop();
+        this.room?._dropped();
+      },
       closed: (error) => this.#closed(error),
     });
-    this.#pulse = new Pulse(this.#timers, this.#serverClock, {
-      ping: (clientUs) => this.#send(encodeClient("Ping", { clientUs })),
-      report: (hidden) => this.#sendReport(hidden),
-      beat: () => this.#beat(),
-      dead: () => this.#connector.drop(),
-    });
+    this.#connection = connection;
     this.#unwatch = watchPage({
-      seen: () => this.#pulse.look(),
+      seen: () => pulse.look(),
       gone: (isKept) => this.#leavePage(isKept),
-      back: () => this.#connector.thaw(),
-      online: (isOnline) => (isOnline ? this.#connector.thaw() : this.#pulse.probe()),
+      back: () => connection.thaw(),
+      offline: () => pulse.probe(),
     });
-    this.#connector.connect();
+    connection.connect();
   }
 
   /** Where it is. */
   get state(): ConnectionState {
-    return this.#connector.state;
+    return this.#connection.state;
   }
 
   /** When waiting for the next try: its time, on the clock of `performance.now()`. */
   get retryAtMs(): number | undefined {
-    return this.#connector.retryAtMs;
+    return this.#connection.retryAtMs;
   }
 
   /** The room it has a seat in, also while its connection is broken. */
@@ -107,12 +111,12 @@ export class Client {
 
   /** Bytes that wait in the socket. */
   get bufferedBytes(): number {
-    return this.#connector.bufferedBytes;
+    return this.#connection.bufferedBytes;
   }
 
   /** Calls `handler` whenever this happens. */
   on<E extends keyof ClientEvents>(event: E, handler: ClientEvents[E]): Unsubscribe {
-    return this.#emitter.on(event, handler);
+    return this._emitter.on(event, handler);
   }
 
   /**
@@ -144,17 +148,17 @@ export class Client {
 
   /** Gives the seat back and ends the connection for good. */
   close(): void {
-    this.#connector.close(new TickloomError("Closed", "closed by the client", 0, 1000));
+    this.#connection.close(new TickloomError("Closed", "closed by the client", 0, 1000));
   }
 
   /** Cuts the connection, as a bad line would; the client comes back by itself. For tests. */
   drop(): void {
-    this.#connector.drop();
+    this.#connection.drop();
   }
 
   /** Tries now, when it waits. */
   reconnect(): void {
-    this.#connector.connect();
+    this.#connection.connect();
   }
 
   #ask<S extends Shape>(
@@ -180,7 +184,7 @@ export class Client {
       this.#wish = wish;
       this.#askForSeat();
     };
-    return bounded(this.#timers, options, start, forget);
+    return bounded(this._timers, options, start, forget);
   }
 
   /** Asks for the seat that is wanted: the one from before, or another. */
@@ -198,33 +202,19 @@ export class Client {
     const { name = "", password, seat, metadata, filter } = options;
     const ticket = before ? before._ticket : kept?.ticket;
     this.#resumes = ticket?.member;
-    this.#send(
-      encodeClient("Join", {
-        roomType: type.name,
-        room: before?.name ?? kept?.room ?? options.room ?? "",
-        name,
-        mode,
-        spectate: kind === "Spectate",
-        options: options.options && bytesOf(options.options),
-        password,
-        seat: typeof seat === "string" ? bytesOfHex(seat) : seat,
-        metadata: metadata && encodeProperties(metadata),
-        filter: filter && encodeProperties(filter),
-        resume: ticket,
-      }),
-    );
-  }
-
-  #opened(): void {
-    this.stats.connections += 1;
-    this.#pulse.start();
-    this.#askForSeat();
-  }
-
-  #dropped(): void {
-    this.#asked = undefined;
-    this.#pulse.stop();
-    this.room?._dropped();
+    this._send("Join", {
+      roomType: type.name,
+      room: before?.name ?? kept?.room ?? options.room ?? "",
+      name,
+      mode,
+      spectate: kind === "Spectate",
+      options: options.options && bodyOf(options.options),
+      password,
+      seat: typeof seat === "string" ? bytesOfHex(seat) : seat,
+      metadata: metadata && encodeProperties(metadata),
+      filter: filter && encodeProperties(filter),
+      resume: ticket,
+    });
   }
 
   #closed(error: TickloomError): void {
@@ -233,7 +223,7 @@ export class Client {
     const wish = this.#wish;
     this.room?._left("Closed", error.message);
     wish?.reject(error);
-    this.#emitter.emit("closed", error);
+    this._emitter.emit("closed", error);
   }
 
   #handleMessage(bytes: Uint8Array): void {
@@ -244,23 +234,24 @@ export class Client {
     try {
       message = decodeServer(bytes);
     } catch (error) {
-      this.#connector.close(new TickloomError("Closed", `malformed: ${error}`, 0, 1007));
+      this._fail(String(error), 1007);
       return;
     }
     this.#handle(message);
   }
 
   #handle(message: ServerMessage | undefined): void {
+    const { room } = this;
     switch (message?.kind) {
       case "Delta":
-        this.room?._delta(message);
+        room?._delta(message);
         break;
       case "TimeSync":
-        this.#serverClock.handleSync(this.#timers.nowUs(), message);
-        this.room?._timeSync(message);
+        this._serverClock.handleSync(this._timers.nowUs(), message);
+        room?.clock.timetable.handleSync(message);
         break;
       case "Accepted":
-        this.room?._accepted(message);
+        room?._accepted(message);
         break;
       case "Joined":
         this.#handleJoined(message);
@@ -269,10 +260,12 @@ export class Client {
         this.#handleRefused(message);
         break;
       case "Left":
-        this.#handleLeft(leaveReason[message.reason]!, message.message);
+        this.#asked = undefined;
+        room?._left(leaveReason[message.reason]!, message.message);
+        this.#askForSeat();
         break;
       case "GoAway":
-        this.#connector.backoff.hint(message.retryMs);
+        this.#connection.backoff.hint(message.retryMs);
         break;
       // A kind that this version does not know is passed over.
       case undefined:
@@ -286,17 +279,15 @@ export class Client {
       return;
     }
     this.#asked = undefined;
-    this.#connector.backoff.succeeded(this.#timers.nowUs());
+    this.#connection.backoff.succeeded(this._timers.nowUs());
     const { room, type, options } = wish;
     const isSame = joined.member === this.#resumes;
     this.stats.resumed += +isSame;
     this.stats.recovered += +(isSame && joined.recovered);
     if (!room) {
-      const made = new Room(this.#line(), type.name, options.room ?? "", joined, () =>
-        wish.resolve(made),
-      );
+      const made = new Room(this, type.name, options.room ?? "", joined, () => wish.resolve(made));
       wish.room = made;
-      warnOfMissing(made.schema, type);
+      type._warn?.(made.schema);
     } else if (!room._rejoined(joined, isSame)) {
       room._left("RoomEnded", "the room is made of something else now: join again");
       this.#giveBack();
@@ -308,7 +299,7 @@ export class Client {
   /** Nobody wants the seat any more. */
   #giveBack(): void {
     this.#asked ??= this.#wish;
-    this.#send(encodeClient("Leave", {}));
+    this._send("Leave", {});
   }
 
   #handleRefused(refused: Refused): void {
@@ -323,88 +314,56 @@ export class Client {
     if (!wish.room) {
       wish.reject(error);
     } else if (error.retryMs) {
-      this.#timers.set(() => this.#askForSeat(), error.retryMs);
+      this._timers.set(() => this.#askForSeat(), error.retryMs);
     } else {
       wish.room._left("Refused", error.message);
     }
     this.#askForSeat();
   }
 
-  #handleLeft(reason: LeaveReason, message: string): void {
-    this.#asked = undefined;
-    this.room?._left(reason, message);
-    this.#askForSeat();
-  }
-
   #leavePage(isKept: boolean): void {
     const room = this.room;
     if (isKept) {
-      this.#connector.freeze();
+      this.#connection.freeze();
     } else if (room?.status === "joined") {
       const { type, options } = this.#wish!;
       const ticket = options.remember && room._ticket;
       // Otherwise the others would see somebody who is away until the grace is over.
-      ticket
-        ? keepTicket(type.name, options, room.name, ticket)
-        : this.#send(encodeClient("Leave", {}));
+      ticket ? keepTicket(type.name, options, room.name, ticket) : this._send("Leave", {});
     }
   }
 
-  #beat(): void {
-    const isCongested = !this.#isUncongested;
-    if (isCongested !== this.#isCongested) {
-      this.#isCongested = isCongested;
-      this.#emitter.emit("congested", isCongested);
-    }
+  /** Whether so much waits in the socket that what can wait should. @internal */
+  get _isCongested(): boolean {
+    return this.bufferedBytes > (this._options.bufferedBytesMax ?? 65_536);
   }
 
-  #sendReport(hidden: boolean): void {
-    const room = this.room;
-    if (room?.status === "joined") {
-      this.#send(encodeClient("Report", { appliedTick: room.tick, hidden }));
-    }
+  /** @internal */
+  _send<K extends ClientKind>(kind: K, fields: ClientMessages[K]): void {
+    this._sendBytes(encodeClient(kind, fields));
   }
 
-  #send(bytes: Uint8Array): void {
+  /** @internal */
+  _sendBytes(bytes: Uint8Array): void {
     this.stats.bytesOut += bytes.length;
     this.stats.messagesOut += 1;
-    this.#connector.send(bytes);
+    this.#connection.send(bytes);
   }
 
-  #line() {
-    const client = this;
-    const { compileRows = true, verify, offlineBytesMax = 65_536 } = this.#options;
-    return {
-      timers: this.#timers,
-      report: (error: unknown) => this.#report(error),
-      stats: this.stats,
-      serverClock: this.#serverClock,
-      compileRows,
-      verify,
-      offlineBytesMax,
-      get isSeated() {
-        return client.state === "open";
-      },
-      get isReady() {
-        return client.state === "open" && client.#isUncongested;
-      },
-      send: (bytes: Uint8Array) => this.#send(bytes),
-      giveUp: (error: TickloomError) => this.#connector.close(error),
-    };
+  /** The server sends what makes no sense: there is no point in going on. @internal */
+  _fail(message: string, closeCode: number): void {
+    this.#connection.close(new TickloomError("Closed", message, 0, closeCode));
   }
 
-  get #isUncongested(): boolean {
-    return this.bufferedBytes <= (this.#options.bufferedBytesMax ?? 65_536);
-  }
-
-  #report(error: unknown): void {
+  /** A handler has thrown. @internal */
+  readonly _report = (error: unknown): void => {
     this.stats.handlerErrors += 1;
-    if (this.#isReporting || !this.#emitter.has("error")) {
+    if (this.#isReporting || !this._emitter.has("error")) {
       throwLater(error);
       return;
     }
     this.#isReporting = true;
-    this.#emitter.emit("error", error);
+    this._emitter.emit("error", error);
     this.#isReporting = false;
-  }
+  };
 }

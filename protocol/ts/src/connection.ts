@@ -1,3 +1,10 @@
+import { Backoff } from "./backoff.js";
+import type { Emitter } from "./emitter.js";
+import { TickloomError } from "./errors.js";
+import type { Address, ClientEvents, ClientOptions, ConnectionState } from "./options.js";
+import { isOffline } from "./page.js";
+import type { Timers } from "./timers.js";
+
 /** What a client needs of a WebSocket: that of browsers, of Node 22 and later, or of npm's `ws`. */
 export interface WebSocketLike {
   binaryType: string;
@@ -13,73 +20,215 @@ export interface WebSocketLike {
 /** A class of WebSockets. */
 export type WebSocketClass = new (url: string, protocols: string) => WebSocketLike;
 
-/** What happens to one connection. */
+/** Without a connection for so long, people should be told. */
+const LOST_MS = 5000;
+
+/** What a {@link Connection} tells its client. */
 export interface ConnectionHandlers {
-  open(): void;
+  opened(): void;
   message(bytes: Uint8Array): void;
-  /** The last thing that happens. 1006 is an end without a close frame. */
-  end(code: number, reason: string): void;
+  /** The connection is gone; there may be another one. */
+  dropped(): void;
+  /** There will be no other. */
+  closed(error: TickloomError): void;
 }
 
-/** One WebSocket, from its handshake to its end, which comes exactly once. */
+/**
+ * The connection of a client, one WebSocket after the other: when to try, how long to wait, and when
+ * to stop (SPEC.md section 12).
+ */
 export class Connection {
-  readonly #socket: WebSocketLike;
+  readonly backoff: Backoff;
+  state: ConnectionState = "waiting";
+  /** When waiting for the next try: its time on the clock of the timers, in milliseconds. */
+  retryAtMs: number | undefined;
+  readonly #address: Address;
+  readonly #options: ClientOptions;
+  readonly #timers: Timers;
+  readonly #emitter: Emitter<ClientEvents>;
   readonly #handlers: ConnectionHandlers;
-  #isOpen = false;
-  #isOver = false;
+  /** The try that counts: what an earlier one still does means nothing. */
+  #try: object | undefined;
+  #socket: WebSocketLike | undefined;
+  /** The next try, or the end of this one's patience. */
+  #timer: unknown;
+  #lostTimer: unknown;
+  #isLost = false;
+  #isFrozen = false;
 
-  constructor(Socket: WebSocketClass, url: string, handlers: ConnectionHandlers) {
+  constructor(
+    address: Address,
+    options: ClientOptions,
+    timers: Timers,
+    emitter: Emitter<ClientEvents>,
+    handlers: ConnectionHandlers,
+  ) {
+    this.#address = address;
+    this.#options = options;
+    this.#timers = timers;
+    this.#emitter = emitter;
     this.#handlers = handlers;
-    const socket = new Socket(url, "tickloom.v1");
+    const { delayMinMs = 500, delayMaxMs = 30_000 } = options.reconnect || {};
+    this.backoff = new Backoff(delayMinMs, delayMaxMs);
+  }
+
+  /** Bytes that wait in the socket. */
+  get bufferedBytes(): number {
+    return this.#socket?.bufferedAmount ?? 0;
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#socket?.send(bytes);
+  }
+
+  /** Begins a connection, unless there is one. */
+  connect(): void {
+    if (this.state !== "waiting") {
+      return;
+    }
+    const own = {};
+    this.#try = own;
+    this.#setState("connecting");
+    this.#after(this.#options.connectTimeoutMs ?? 5000, () => this.drop());
+    this.#open(() => this.#try === own).catch((error) => {
+      if (this.#try === own) {
+        // What is no address will not become one; where to connect may be found out later.
+        const isMistake = error instanceof SyntaxError || error instanceof TypeError;
+        isMistake ? this.close(new TickloomError("Closed", error.message)) : this.drop();
+      }
+    });
+  }
+
+  /** Ends the connection as a bad line would. */
+  drop(): void {
+    this.#end(1006, "");
+  }
+
+  /** Ends the connection for good. With 1000 the server gives the seat back. */
+  close(error: TickloomError): void {
+    if (this.state !== "closed") {
+      this.#setState("closed");
+      this.#timers.clear(this.#timer);
+      this.#cut(error.closeCode ?? 1000);
+      this.#handlers.closed(error);
+    }
+  }
+
+  /** The page is put away: nothing is connected until it is back. */
+  freeze(): void {
+    this.#isFrozen = true;
+    this.drop();
+  }
+
+  /** The page or the network is back: no reason to wait any longer. */
+  thaw(): void {
+    this.#isFrozen = false;
+    this.connect();
+  }
+
+  async #open(isOwn: () => boolean): Promise<void> {
+    const { WebSocket = globalThis.WebSocket as unknown as WebSocketClass } = this.#options;
+    const address = this.#address;
+    const url = socketUrl(typeof address === "function" ? await address() : address);
+    if (!isOwn()) {
+      return;
+    }
+    const socket = new WebSocket(url, "tickloom.v1");
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
-      if (!this.#isOver) {
-        this.#isOpen = true;
-        handlers.open();
+      if (isOwn()) {
+        this.#timers.clear(this.#timer);
+        this.#setState("open");
+        this.#handlers.opened();
       }
     };
-    socket.onmessage = (event: { data: unknown }) => {
+    socket.onmessage = ({ data }: { data: unknown }) => {
       // Texts are passed over: a newer server's business.
-      if (!this.#isOver && event.data instanceof ArrayBuffer) {
-        handlers.message(new Uint8Array(event.data));
+      if (isOwn() && data instanceof ArrayBuffer) {
+        this.#handlers.message(new Uint8Array(data));
       }
     };
     // Says nothing that the close does not; without a handler npm's `ws` would throw.
     socket.onerror = () => {};
-    socket.onclose = (event: { code: number; reason: string }) =>
-      this.#end(event.code, String(event.reason));
-  }
-
-  get isOpen(): boolean {
-    return this.#isOpen && !this.#isOver;
-  }
-
-  get bufferedBytes(): number {
-    return this.#socket.bufferedAmount;
-  }
-
-  send(bytes: Uint8Array): void {
-    this.#socket.send(bytes);
+    socket.onclose = ({ code, reason }: { code: number; reason: string }) => {
+      if (isOwn()) {
+        this.#end(code, reason);
+      }
+    };
   }
 
   /**
-   * Ends the connection now, whatever the other end does. With 1000 the server gives the seat
+   * Lets go of the socket now, whatever the other end does. With 1000 the server gives the seat
    * back, with any other code it keeps it for its grace.
    */
-  end(code: number, reason: string): void {
+  #cut(code: number): void {
+    const socket = this.#socket;
+    this.#try = this.#socket = undefined;
     try {
-      this.#socket.close(code === 1000 ? 1000 : 3000, reason);
+      socket?.close(code === 1000 ? 1000 : 3000);
     } catch {
       // It is not open yet, or not any more.
     }
-    this.#end(code, reason);
   }
 
+  /** This try is over: without a close frame when `code` is 1006. */
   #end(code: number, reason: string): void {
-    if (!this.#isOver) {
-      this.#isOver = true;
-      this.#handlers.end(code, reason);
+    const before = this.state;
+    if (before === "closed" || before === "waiting") {
+      return;
+    }
+    if (isFinal(code) || this.#options.reconnect === false) {
+      this.close(new TickloomError("Closed", reason || "no connection", 0, code));
+      return;
+    }
+    this.#cut(code);
+    this.#setState("waiting");
+    if (before === "open") {
+      this.#handlers.dropped();
+    }
+    this.#timers.clear(this.#timer);
+    if (!this.#isFrozen && !isOffline()) {
+      const nowUs = this.#timers.nowUs();
+      const delayMs = this.backoff.nextMs(nowUs, code);
+      this.retryAtMs = nowUs / 1000 + delayMs;
+      this.#after(delayMs, () => this.connect());
     }
   }
+
+  #after(ms: number, act: () => void): void {
+    this.#timers.clear(this.#timer);
+    this.#timer = this.#timers.set(act, ms);
+  }
+
+  #setState(state: ConnectionState): void {
+    const before = this.state;
+    this.state = state;
+    this.retryAtMs = undefined;
+    if (state === "open" || state === "closed") {
+      this.#timers.clear(this.#lostTimer);
+      this.#lostTimer = undefined;
+    } else {
+      this.#lostTimer ??= this.#timers.set(() => {
+        this.#isLost = true;
+        this.#emitter.emit("lost");
+      }, LOST_MS);
+    }
+    this.#emitter.emit("state", state, before);
+    if (state === "open" && this.#isLost) {
+      this.#isLost = false;
+      this.#emitter.emit("restored");
+    }
+  }
+}
+
+/** Whether to stay away after this code (SPEC.md section 12). 1005 is a close frame without one. */
+export const isFinal = (code: number): boolean =>
+  [1000, 1002, 1003, 1005, 1007, 1008, 1009].includes(code) || (code >= 4500 && code <= 4999);
+
+/** An address as a WebSocket wants it: absolute, `ws` for `http`. */
+function socketUrl(address: string | URL): string {
+  const url = new URL(address, globalThis.location?.href);
+  url.protocol = url.protocol.replace("http", "ws");
+  return url.href;
 }

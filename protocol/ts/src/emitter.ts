@@ -4,6 +4,8 @@ export type Unsubscribe = () => void;
 /** Says that a handler has thrown, without stopping whoever called it. */
 export type Report = (error: unknown) => void;
 
+type Handler = (first?: unknown, second?: unknown) => void;
+
 /** Throws in a task of its own, as browsers do for listeners: nothing here stops for it. */
 export const throwLater: Report = (error) => {
   setTimeout(() => {
@@ -11,63 +13,52 @@ export const throwLater: Report = (error) => {
   });
 };
 
-/** Functions that want to be told, in the order they came. */
-export class Handlers<A extends unknown[]> {
-  #list: ((...args: A) => void)[] = [];
+/**
+ * Handlers by what they want to be told of. `E` maps each of these to the handler's type; they are
+ * told of at most two things at once, so that telling allocates nothing.
+ */
+export class Emitter<E extends { [K in keyof E]: (...args: never[]) => void }> {
+  readonly #lists = new Map<keyof E, Handler[]>();
   readonly #report: Report;
 
-  constructor(report: Report) {
+  constructor(report: Report = throwLater) {
     this.#report = report;
-  }
-
-  get size(): number {
-    return this.#list.length;
   }
 
   /** Handlers may come and go while others are called: the list is replaced, not changed. */
-  add(handler: (...args: A) => void): Unsubscribe {
-    const entry = (...args: A) => handler(...args);
-    this.#list = [...this.#list, entry];
-    return () => {
-      this.#list = this.#list.filter((other) => other !== entry);
-    };
-  }
-
-  call(...args: A): void {
-    for (const handler of this.#list) {
-      try {
-        handler(...args);
-      } catch (error) {
-        this.#report(error);
-      }
-    }
-  }
-}
-
-/** Handlers by the name of what happens. `E` maps each name to the handler's type. */
-export class Emitter<E extends { [K in keyof E]: (...args: never[]) => void }> {
-  readonly #handlers = new Map<keyof E, Handlers<unknown[]>>();
-  readonly #report: Report;
-
-  constructor(report: Report) {
-    this.#report = report;
-  }
-
   on<K extends keyof E>(event: K, handler: E[K]): Unsubscribe {
-    let handlers = this.#handlers.get(event);
-    if (!handlers) {
-      handlers = new Handlers(this.#report);
-      this.#handlers.set(event, handlers);
-    }
-    return handlers.add(handler as unknown as (...args: unknown[]) => void);
+    const list = () => this.#lists.get(event) ?? [];
+    const entry: Handler = (first, second) => handler(first as never, second as never);
+    this.#lists.set(event, [...list(), entry]);
+    return () => {
+      this.#lists.set(
+        event,
+        list().filter((other) => other !== entry),
+      );
+    };
   }
 
   /** Whether anybody wants to be told of this. */
   has(event: keyof E): boolean {
-    return !!this.#handlers.get(event)?.size;
+    return !!this.#lists.get(event)?.length;
   }
 
-  emit<K extends keyof E>(event: K, ...args: Parameters<E[K]>): void {
-    this.#handlers.get(event)?.call(...args);
+  emit<K extends keyof E>(
+    event: K,
+    first?: Parameters<E[K]>[0],
+    second?: Parameters<E[K]>[1],
+  ): void {
+    for (const handler of this.#lists.get(event) ?? []) {
+      this.call(handler, first, second);
+    }
+  }
+
+  /** Tells one handler. What it throws is reported and stops nobody. */
+  call<A, B>(handler: (first: A, second: B) => void, first: A, second: B): void {
+    try {
+      handler(first, second);
+    } catch (error) {
+      this.#report(error);
+    }
   }
 }

@@ -1,20 +1,12 @@
-import { Handlers, type Report, type Unsubscribe } from "./emitter.js";
+import type { Unsubscribe } from "./emitter.js";
 import { TickloomError } from "./errors.js";
-import type { Row, RowCodec } from "./rows.js";
-import type { Timers } from "./timers.js";
+import { Lead } from "./lead.js";
+import type { Room } from "./room.js";
+import type { Row } from "./rows.js";
+import type { Delta } from "./wire.gen.js";
 
 /** How far the numbers of inputs may be ahead of what the room has taken (SPEC.md section 7). */
 const AHEAD_MAX = 64;
-
-/** What an {@link InputSender} needs of its room. */
-export interface InputLine {
-  /** The tick, with its fraction, that an input is for which leaves now; undefined while unknown. */
-  actTick(): number | undefined;
-  readonly tickMs: number;
-  /** Whether an input would reach the room now, without waiting behind others. */
-  readonly isReady: boolean;
-  sendInput(seq: number, row: Uint8Array, seenTick: number): void;
-}
 
 /**
  * What the player does, sent once per tick of the room, each time the newest.
@@ -23,17 +15,14 @@ export interface InputLine {
  * connection, and nothing leaves while more than `bufferedBytesMax` wait in the socket.
  */
 export class InputSender<I extends Row = Row> {
+  /** What goes out with each tick. */
+  readonly row = {} as Readonly<I>;
   /** The last input that the room has taken, SPEC.md section 7. */
   ackSeq = 0;
   /** What the player looks at: inputs say which moment that was. Set by `interpolate`. */
   view: { readonly renderTick: number } | undefined;
-  readonly #codec: RowCodec;
-  /** What a row is sent from. */
-  readonly #view: DataView;
-  readonly #line: InputLine;
-  readonly #timers: Timers;
-  readonly #sent: Handlers<[number, I]>;
-  readonly #row: Record<string, unknown> = {};
+  readonly #room: Room;
+  readonly #lead: Lead;
   #once: Partial<I> = {};
   #isActive = false;
   #seq = 0;
@@ -41,24 +30,16 @@ export class InputSender<I extends Row = Row> {
   #timer: unknown;
 
   /** @internal */
-  constructor(codec: RowCodec, line: InputLine, timers: Timers, report: Report) {
-    this.#codec = codec;
-    this.#line = line;
-    this.#timers = timers;
-    this.#sent = new Handlers(report);
-    this.#view = new DataView(new ArrayBuffer(codec.bytes));
+  constructor(room: Room) {
+    this.#room = room;
+    this.#lead = new Lead(room._client._timers.nowUs(), room.tickMs * 1000);
     this.#neutralise();
-  }
-
-  /** What goes out with each tick. */
-  get row(): Readonly<I> {
-    return this.#row as I;
   }
 
   /** Changes fields of what goes out with each tick from now on. */
   set(fields: Partial<I>): void {
     this.#check(fields);
-    Object.assign(this.#row, fields);
+    Object.assign(this.row, fields);
     this.start();
   }
 
@@ -77,7 +58,7 @@ export class InputSender<I extends Row = Row> {
 
   /** Told of every input that leaves: its number, and its row as the room will read it. */
   onSent(handler: (seq: number, row: Readonly<I>) => void): Unsubscribe {
-    return this.#sent.add(handler);
+    return this.#room._emitter.on("sent", handler as (seq: number, row: Row) => void);
   }
 
   /** Begins to send, as `set` does. */
@@ -88,21 +69,25 @@ export class InputSender<I extends Row = Row> {
 
   stop(): void {
     this.#isActive = false;
-    this.#timers.clear(this.#timer);
+    this.#room._client._timers.clear(this.#timer);
     this.#timer = undefined;
   }
 
   /** A seat: numbers begin anew. @internal */
-  beginAgain(): void {
-    this.ackSeq = 0;
-    this.#seq = 0;
-    this.#lastTick = 0;
+  _beginAgain(): void {
+    this.ackSeq = this.#seq = this.#lastTick = 0;
     this.#arm(0);
+  }
+
+  /** @internal */
+  _handleDelta(nowUs: number, { ackSeq, margin }: Delta): void {
+    this.ackSeq = ackSeq;
+    this.#lead.handleMargin(nowUs, margin);
   }
 
   #arm(ms: number): void {
     if (this.#isActive && this.#timer === undefined) {
-      this.#timer = this.#timers.set(() => {
+      this.#timer = this.#room._client._timers.set(() => {
         this.#timer = undefined;
         this.#arm(this.#turn());
       }, ms);
@@ -111,15 +96,16 @@ export class InputSender<I extends Row = Row> {
 
   /** Sends what is due and says how many milliseconds to wait for the next. */
   #turn(): number {
-    const { tickMs, isReady } = this.#line;
-    const at = this.#line.actTick();
+    const { _client, clock, tickMs, isSpectator, _isReady } = this.#room;
+    const nowUs = _client._timers.nowUs();
+    const at = clock.server.actAt(nowUs, clock.timetable, this.#lead.leadUs(nowUs));
     if (at === undefined) {
       return 50;
     }
     const tick = Math.floor(at);
     if (tick > this.#lastTick) {
       this.#lastTick = tick;
-      if (isReady && this.#seq < this.ackSeq + AHEAD_MAX) {
+      if (_isReady && !isSpectator && this.#seq < this.ackSeq + AHEAD_MAX) {
         this.#send();
       }
     }
@@ -128,27 +114,32 @@ export class InputSender<I extends Row = Row> {
 
   /** Fields are 0, also where 0 is not the least that they can be. */
   #neutralise(): void {
-    for (const { name } of this.#codec.fields) {
-      this.#row[name] = 0;
+    for (const { name } of this.#room.schema.input.fields) {
+      (this.row as Row)[name] = 0;
     }
   }
 
   #check(fields: Partial<I>): void {
     for (const name of Object.keys(fields)) {
-      if (!(name in this.#row)) {
+      if (!(name in this.row)) {
         throw new TickloomError("UnknownName", `inputs here have no field ${name}`);
       }
     }
   }
 
   #send(): void {
-    const view = this.#view;
-    this.#codec.write({ ...this.#row, ...this.#once }, view, 0);
+    const { _client, _emitter, schema, tick } = this.#room;
+    const row = new Uint8Array(schema.input.bytes);
+    const view = new DataView(row.buffer);
+    schema.input.write({ ...this.row, ...this.#once }, view, 0);
     this.#once = {};
     this.#seq += 1;
-    const bytes = new Uint8Array(view.buffer);
-    this.#line.sendInput(this.#seq, bytes, this.view?.renderTick ?? 0);
+    const renderQ8 = Math.max(0, Math.round((this.view?.renderTick ?? 0) * 256));
+    _client.stats.inputsSent += 1;
+    _client._send("Input", { seq: this.#seq, appliedTick: tick, row, renderQ8 });
     // What the server reads is not always what was set: fields have their steps.
-    this.#sent.call(this.#seq, this.#codec.create(view, 0) as I);
+    if (_emitter.has("sent")) {
+      _emitter.emit("sent", this.#seq, schema.input.create(view, 0));
+    }
   }
 }

@@ -3,13 +3,13 @@ import type { Unsubscribe } from "./emitter.js";
 /** What happens to the page that a client lives in. Elsewhere nothing ever does. */
 export interface PageHandlers {
   /** The page is seen by nobody, or by somebody again. */
-  seen(isHidden: boolean): void;
+  seen(): void;
   /** The page goes. `isKept` says that the browser may bring it back as it is. */
   gone(isKept: boolean): void;
-  /** The page is back from where the browser kept it. */
+  /** The page is back from where the browser kept it, or the machine has a network again. */
   back(): void;
-  /** The machine has, or has lost, all of its network. */
-  online(isOnline: boolean): void;
+  /** The machine has lost all of its network. */
+  offline(): void;
 }
 
 /** Whether nobody sees the page. */
@@ -19,21 +19,17 @@ export const isHidden = (): boolean => globalThis.document?.visibilityState === 
 export const isOffline = (): boolean => globalThis.navigator?.onLine === false;
 
 /** Watches the life of the page. */
-export function watchPage(handlers: PageHandlers): Unsubscribe {
-  if (typeof document === "undefined" || typeof addEventListener === "undefined") {
-    return () => {};
-  }
+export function watchPage({ seen, gone, back, offline }: PageHandlers): Unsubscribe {
   const stop = new AbortController();
-  const on = (target: EventTarget, type: string, handler: (event: Event) => void) =>
-    target.addEventListener(type, handler, { signal: stop.signal });
-  on(document, "visibilitychange", () => handlers.seen(isHidden()));
-  on(globalThis, "pagehide", (event) => handlers.gone((event as PageTransitionEvent).persisted));
-  on(globalThis, "pageshow", (event) => {
-    if ((event as PageTransitionEvent).persisted) {
-      handlers.back();
-    }
-  });
-  on(globalThis, "online", () => handlers.online(true));
-  on(globalThis, "offline", () => handlers.online(false));
+  const on = (target: EventTarget, type: string, handler: (event: never) => void) =>
+    target.addEventListener(type, handler as EventListener, { signal: stop.signal });
+  if (globalThis.document) {
+    on(document, "visibilitychange", seen);
+    on(globalThis, "pagehide", ({ persisted }: PageTransitionEvent) => gone(persisted));
+    // One that was never away is not frozen either.
+    on(globalThis, "pageshow", back);
+    on(globalThis, "online", back);
+    on(globalThis, "offline", offline);
+  }
   return () => stop.abort();
 }

@@ -1,19 +1,10 @@
 import { TickloomError } from "./errors.js";
-import type { Entity } from "./replica.js";
+import type { Room } from "./room.js";
 import type { AnyShape, ComponentOf, Shape, Writable } from "./shape.js";
 import type { Table } from "./table.js";
-import type { Timers } from "./timers.js";
 
-/** What {@link Presence} needs of its room. */
-export interface PresenceLine {
-  readonly entity: number;
-  readonly isReady: boolean;
-  /** The tables of components that members write on their own entities, by name. */
-  readonly ownTables: ReadonlyMap<string, Table<unknown>>;
-  readonly entities: Table<Entity>;
-  table(component: string): Table<unknown> | undefined;
-  writeOwn(values: Record<string, unknown>): Promise<unknown>;
-}
+/** What {@link writePolicy} calls "Owner": members write the component on their own entities. */
+const OWNER = 1;
 
 /** Somebody else in the room. */
 export interface Other<S extends Shape = AnyShape> {
@@ -34,22 +25,24 @@ const isPlain = (value: unknown): value is object =>
  * state on the member's own entity, so those who come late see it, and it goes with the member.
  */
 export class Presence<S extends Shape = AnyShape> {
-  readonly #line: PresenceLine;
-  readonly #timers: Timers;
+  readonly #room: Room;
+  /** The components that members write on their own. */
+  readonly #components: readonly string[];
   /** Everything that was ever set, for a seat that begins anew. */
   #all: Record<string, unknown> = {};
   /** What the server was not told yet. */
   #unsaid: Record<string, unknown> = {};
-  #isUnsaid = false;
   #timer: unknown;
   #saidUs = Number.NEGATIVE_INFINITY;
   #others: readonly Other<S>[] = [];
   #othersVersion = -1;
 
   /** @internal */
-  constructor(line: PresenceLine, timers: Timers) {
-    this.#line = line;
-    this.#timers = timers;
+  constructor(room: Room) {
+    this.#room = room;
+    this.#components = room.schema.components
+      .filter(({ write }) => write === OWNER)
+      .map(({ name }) => name);
   }
 
   /**
@@ -61,92 +54,94 @@ export class Presence<S extends Shape = AnyShape> {
     { throttleMs = 50 }: { throttleMs?: number } = {},
   ): void {
     for (const component of Object.keys(values)) {
-      if (!this.#line.ownTables.has(component)) {
+      if (!this.#components.includes(component)) {
         throw new TickloomError("UnknownName", `members do not write ${component} on their own`);
       }
     }
     merge(this.#all, values);
     merge(this.#unsaid, values);
-    this.#isUnsaid = true;
-    this.#arm(throttleMs - (this.#timers.nowUs() - this.#saidUs) / 1000);
+    this.#arm(throttleMs - (this.#room._client._timers.nowUs() - this.#saidUs) / 1000);
   }
 
   /** Everybody else who is here, in view where the room has interest. The same list until it changes. */
   get others(): readonly Other<S>[] {
-    const { entity: own, entities, ownTables } = this.#line;
-    const names = this.#line.table("name") as Table<string> | undefined;
-    const away = this.#line.table("away");
-    let version = entities.version + (names?.version ?? 0) + (away?.version ?? 0);
-    for (const table of ownTables.values()) {
-      version += table.version;
-    }
+    const { entity: own, entities, state } = this.#room;
+    const names: Table<string> | undefined = state.name;
+    const tables = [entities, names, state.away, ...this.#components.map((name) => state[name])];
+    const version = tables.reduce((sum, table) => sum + (table?.version ?? 0), 0);
     if (version !== this.#othersVersion) {
       this.#othersVersion = version;
-      const others: Other<S>[] = [];
-      for (const [entity, name] of names ?? []) {
-        if (entity !== own) {
-          const values: Record<string, unknown> = {};
-          for (const [component, table] of ownTables) {
-            values[component] = table.get(entity);
-          }
-          const member = entities.get(entity)?.owner ?? 0;
-          const isAway = !!away?.has(entity);
-          others.push({ entity, member, name, isAway, values: values as Other<S>["values"] });
-        }
-      }
-      this.#others = others;
+      this.#others = [...(names ?? [])]
+        .filter(([entity]) => entity !== own)
+        .map(([entity, name]) => ({
+          entity,
+          member: entities.get(entity)?.owner ?? 0,
+          name,
+          isAway: !!state.away?.has(entity),
+          values: Object.fromEntries(
+            this.#components.map((component) => [component, state[component]!.get(entity)]),
+          ) as Other<S>["values"],
+        }));
     }
     return this.#others;
   }
 
   /** There is a seat again. One that begins anew has to be told everything. @internal */
-  resume(isSame: boolean): void {
+  _resume(isSame: boolean): void {
     if (!isSame) {
       this.#unsaid = {};
       merge(this.#unsaid, this.#all);
-      this.#isUnsaid = Object.keys(this.#all).length > 0;
     }
     this.#arm(0);
   }
 
   /** @internal */
-  stop(): void {
-    this.#timers.clear(this.#timer);
-    this.#timer = undefined;
-    this.#isUnsaid = false;
+  _stop(): void {
+    this.#room._client._timers.clear(this.#timer);
+    this.#unsaid = {};
   }
 
   #arm(ms: number): void {
-    if (!this.#isUnsaid || this.#timer !== undefined) {
+    const { _client, _isReady } = this.#room;
+    if (this.#timer !== undefined || !Object.keys(this.#unsaid).length) {
       return;
     }
-    if (ms <= 0 && this.#line.isReady) {
+    if (ms <= 0 && _isReady) {
       this.#say();
       return;
     }
-    this.#timer = this.#timers.set(
+    this.#timer = _client._timers.set(
       () => {
         this.#timer = undefined;
-        this.#arm(this.#line.isReady ? 0 : 100);
+        this.#arm(this.#room._isReady ? 0 : 100);
       },
       Math.max(ms, 0),
     );
   }
 
   #say(): void {
+    const room = this.#room;
     const values = this.#unsaid;
     this.#unsaid = {};
-    this.#isUnsaid = false;
-    this.#saidUs = this.#timers.nowUs();
-    this.#line.writeOwn(values).catch((error: TickloomError) => {
-      if (error.code === "Busy") {
-        // What was set since then is newer.
-        merge(values, this.#unsaid);
-        this.#unsaid = values;
-        this.#isUnsaid = true;
-        this.#arm(error.retryMs || 50);
-      }
-    });
+    this.#saidUs = room._client._timers.nowUs();
+    room
+      .write((changes) => {
+        for (const component of Object.keys(values)) {
+          changes.set(
+            component,
+            room.entity,
+            room._whole(component, room.entity, values[component]),
+          );
+        }
+      })
+      .catch((error: TickloomError) => {
+        if (error.code === "Busy") {
+          // What was set since then is newer.
+          merge(values, this.#unsaid);
+          this.#unsaid = values;
+          this.#arm(error.retryMs || 50);
+        }
+      });
   }
 }
 

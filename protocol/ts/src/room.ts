@@ -1,71 +1,35 @@
 import { Asking, type AskOptions, bounded } from "./asking.js";
-import { bytesOf } from "./body.js";
+import { bodyOf } from "./bytes.js";
 import { type Changes, ChangesWriter, type Effect } from "./changes.js";
-import { type ServerClock, Timetable } from "./clock.js";
-import { Emitter, Handlers, type Report, type Unsubscribe } from "./emitter.js";
+import type { Client } from "./client.js";
+import { Timetable } from "./clock.js";
+import { Emitter, type Unsubscribe } from "./emitter.js";
 import { TickloomError } from "./errors.js";
 import type { RoomEvent } from "./events.js";
 import { InputSender } from "./input.js";
-import { Lead } from "./lead.js";
 import { type ClientKind, encodeClient } from "./messages.js";
 import { Presence } from "./presence.js";
 import { encodeProperties } from "./properties.js";
-import { type Entity, Replica, type Verify } from "./replica.js";
+import { type Entity, Replica } from "./replica.js";
 import { RoomClock } from "./room_clock.js";
+import type { Row } from "./rows.js";
 import { Schema } from "./schema.js";
 import type { AnyShape, ComponentOf, InputOf, Shape, TopicOf, Writable } from "./shape.js";
-import type { Stats } from "./stats.js";
 import type { Props, Table } from "./table.js";
-import type { Timers } from "./timers.js";
-import {
-  type Accepted,
-  type ClientMessages,
-  type Delta,
-  type Joined,
-  type LeaveReason,
-  type Refused,
-  resyncReason,
-  type TimeSync,
-  writePolicy,
+import type {
+  Accepted,
+  ClientMessages,
+  Delta,
+  Joined,
+  LeaveReason,
+  Refused,
+  Resume,
 } from "./wire.gen.js";
 
 /** Snapshots asked for in a row, without one that could be applied, after which the client leaves. */
 const RESYNCS_MAX = 8;
 
-/** What a room needs of its client. @internal */
-export interface Line {
-  readonly timers: Timers;
-  readonly report: Report;
-  readonly stats: Stats;
-  readonly serverClock: ServerClock;
-  readonly compileRows: boolean;
-  readonly verify: Verify | undefined;
-  readonly offlineBytesMax: number;
-  /** Whether messages about the room's seat reach the server now. */
-  readonly isSeated: boolean;
-  /** The same, and not many bytes wait before them. */
-  readonly isReady: boolean;
-  send(bytes: Uint8Array): void;
-  /** The server sends what cannot be read: there is no point in going on. */
-  giveUp(error: TickloomError): void;
-}
-
-/** What was said or asked while there was no connection. */
-interface Unsent {
-  readonly op: number;
-  readonly bytes: Uint8Array;
-  /** Whether it means the same in a seat that begins anew: words do, writes may not. */
-  readonly isForAnySeat: boolean;
-}
-
-/** What brings a client back to its seat. @internal */
-export interface Ticket {
-  member: number;
-  token: Uint8Array;
-  tick: number;
-  eventsFrom: number;
-  privateFrom: number;
-}
+const GONE = "the seat is gone";
 
 /** What a delta did to a room. */
 export interface TickInfo {
@@ -100,6 +64,12 @@ export interface RoomEvents {
 /** Where a room's seat is. */
 export type RoomStatus = "joined" | "away" | "left";
 
+/** Beside what users are told of: inputs, and what is said on a topic, as `#` and its name. */
+interface InnerEvents extends RoomEvents {
+  sent(seq: number, row: Row): void;
+  [topic: `#${string}`]: (event: RoomEvent) => void;
+}
+
 /** A seat in a room, and the room's state as far as this member is shown it. */
 export class Room<S extends Shape = AnyShape> {
   /** The room's type and its name, which the server may have chosen. */
@@ -116,49 +86,45 @@ export class Room<S extends Shape = AnyShape> {
   readonly input: InputSender<InputOf<S>>;
   /** What members say of themselves. */
   readonly presence: Presence<S>;
-  readonly #line: Line;
-  readonly #replica: Replica;
-  readonly #emitter: Emitter<RoomEvents>;
-  readonly #topics = new Map<string, Handlers<[RoomEvent]>>();
-  readonly #asking = new Asking();
-  readonly #ownTables = new Map<string, Table<unknown>>();
-  readonly #lead: Lead;
+  /** Where the seat is. */
+  status: RoomStatus = "joined";
+  /** 0 to 4: how much the server leaves out to keep up (SPEC.md section 11). */
+  loadLevel = 0;
+  /** @internal */
+  readonly _client: Client;
+  /** @internal */
+  readonly _emitter: Emitter<InnerEvents>;
+  /** @internal */
+  readonly _replica: Replica;
+  readonly #asking: Asking;
   #joined: Joined;
   #name: string;
-  #status: RoomStatus = "joined";
-  #loadLevel = 0;
   /** What was said before this client came, for handlers that come later still. */
-  #history: RoomEvent[] = [];
-  #unsent: Unsent[] = [];
-  #unsentBytes = 0;
+  #history: readonly RoomEvent[] = [];
   #lostCount = 0;
   #resyncs = 0;
   #whenShown: (() => void) | undefined;
 
   /** @internal */
-  constructor(line: Line, type: string, name: string, joined: Joined, whenShown: () => void) {
-    this.#line = line;
+  constructor(client: Client, type: string, name: string, joined: Joined, whenShown: () => void) {
+    const { _options, _timers, _serverClock, _report } = client;
+    const self = this as unknown as Room;
+    this._client = client;
     this.type = type;
     this.#name = joined.room || name;
     this.#joined = joined;
     this.#whenShown = whenShown;
-    this.schema = new Schema(joined.schema, line.compileRows);
-    this.#replica = new Replica(this.schema, joined.member, line.verify, line.report);
-    this.#emitter = new Emitter(line.report);
-    this.entities = this.#replica.entities;
-    const tables: Record<string, Table<unknown>> = {};
-    for (const component of this.schema.components) {
-      const table = this.#replica.tables[component.id]!;
-      tables[component.name] = table;
-      if (writePolicy[component.write] === "Owner") {
-        this.#ownTables.set(component.name, table);
-      }
-    }
-    this.state = tables as typeof this.state;
-    this.clock = new RoomClock(line.timers, line.serverClock, new Timetable(joined));
-    this.#lead = new Lead(line.timers.nowUs(), joined.tickUs);
-    this.input = this.#newInput();
-    this.presence = this.#newPresence();
+    this._emitter = new Emitter(_report);
+    this.schema = new Schema(joined.schema, _options.compileRows);
+    this._replica = new Replica(this.schema, joined.member, _options.verify, _report);
+    this.entities = this._replica.entities;
+    this.state = Object.fromEntries(
+      this.schema.components.map(({ name, id }) => [name, this._replica.tables[id]]),
+    ) as typeof this.state;
+    this.clock = new RoomClock(_timers, _serverClock, new Timetable(joined));
+    this.#asking = new Asking(self);
+    this.input = new InputSender(self);
+    this.presence = new Presence(self);
   }
 
   /** The room's name: what was asked for, or what the server chose. */
@@ -180,13 +146,9 @@ export class Room<S extends Shape = AnyShape> {
     return this.#joined.spectator;
   }
 
-  get status(): RoomStatus {
-    return this.#status;
-  }
-
   /** The tick whose state is shown; 0 before the first. */
   get tick(): number {
-    return this.#replica.tick;
+    return this._replica.tick;
   }
 
   /** Milliseconds from one tick to the next; 0 in a room that ticks when something changed. */
@@ -204,14 +166,9 @@ export class Room<S extends Shape = AnyShape> {
     return this.#joined.graceMs;
   }
 
-  /** 0 to 4: how much the server leaves out to keep up (SPEC.md section 11). */
-  get loadLevel(): number {
-    return this.#loadLevel;
-  }
-
   /** Calls `handler` whenever this happens. */
   on<E extends keyof RoomEvents>(event: E, handler: RoomEvents[E]): Unsubscribe {
-    return this.#emitter.on(event, handler);
+    return (this._emitter as Emitter<RoomEvents>).on(event, handler);
   }
 
   /**
@@ -220,19 +177,12 @@ export class Room<S extends Shape = AnyShape> {
    */
   onEvent(topic: TopicOf<S>, handler: (event: RoomEvent) => void): Unsubscribe {
     this.#topic(topic);
-    let handlers = this.#topics.get(topic);
-    if (!handlers) {
-      handlers = new Handlers(this.#line.report);
-      this.#topics.set(topic, handlers);
-    }
-    const told = new Handlers<[RoomEvent]>(this.#line.report);
-    told.add(handler);
     for (const event of this.#history) {
       if (event.topic === topic) {
-        told.call(event);
+        this._emitter.call(handler, event, undefined);
       }
     }
-    return handlers.add(handler);
+    return this._emitter.on(`#${topic}`, handler);
   }
 
   /**
@@ -241,8 +191,8 @@ export class Room<S extends Shape = AnyShape> {
    * next one; returns false when there is no place for it. `request` tells whether it was taken.
    */
   send(topic: TopicOf<S>, body: Uint8Array | string | object, to: readonly number[] = []): boolean {
-    const publish = { op: 0, topic: this.#topic(topic), to: [...to], body: bytesOf(body) };
-    return this.#say(0, encodeClient("Publish", publish), true);
+    const publish = { topic: this.#topic(topic), to: [...to], body: bodyOf(body) };
+    return this.#say("Publish", publish, 0);
   }
 
   /** The same, and resolves when it is said: with the tick whose state comes with it. */
@@ -251,7 +201,7 @@ export class Room<S extends Shape = AnyShape> {
     body: Uint8Array | string | object,
     { to = [], ...options }: AskOptions & { to?: readonly number[] } = {},
   ): Promise<{ tick: number }> {
-    const publish = { topic: this.#topic(topic), to: [...to], body: bytesOf(body) };
+    const publish = { topic: this.#topic(topic), to: [...to], body: bodyOf(body) };
     return this.#ask("Publish", publish, options);
   }
 
@@ -281,7 +231,7 @@ export class Room<S extends Shape = AnyShape> {
     options?: AskOptions,
   ): Promise<{ tick: number }> {
     return this.write(
-      (changes) => changes.set(component, entity, this.#whole(component, entity, value)),
+      (changes) => changes.set(component, entity, this._whole(component, entity, value)),
       options,
     );
   }
@@ -309,39 +259,48 @@ export class Room<S extends Shape = AnyShape> {
 
   /** Looks at another place, in a room with interest that lets this client (SPEC.md section 6). */
   lookAt(x: number, y: number): void {
-    this.#say(0, encodeClient("Interest", { x, y }), false);
+    this.#say("Interest", { x, y }, 0);
   }
 
   /** Looks at the own entity again. */
   lookAtOwn(): void {
-    this.#say(0, encodeClient("Interest", { own: true }), false);
+    this.#say("Interest", { own: true }, 0);
   }
 
   /** Gives the seat back. Resolves when the server said so, or there was no connection anyway. */
   leave(options: AskOptions = {}): Promise<void> {
-    if (this.#status !== "joined" || !this.#line.isSeated) {
-      this._left("Asked", "");
-      return Promise.resolve();
-    }
-    return bounded(this.#line.timers, options, (resolve) => {
+    const { _client, _isSeated } = this;
+    return bounded(_client._timers, options, (resolve) => {
       this.on("left", () => resolve());
-      this.#line.send(encodeClient("Leave", {}));
+      _isSeated ? _client._send("Leave", {}) : this._left("Asked", "");
+      if (this.status === "left") resolve();
     });
   }
 
-  /** What brings the client back over another connection, if anything does. @internal */
-  get _ticket(): Ticket | undefined {
-    const { member, token } = this.#joined;
-    if (!token?.length) {
-      return undefined;
-    }
-    const { room, private: own } = this.#replica.eventsFrom();
-    return { member, token, tick: this.tick, eventsFrom: room, privateFrom: own };
+  /** Whether messages about the seat reach the server now. @internal */
+  get _isSeated(): boolean {
+    return this.status === "joined" && this._client.state === "open";
   }
 
-  /** A replica of this room, for checks. @internal */
-  get _replica(): Replica {
-    return this.#replica;
+  /** The same, and not many bytes wait before them. @internal */
+  get _isReady(): boolean {
+    return this._isSeated && !this._client._isCongested;
+  }
+
+  /** What brings the client back over another connection, if anything does. @internal */
+  get _ticket(): Required<Resume> | undefined {
+    const { member, token } = this.#joined;
+    const { room, private: own } = this._replica.eventsFrom();
+    return token.length
+      ? { member, token, tick: this.tick, eventsFrom: room, privateFrom: own }
+      : undefined;
+  }
+
+  /** A packed row is written whole: what is not said stays as it is. @internal */
+  _whole(component: string, entity: number, value: unknown): never {
+    const { _replica, schema } = this;
+    const { rows, id = 0 } = schema.component(component) ?? {};
+    return (rows ? { ..._replica.tables[id]!.get(entity)!, ...(value as object) } : value) as never;
   }
 
   /** There is a seat over a new connection; false when it is in a room made of something else. @internal */
@@ -351,128 +310,105 @@ export class Room<S extends Shape = AnyShape> {
     }
     this.#joined = joined;
     this.#name = joined.room || this.#name;
-    this.#status = "joined";
+    this.status = "joined";
     this.clock.timetable = new Timetable(joined);
-    this.input.beginAgain();
+    this.input._beginAgain();
     if (isSame) {
       // Nobody knows what became of writes that were sent; those that were not are still to come.
-      this.#replica.continueWith(this.#unsent.find(({ op }) => op)?.op);
+      this._replica.continueWith(this.#asking.unsentOp);
     } else {
-      this.#replica.beginAgain(joined.member);
+      this._replica.beginAgain(joined.member);
     }
-    this.#flush(isSame);
-    this.presence.resume(isSame);
-    this.#emitter.emit("resumed", { isSame, recovered: joined.recovered });
+    this.#asking.resume(isSame);
+    this.presence._resume(isSame);
+    this._emitter.emit("resumed", { isSame, recovered: joined.recovered });
     return true;
   }
 
   /** The connection is gone. @internal */
   _dropped(): void {
-    if (this.#status === "joined") {
-      this.#status = "away";
-      const isUnsent = (op: number) => this.#unsent.some((unsent) => unsent.op === op);
-      const lost = new TickloomError("Lost", "the connection broke before the answer came");
-      this.#asking.giveUp(lost, isUnsent);
-      this.#emitter.emit("dropped");
+    if (this.status === "joined") {
+      this.status = "away";
+      this.#asking.drop(new TickloomError("Lost", "the connection broke before the answer came"));
+      this._emitter.emit("dropped");
     }
   }
 
   /** The seat is gone. @internal */
   _left(reason: LeaveReason | "Refused" | "Closed", message: string): void {
-    if (this.#status !== "left") {
-      this.#status = "left";
+    if (this.status !== "left") {
+      this.status = "left";
       this.input.stop();
-      this.presence.stop();
-      this.#unsent = [];
-      this.#asking.giveUp(new TickloomError("Left", message || "the seat is gone"), () => false);
-      this.#emitter.emit("left", { reason, message });
+      this.presence._stop();
+      this.#asking.stop(new TickloomError("Left", message || GONE));
+      this._emitter.emit("left", { reason, message });
     }
   }
 
   /** @internal */
   _delta(delta: Delta): void {
-    const { stats } = this.#line;
-    if (this.#status === "left") {
+    const { _replica, _emitter, _client, clock } = this;
+    const { stats } = _client;
+    const { tick, base } = delta;
+    if (this.status === "left") {
       return;
     }
-    const nowUs = this.#line.timers.nowUs();
-    this.input.ackSeq = delta.ackSeq;
-    this.#lead.handleMargin(nowUs, delta.margin);
-    const outcome = this.#replica.apply(delta);
+    const nowUs = _client._timers.nowUs();
+    this.input._handleDelta(nowUs, delta);
+    const outcome = _replica.apply(delta);
     if (outcome === "ignored") {
       return;
     }
     if (outcome !== "applied") {
+      const { resync: reason, haveTick } = outcome;
       stats.resyncs += 1;
-      this.#resync(outcome.resync, outcome.haveTick);
+      this.#resyncs += 1;
+      this.#resyncs > RESYNCS_MAX
+        ? _client._fail("states do not fit", 1002)
+        : _client._send("Resync", { haveTick, reason });
       return;
     }
     this.#resyncs = 0;
-    this.#loadLevel = Math.min(delta.loadLevel, 4);
-    this.clock.handleDelta(delta.tick);
-    if (delta.base) {
-      stats.deltas += 1;
-    } else {
-      stats.snapshots += 1;
-    }
-    this.#replica.notify();
-    const { tick, base } = delta;
-    this.#emitter.emit("tick", { tick, base, isSnapshot: !base, changed: this.#replica.changed });
+    this.loadLevel = Math.min(delta.loadLevel, 4);
+    clock.server.handleDelta(nowUs, clock.timetable.dueUs(tick));
+    stats[base ? "deltas" : "snapshots"] += 1;
+    _replica.notify();
+    _emitter.emit("tick", { tick, base, isSnapshot: !base, changed: _replica.changed });
     this.#hear();
   }
 
-  /** @internal */
-  _timeSync(sync: TimeSync): void {
-    this.clock.handleSync(sync);
-  }
-
-  /** @internal */
+  /** A question was accepted. @internal */
   _accepted(accepted: Accepted): void {
-    this.#asking.accept(accepted);
+    this.#asking.take(accepted.op)?.resolve(accepted);
   }
 
   /** @internal */
   _refused({ op }: Refused, error: TickloomError): void {
-    this.#replica.pending.refused(op);
-    this.#replica.notify();
-    this.#asking.refuse(op, error);
-    this.#emitter.emit("refused", error);
+    this._replica.pending.refused(op);
+    this._replica.notify();
+    this.#asking.take(op)?.reject(error);
+    this._emitter.emit("refused", error);
   }
 
   #hear(): void {
-    const { heard, lostCount } = this.#replica;
+    const { heard, lostCount } = this._replica;
     const lost = lostCount - this.#lostCount;
     this.#lostCount = lostCount;
     if (lost > 0) {
-      this.#line.stats.eventsLost += lost;
-      this.#emitter.emit("missed", lost);
+      this._client.stats.eventsLost += lost;
+      this._emitter.emit("missed", lost);
     }
     const shown = this.#whenShown;
     if (shown) {
       // Nobody can have a handler yet: those who come later are told.
       this.#whenShown = undefined;
-      this.#history = [...heard];
+      this.#history = heard;
       shown();
       return;
     }
     for (const event of heard) {
-      this.#topics.get(event.topic)?.call(event);
+      this._emitter.emit(`#${event.topic}`, event);
     }
-  }
-
-  #resync(reason: number, haveTick: number): void {
-    this.#resyncs += 1;
-    if (this.#resyncs > RESYNCS_MAX) {
-      const message = `states that do not fit: ${resyncReason[reason]}`;
-      this.#line.giveUp(new TickloomError("Closed", message, 0, 1002));
-      return;
-    }
-    this.#line.send(encodeClient("Resync", { haveTick, reason }));
-  }
-
-  #table(component: string): Table<unknown> | undefined {
-    const id = this.schema.component(component)?.id;
-    return id === undefined ? undefined : this.#replica.tables[id];
   }
 
   #topic(name: string): number {
@@ -483,113 +419,31 @@ export class Room<S extends Shape = AnyShape> {
     return topic.id;
   }
 
-  /** A packed row is written whole: what is not said stays as it is. */
-  #whole(component: string, entity: number, value: unknown): never {
-    const isPacked = !!this.schema.component(component)?.rows;
-    const before = this.#table(component)?.get(entity);
-    return (isPacked ? { ...(before as object), ...(value as object) } : value) as never;
-  }
-
-  /** Sends or keeps a message about the seat; false when there is no place for it. */
-  #say(op: number, bytes: Uint8Array, isForAnySeat: boolean): boolean {
-    if (this.#line.isSeated && this.#status === "joined") {
-      this.#line.send(bytes);
-      return true;
-    }
-    const after = this.#unsentBytes + bytes.length;
-    if (this.#status === "left" || after > this.#line.offlineBytesMax) {
-      return false;
-    }
-    this.#unsentBytes = after;
-    this.#line.stats.offlineBytes = after;
-    this.#unsent.push({ op, bytes, isForAnySeat });
-    return true;
+  #say<K extends ClientKind>(kind: K, fields: ClientMessages[K], op: number): boolean {
+    return this.#asking.say(encodeClient(kind, { ...fields, op }), op, kind === "Publish");
   }
 
   #ask<K extends ClientKind>(
     kind: K,
-    fields: Omit<ClientMessages[K], "op">,
+    fields: ClientMessages[K],
     options: AskOptions,
     effects: readonly Effect[] = [],
   ): Promise<Accepted> {
-    return bounded(this.#line.timers, options, (resolve, reject) => {
-      if (this.#status === "left") {
-        throw new TickloomError("Left", "the seat is gone");
+    return bounded(this._client._timers, options, (resolve, reject) => {
+      if (this.status === "left") {
+        throw new TickloomError("Left", GONE);
       }
       const op = this.#asking.nextOp();
-      const bytes = encodeClient(kind, { ...fields, op } as unknown as ClientMessages[K]);
-      if (!this.#say(op, bytes, kind === "Publish")) {
+      if (!this.#say(kind, fields, op)) {
         throw new TickloomError("OfflineFull", "too much waits for a connection already");
       }
       this.#asking.wait(op, { resolve, reject });
-      for (const effect of effects) {
-        const { component, entity, key, value } = effect;
-        this.#replica.pending.write(op, component, entity, key, value);
+      for (const { component, entity, key, value } of effects) {
+        this._replica.pending.write(op, component, entity, key, value);
       }
       if (effects.length) {
-        this.#replica.notify();
+        this._replica.notify();
       }
     });
-  }
-
-  /** Sends what was kept while there was no connection. */
-  #flush(isSame: boolean): void {
-    const unsent = this.#unsent;
-    this.#unsent = [];
-    this.#unsentBytes = 0;
-    this.#line.stats.offlineBytes = 0;
-    for (const { op, bytes, isForAnySeat } of unsent) {
-      if (isSame || isForAnySeat) {
-        this.#line.send(bytes);
-      } else if (op) {
-        this.#asking.refuse(op, new TickloomError("Left", "the seat it was about is gone"));
-      }
-    }
-  }
-
-  #newInput(): InputSender<InputOf<S>> {
-    const room = this;
-    const line = {
-      get tickMs() {
-        return room.tickMs;
-      },
-      get isReady() {
-        return room.#status === "joined" && !room.isSpectator && room.#line.isReady;
-      },
-      actTick() {
-        const nowUs = room.#line.timers.nowUs();
-        return room.clock.actTick(room.#lead.leadUs(nowUs));
-      },
-      sendInput(seq: number, row: Uint8Array, seenTick: number) {
-        room.#line.stats.inputsSent += 1;
-        const renderQ8 = Math.max(0, Math.round(seenTick * 256));
-        room.#line.send(encodeClient("Input", { seq, appliedTick: room.tick, row, renderQ8 }));
-      },
-    };
-    const { timers, report } = this.#line;
-    return new InputSender<InputOf<S>>(this.schema.input, line, timers, report);
-  }
-
-  #newPresence(): Presence<S> {
-    const room = this;
-    const line = {
-      get entity() {
-        return room.entity;
-      },
-      get isReady() {
-        return room.#status === "joined" && room.#line.isReady;
-      },
-      ownTables: this.#ownTables,
-      entities: this.entities,
-      table: (component: string) => room.#table(component),
-      writeOwn: (values: Record<string, unknown>) =>
-        room.write((changes) => {
-          for (const component of Object.keys(values) as ComponentOf<S>[]) {
-            const value = room.#whole(component, room.entity, values[component]);
-            changes.set(component, room.entity, value);
-          }
-        }),
-    };
-    return new Presence<S>(line, this.#line.timers);
   }
 }

@@ -1,4 +1,4 @@
-import type { ServerClock, TimeSync, Timetable } from "./clock.js";
+import type { ServerClock, Timetable } from "./clock.js";
 import type { Timers } from "./timers.js";
 
 /** The server's time as this client estimates it, and when the room's ticks are due. */
@@ -43,23 +43,6 @@ export class RoomClock {
   /** How old the state of a tick is now, in milliseconds; undefined while unknown. */
   ageMs(tick: number): number | undefined {
     const nowMs = this.serverNowMs;
-    const ms =
-      nowMs && this.timetable.tickUs ? nowMs - this.timetable.dueUs(tick) / 1000 : undefined;
-    return ms;
-  }
-
-  /** A delta came. @internal */
-  handleDelta(tick: number): void {
-    this.server.handleDelta(this.timers.nowUs(), this.timetable.dueUs(tick));
-  }
-
-  /** The tick that an input is for which leaves now and arrives `leadUs` early. @internal */
-  actTick(leadUs: number): number | undefined {
-    return this.server.actAt(this.timers.nowUs(), this.timetable, leadUs);
-  }
-
-  /** @internal */
-  handleSync(sync: TimeSync): void {
-    this.timetable.handleSync(sync);
+    return nowMs && this.timetable.tickUs ? nowMs - this.timetable.dueUs(tick) / 1000 : undefined;
   }
 }

@@ -36,17 +36,19 @@ export interface RoomType<S extends Shape = AnyShape> {
   readonly needs: readonly string[];
   /** Never there: it carries the shape. */
   readonly shape?: S;
+  /** Only {@link roomType} brings it: who joins by a bare name does not load it. @internal */
+  _warn?(schema: Schema): void;
 }
 
 /** Names a room type, and what code needs of it: what a server lacks is warned of at the join. */
 export const roomType = <S extends Shape>(
   name: string,
   needs: readonly string[] = [],
-): RoomType<S> => ({ name, needs });
+): RoomType<S> => ({ name, needs, _warn: warnOfMissing });
 
 /** Says once what a server's rooms of this type lack of what code needs. */
-export function warnOfMissing(schema: Schema, { name, needs }: RoomType): void {
-  const missing = needs.filter((need) => {
+function warnOfMissing(this: RoomType, schema: Schema): void {
+  const missing = this.needs.filter((need) => {
     const [path = "", field] = need.split(".");
     if (path[0] === "#") {
       return !schema.topic(path.slice(1));
@@ -55,6 +57,6 @@ export function warnOfMissing(schema: Schema, { name, needs }: RoomType): void {
     return !fields || (field && !fields.some((there) => there.name === field));
   });
   if (missing.length) {
-    console.warn(`tickloom: rooms of type ${name} have no ${missing.join(", ")} here`);
+    console.warn(`tickloom: rooms of type ${this.name} have no ${missing.join(", ")} here`);
   }
 }

@@ -1,19 +1,24 @@
 import type { JoinOptions } from "./options.js";
-import type { Ticket } from "./room.js";
+import type { Resume } from "./wire.gen.js";
 
 // A ticket lies in the storage only while its page is being loaded again: a tab that is duplicated
 // copies the storage, and two tabs with one ticket would take the seat from each other.
 
 interface Kept {
   room: string;
-  ticket: Ticket;
+  ticket: Resume & { token: Uint8Array };
 }
 
 const keyOf = (type: string, { room = "", name = "" }: JoinOptions): string =>
   `tickloom ${JSON.stringify([type, room, name])}`;
 
 /** Keeps what brings a page back to its seat after it is loaded again. */
-export function keepTicket(type: string, options: JoinOptions, room: string, ticket: Ticket): void {
+export function keepTicket(
+  type: string,
+  options: JoinOptions,
+  room: string,
+  ticket: Kept["ticket"],
+): void {
   const kept = { room, ticket: { ...ticket, token: [...ticket.token] } };
   try {
     sessionStorage.setItem(keyOf(type, options), JSON.stringify(kept));
