@@ -17,7 +17,7 @@ export const PROP_BYTES_MAX = 16_384;
 export const KEY_BYTES_MAX = 64;
 
 const encoder = /* @__PURE__ */ new TextEncoder();
-const loose = /* @__PURE__ */ new TextDecoder();
+const loose = /* @__PURE__ */ new TextDecoder("utf-8", { ignoreBOM: true });
 const decoder = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** What is thrown for bytes that are not what they should be. */

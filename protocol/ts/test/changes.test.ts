@@ -69,10 +69,7 @@ test("what does not fit the room is refused with its name, value and range", () 
     [() => board().set("rules", 0, { a: NaN }), /rules\.a: NaN/],
     [() => board().set("rules", 0, { a: 2n ** 63n }), /rules\.a: 9223372036854775808/],
     [() => board().set("rules", 0, { a: { b: 1 } }), /rules\.a/],
-    [
-      () => board().set("rules", 0, { a: "x".repeat(16_385) }),
-      /rules\.a: 16385 bytes, at most 16384/,
-    ],
+    [() => board().set("rules", 0, { a: "x".repeat(16_385) }), /rules\.a: x+ is no .* up to 16384/],
     [() => board().set("rules", 0, { "": 1 }), /key of 0 bytes/],
     [() => board().despawn(-1), /-1 is no entity/],
   ];
