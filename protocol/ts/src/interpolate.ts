@@ -141,6 +141,75 @@ export class Track<V extends object> {
   }
 }
 
+/** The moment that is drawn: a little while ago, and never by jumps. */
+class Playhead {
+  /** How long ago it was. */
+  delayUs = 0;
+  /** From one state to the next. */
+  intervalUs: number;
+  readonly #room: DrawnRoom;
+  readonly #delayMs: number | "auto";
+  /** The moment on the clock it is taken from, the same as a tick, and when that was so. */
+  #drawnUs = NaN;
+  #drawn = NaN;
+  #nowUs = NaN;
+  #arrivedUs = NaN;
+
+  constructor(room: DrawnRoom, delayMs: number | "auto") {
+    this.#room = room;
+    this.#delayMs = delayMs;
+    this.intervalUs = room.clock.timetable.tickUs || 50_000;
+  }
+
+  /** A state came. */
+  handleTick(tick: number, base: number): void {
+    const { timers, timetable } = this.#room.clock;
+    const nowUs = timers.nowUs();
+    const gapUs = timetable.tickUs ? (tick - base) * timetable.tickUs : nowUs - this.#arrivedUs;
+    this.#arrivedUs = nowUs;
+    if (base && gapUs <= SNAP_US) {
+      this.intervalUs += (gapUs - this.intervalUs) / 8;
+    }
+  }
+
+  /** Moves on to now. Where there is no rate, "ticks" are moments of arrival in microseconds. */
+  advance(): number {
+    const { timers, server, timetable } = this.#room.clock;
+    const { tickUs } = timetable;
+    const nowUs = timers.nowUs();
+    const elapsedUs = nowUs - this.#nowUs;
+    // All that is in one picture is of one moment.
+    if (elapsedUs < FRAME_US) {
+      return this.#drawn;
+    }
+    const clockUs = tickUs ? server.serverAt(nowUs) : nowUs;
+    if (clockUs === undefined) {
+      return this.#room.tick;
+    }
+    this.#nowUs = nowUs;
+    const onUs = this.#drawnUs + elapsedUs;
+    const errorUs = clockUs - this.#wantedUs() - onUs;
+    this.#drawnUs =
+      Math.abs(errorUs) <= SNAP_US
+        ? onUs + clamp(errorUs, elapsedUs * DILATION_MAX)
+        : clockUs - this.#wantedUs();
+    this.delayUs = clockUs - this.#drawnUs;
+    const at = tickUs ? timetable.tickAt(this.#drawnUs)! : this.#drawnUs;
+    // When the room slips its ticks are due later than they were: what is drawn waits for them.
+    const backUs = (this.#drawn - at) * tickUs;
+    if (!(backUs > 0 && backUs <= SNAP_US)) {
+      this.#drawn = at;
+    }
+    return this.#drawn;
+  }
+
+  #wantedUs(): number {
+    const { server, timetable } = this.#room.clock;
+    const autoUs = timetable.tickUs ? 2 * this.intervalUs + 3 * server.jitterUs : this.intervalUs;
+    return this.#delayMs === "auto" ? Math.max(50e3, Math.min(250e3, autoUs)) : this.#delayMs * 1e3;
+  }
+}
+
 /** The past of one component, drawn smoothly. */
 export interface View<V> {
   /**
@@ -191,68 +260,30 @@ export function interpolate<R extends DrawnRoom, K extends keyof R["state"] & st
   const { clock } = room;
   const tracks = new Map<number, Track<V>>();
   const changed = new Map<Track<V>, V>();
-  /** The moment that is drawn, on the clock it is taken from, and when that was so. */
-  let drawnUs = NaN;
-  let atUs: number;
-  let delayUs = 0;
-  /** The same as a tick. */
-  let drawn: number;
-  /** From one state to the next. */
-  let intervalUs = clock.timetable.tickUs || 50_000;
-  let arrivedUs: number;
-
-  /** Moves on to now. Where there is no rate, "ticks" are moments of arrival in microseconds. */
-  const advance = (): number => {
-    const { tickUs } = clock.timetable;
-    const nowUs = clock.timers.nowUs();
-    // All that is in one picture is of one moment.
-    if (nowUs - atUs < FRAME_US) {
-      return drawn;
-    }
-    const clockUs = tickUs ? clock.server.serverAt(nowUs) : nowUs;
-    if (clockUs === undefined) {
-      return room.tick;
-    }
-    const autoUs = tickUs ? 2 * intervalUs + 3 * clock.server.jitterUs : intervalUs;
-    const wantedUs =
-      clockUs - (delayMs === "auto" ? Math.max(50e3, Math.min(250e3, autoUs)) : delayMs * 1e3);
-    const elapsedUs = nowUs - atUs;
-    const errorUs = wantedUs - drawnUs - elapsedUs;
-    atUs = nowUs;
-    drawnUs =
-      Math.abs(errorUs) <= SNAP_US
-        ? drawnUs + elapsedUs + clamp(errorUs, elapsedUs * DILATION_MAX)
-        : wantedUs;
-    delayUs = clockUs - drawnUs;
-    const at = tickUs ? clock.timetable.tickAt(drawnUs)! : drawnUs;
-    // When the room slips its ticks are due later than they were: what is drawn waits for them.
-    const backUs = (drawn - at) * tickUs;
-    if (!(backUs > 0 && backUs <= SNAP_US)) {
-      drawn = at;
-    }
-    return drawn;
-  };
+  const playhead = new Playhead(room, delayMs);
 
   const put = (track: Track<V>, value: V, base: number): void => {
     const { tickUs } = clock.timetable;
     // What did not change is not sent, so until the state before it was what it was.
     if (tickUs) {
-      track.put(base, room.tick, value, (everyMax * intervalUs) / tickUs);
+      track.put(base, room.tick, value, (everyMax * playhead.intervalUs) / tickUs);
     } else {
-      track.put(advance(), clock.timers.nowUs(), value);
+      track.put(playhead.advance(), clock.timers.nowUs(), value);
     }
   };
 
   const view = {
     at(entity: number) {
-      return tracks.get(entity)?.draw(advance(), intervalUs / clock.timetable.tickUs);
+      return tracks
+        .get(entity)
+        ?.draw(playhead.advance(), playhead.intervalUs / clock.timetable.tickUs);
     },
     get renderTick() {
-      return clock.timetable.tickUs ? advance() : 0;
+      return clock.timetable.tickUs ? playhead.advance() : 0;
     },
     get delayMs() {
-      advance();
-      return delayUs / 1e3;
+      playhead.advance();
+      return playhead.delayUs / 1e3;
     },
     stop() {
       for (const stop of stops) {
@@ -273,13 +304,7 @@ export function interpolate<R extends DrawnRoom, K extends keyof R["state"] & st
     }),
     table.onChange((value: V, entity) => changed.set(tracks.get(entity)!, value)),
     room.on("tick", ({ tick, base }) => {
-      const nowUs = clock.timers.nowUs();
-      const { tickUs } = clock.timetable;
-      const gapUs = tickUs ? (tick - base) * tickUs : nowUs - arrivedUs;
-      arrivedUs = nowUs;
-      if (base && gapUs <= SNAP_US) {
-        intervalUs += (gapUs - intervalUs) / 8;
-      }
+      playhead.handleTick(tick, base);
       changed.forEach((value, track) => {
         put(track, value, base);
       });

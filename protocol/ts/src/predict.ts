@@ -139,6 +139,69 @@ export class Prediction<P extends object, I> {
   }
 }
 
+/** What is drawn of a state that jumps with each input and each correction. */
+class Smoothing {
+  readonly #fields: readonly DrawnField[];
+  readonly #clock: PredictedRoom["clock"];
+  readonly #smoothUs: number;
+  /** When the last input left, and what each field was drawn as then. */
+  #actedUs = -Infinity;
+  #from: number[];
+  /** When the last correction came, and what was drawn too much of each field then. */
+  #wrongUs = -Infinity;
+  #wrong: number[];
+
+  constructor(fields: readonly DrawnField[], clock: PredictedRoom["clock"], smoothUs: number) {
+    this.#fields = fields;
+    this.#clock = clock;
+    this.#smoothUs = smoothUs;
+    this.#from = this.#wrong = fields.map(() => 0);
+  }
+
+  /** An input is about to change the state. */
+  act(state: Numbers): void {
+    this.#from = this.#fields.map((field, index) => this.#glide(state, field, index));
+    this.#actedUs = this.#clock.timers.nowUs();
+  }
+
+  /** What was thought of the state is not so. A way longer than `snap` is a jump. */
+  correct(before: Numbers, after: Numbers, snap: number): void {
+    const off = this.#fields.map(
+      (field) => shortWay(field, before[field.name]! - after[field.name]!) || 0,
+    );
+    const way = Math.hypot(
+      ...off.map((value, index) => (this.#fields[index]!.interpolation === LINEAR ? value : 0)),
+    );
+    const share = this.#left(this.#wrongUs, this.#smoothUs);
+    this.#from = this.#from.map((value, index) => value - off[index]!);
+    this.#wrong = off.map((value, index) => value + this.#wrong[index]! * share);
+    this.#wrongUs = way > snap ? -Infinity : this.#clock.timers.nowUs();
+  }
+
+  /** Puts what is drawn of a state now in the place of what it is. */
+  draw(state: Numbers): void {
+    const share = this.#left(this.#wrongUs, this.#smoothUs);
+    this.#fields.forEach((field, index) => {
+      if (field.interpolation) {
+        const value = this.#glide(state, field, index) + this.#wrong[index]! * share;
+        state[field.name] = withinTurn(field, value);
+      }
+    });
+  }
+
+  /** What a field is on its way to what the last input made of it. */
+  #glide(state: Numbers, field: DrawnField, index: number): number {
+    const value = state[field.name]!;
+    const share = this.#left(this.#actedUs, this.#clock.timetable.tickUs * GLIDE_TICKS);
+    return value - shortWay(field, value - this.#from[index]!) * share || 0;
+  }
+
+  /** What remains of a time that began at `sinceUs`, from 1 to 0. */
+  #left(sinceUs: number, us: number): number {
+    return Math.max(0, 1 - (this.#clock.timers.nowUs() - sinceUs) / us) || 0;
+  }
+}
+
 /** The own entity as it will be once the room has taken all inputs that are under way. */
 export interface Predictor<P> {
   /**
@@ -190,7 +253,7 @@ export function predict<
   const { component, step, extra, snap = Infinity, smoothMs = 100 } = options;
   const fields = fieldsOf(room.schema, component);
   const { clock, input } = room;
-  const smoothUs = smoothMs * 1e3;
+  const smoothing = new Smoothing(fields, clock, smoothMs * 1e3);
   const told = () => room.state[component]!.get(room.entity) as P | undefined;
   const prediction = new Prediction<P, InputIn<R>>(
     fields,
@@ -198,48 +261,20 @@ export function predict<
     { ...extra, ...told() } as P,
   );
   const drawn = {} as Numbers;
-  /** When the last input left, and what each field was drawn as then. */
-  let actedUs = -Infinity;
-  let from = fields.map(() => 0);
-  /** When the last correction came, and what was drawn too much of each field then. */
-  let errorUs = -Infinity;
-  let error = from;
-
-  /** What remains of a time that began at `sinceUs`, from 1 to 0. */
-  const left = (sinceUs: number, us: number): number =>
-    Math.max(0, 1 - (clock.timers.nowUs() - sinceUs) / us) || 0;
-  /** What a field is on its way to what the last input made of it. */
-  const glide = (field: DrawnField, index: number): number => {
-    const value = (prediction.exact as Numbers)[field.name]!;
-    const share = left(actedUs, clock.timetable.tickUs * GLIDE_TICKS);
-    return value - shortWay(field, value - from[index]!) * share || 0;
-  };
-
   const stops = [
     input.onSent((seq: number, row: InputIn<R>) => {
-      from = fields.map(glide);
-      actedUs = clock.timers.nowUs();
+      smoothing.act(prediction.exact as Numbers);
       prediction.act(seq, row);
     }),
     room.on("resumed", () => prediction.beginAgain()),
     room.on("tick", () => {
-      const before = prediction.exact as Numbers;
+      const before = prediction.exact;
       const value = told();
       if (value) {
         prediction.acknowledge(input.ackSeq, value);
       }
-      const after = prediction.exact as Numbers;
-      if (after !== before) {
-        const off = fields.map(
-          (field) => shortWay(field, before[field.name]! - after[field.name]!) || 0,
-        );
-        const way = Math.hypot(
-          ...off.map((value, index) => (fields[index]!.interpolation === LINEAR ? value : 0)),
-        );
-        const share = left(errorUs, smoothUs);
-        from = from.map((value, index) => value - off[index]!);
-        error = off.map((value, index) => value + error[index]! * share);
-        errorUs = way > snap ? -Infinity : clock.timers.nowUs();
+      if (prediction.exact !== before) {
+        smoothing.correct(before as Numbers, prediction.exact as Numbers, snap);
       }
     }),
   ];
@@ -251,12 +286,7 @@ export function predict<
     },
     get state() {
       Object.assign(drawn, prediction.exact);
-      const share = left(errorUs, smoothUs);
-      fields.forEach((field, index) => {
-        if (field.interpolation) {
-          drawn[field.name] = withinTurn(field, glide(field, index) + error[index]! * share);
-        }
-      });
+      smoothing.draw(drawn);
       return drawn as P;
     },
     stop() {
