@@ -2,6 +2,9 @@
 //
 // Each entry as an ES module and as CommonJS, readable; types for both; and tickloom.min.js, the
 // whole client in one minified module without imports, for pages without a bundler.
+//
+// Properties that begin with an underscore are for the package alone. Bundlers cannot know that, so
+// they get short names here, the same ones in every file: the entries look into each other.
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -23,15 +26,25 @@ const coreStaysOutside = {
     );
   },
 };
-const shared = { bundle: true, target: "es2022", logLevel: "warning" };
+const shared = { bundle: true, target: "es2022", logLevel: "warning", mangleProps: /^_[a-z]/ };
 
 rmSync(dist, { recursive: true, force: true });
+// Names are only chosen where all are to be short.
+const { mangleCache } = await build({
+  ...shared,
+  entryPoints: entries,
+  outdir: dist,
+  packages: "external",
+  minifyIdentifiers: true,
+  write: false,
+});
 for (const [format, suffix] of [
   ["esm", ".js"],
   ["cjs", ".cjs"],
 ]) {
   await build({
     ...shared,
+    mangleCache,
     entryPoints: entries,
     outdir: dist,
     outExtension: { ".js": suffix },
@@ -43,6 +56,7 @@ for (const [format, suffix] of [
 }
 await build({
   ...shared,
+  mangleCache,
   entryPoints: [entries.index],
   outfile: join(dist, "tickloom.min.js"),
   format: "esm",
