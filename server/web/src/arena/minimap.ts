@@ -64,7 +64,7 @@ export class Minimap {
     }
     const context = this.#context;
     const { cellSize, distances } = this.#rings;
-    const { rule, accent } = palette();
+    const { edge, accent } = palette();
     const side = game.halfExtent * 2;
     const cells = Math.ceil(side / cellSize);
     const pixels = at(cellSize) - at(0);
@@ -82,8 +82,8 @@ export class Minimap {
         (maxY - minY) * pixels,
       );
     }
-    context.globalAlpha = 1;
-    context.strokeStyle = rule;
+    context.globalAlpha = 0.3;
+    context.strokeStyle = edge;
     context.lineWidth = 0.5;
     context.beginPath();
     for (let line = 0; line <= cells; line++) {
@@ -93,5 +93,6 @@ export class Minimap {
       context.lineTo(cells * pixels, line * pixels);
     }
     context.stroke();
+    context.globalAlpha = 1;
   }
 }

@@ -65,7 +65,8 @@ function prepare(): void {
       "Two kilometres by two, too large to send whole: you get the cells around you, near ones with every state, far ones more rarely.",
     );
     setText(byId("play"), "Walk in");
-    byId("keys-action").hidden = true;
+    byId("keys-fire").hidden = true;
+    byId("keys-leap").hidden = false;
   }
   byId<HTMLInputElement>("name").value = visitorName();
   byId("start-form").addEventListener("submit", (event) => {

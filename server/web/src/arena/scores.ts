@@ -73,7 +73,7 @@ export function showOwn(game: Game): void {
   meter.value = hp;
   setText(byId("hp-text"), hp > 0 ? `${hp}` : "out");
   const ammo = weapon?.ammo ?? 0;
-  setText(byId("ammo"), ammo > 0 ? `${ammo} shots` : "reloading");
+  setText(byId("ammo"), ammo > 1 ? `${ammo} shots` : ammo === 1 ? "1 shot" : "reloading");
   setText(byId("score"), `${vitals?.score ?? 0} points`);
   byId("fallen").hidden = room.isSpectator || hp > 0;
 }

@@ -73,14 +73,14 @@ drawFrames(canvas, ({ elapsedMs }) => {
 });
 
 async function join(): Promise<void> {
-  const name = roomInAddress() || COMMON_ROOM;
+  const [name, ownName] = [roomInAddress() || COMMON_ROOM, visitorName()];
   showRoomInAddress(name);
   setText(byId("room-name"), name);
   const client = openLine();
   try {
     const room = await client.join(boardType, {
       room: name,
-      name: visitorName(),
+      name: ownName,
       options: description,
     });
     if (!room.schema.component("stroke") || !room.schema.component("note")) {
@@ -102,7 +102,7 @@ function begin(client: Client, room: Room<BoardShape>): void {
   open = { client, room, sheet, notes, people, history };
   const tell = () => {
     main.dataset.tick = String(room.tick);
-    byId("hint").hidden = sheet.count > 0 || room.state.note.size > 0;
+    byId("hint").hidden = sheet.count + sheet.others.size + room.state.note.size > 0;
   };
   room.on("tick", tell);
   room.on("resumed", ({ isSame }) =>
@@ -182,6 +182,7 @@ function redo(): void {
 }
 
 function prepare(): void {
+  byId<HTMLDetailsElement>("people-details").open = innerWidth > 832;
   for (const button of document.querySelectorAll<HTMLButtonElement>("[data-tool]")) {
     button.onclick = () => choose(button.dataset.tool as Tool);
   }

@@ -2,7 +2,7 @@
 
 import type { Room } from "@tickloom/client";
 import { byId, element, prefersStill } from "../frame/dom.js";
-import { hue } from "../frame/palette.js";
+import { hue, textHue } from "../frame/palette.js";
 import type { BoardShape } from "./description.js";
 import type { Point } from "./stroke.js";
 import type { Viewport } from "./viewport.js";
@@ -56,7 +56,7 @@ export class People {
       { class: "cursor", "data-entity": entity },
       element("span", {}, name),
     );
-    label.style.color = colourOf(entity);
+    label.style.color = textHue(numberOf(entity));
     byId("cursors").append(label);
     const pointer = { label, x, y };
     this.#pointers.set(entity, pointer);
@@ -92,7 +92,7 @@ export class People {
 
   #row({ entity, name, marks }: { entity: number; name: string; marks: string[] }): HTMLElement {
     const dot = element("span", { class: "swatch" });
-    dot.style.background = colourOf(entity);
+    dot.style.background = hue(numberOf(entity));
     const label = marks.length > 0 ? `${name} (${marks.join(", ")})` : name;
     const button = element("button", { type: "button", class: "person" }, dot, label);
     button.title = `Look where ${name} points`;
@@ -105,6 +105,6 @@ export class People {
 }
 
 /** Neighbours in the list get colours that are far apart. */
-function colourOf(entity: number): string {
-  return hue(((entity * 7) % COLOURS) * (256 / COLOURS));
+function numberOf(entity: number): number {
+  return ((entity * 7) % COLOURS) * (256 / COLOURS);
 }

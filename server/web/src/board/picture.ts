@@ -1,6 +1,6 @@
 // A board as a picture to keep.
 
-import { palette } from "../frame/palette.js";
+import { noteColour, palette } from "../frame/palette.js";
 import type { Note } from "./description.js";
 import { NOTE_SIZE } from "./notes.js";
 import { drawStroke } from "./paint.js";
@@ -72,18 +72,18 @@ function boxAround(strokes: Drawn[], notes: Note[]): Box | undefined {
   return box.minX < box.maxX ? box : undefined;
 }
 
-function drawNote(context: CanvasRenderingContext2D, { x, y, text }: Note): void {
-  const { warn, ink, raised } = palette();
-  context.fillStyle = raised;
+function drawNote(context: CanvasRenderingContext2D, { x, y, text, colour }: Note): void {
+  const { ink, edge } = palette();
+  context.fillStyle = noteColour(colour);
   context.fillRect(x, y, NOTE_SIZE.width, NOTE_SIZE.height);
-  context.strokeStyle = warn;
-  context.lineWidth = 2;
+  context.strokeStyle = edge;
+  context.lineWidth = 1;
   context.strokeRect(x, y, NOTE_SIZE.width, NOTE_SIZE.height);
   context.fillStyle = ink;
   context.font = "15px ui-sans-serif, system-ui, sans-serif";
   context.textBaseline = "top";
   let top = y + 32;
-  for (const line of wrap(context, text, NOTE_SIZE.width - 20)) {
+  for (const line of wrap(context, String(text), NOTE_SIZE.width - 20)) {
     context.fillText(line, x + 10, top);
     top += LINE_HEIGHT;
   }

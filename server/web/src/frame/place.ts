@@ -25,12 +25,7 @@ export function showRoomInAddress(room: string): void {
 
 /** What the visitor is called: as the address says, or as they said before, or something. */
 export function visitorName(): string {
-  const said = nameInAddress() ?? remembered();
-  if (said) {
-    return said;
-  }
-  const pick = (words: string[]) => words[Math.floor(Math.random() * words.length)] ?? "";
-  const name = `${pick(manners)} ${pick(animals)}`;
+  const name = nameInAddress() || remembered() || madeUp();
   rememberName(name);
   return name;
 }
@@ -67,6 +62,11 @@ export async function copyAddress(): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+function madeUp(): string {
+  const pick = (words: string[]) => words[Math.floor(Math.random() * words.length)] ?? "";
+  return `${pick(manners)} ${pick(animals)}`;
 }
 
 function remembered(): string {

@@ -2,7 +2,7 @@
 
 import type { Room, RoomEvent } from "@tickloom/client";
 import { byId, element, setText } from "../frame/dom.js";
-import { hue } from "../frame/palette.js";
+import { textHue } from "../frame/palette.js";
 import { sentence } from "../frame/sentence.js";
 
 const LINES_MAX = 200;
@@ -88,7 +88,7 @@ async function send(room: Room, said: Said, input: HTMLInputElement): Promise<vo
 function line(room: Room, event: RoomEvent): HTMLLIElement {
   const { text, by } = readSaid(event);
   const name = element("b", {}, nameOf(room, event.from, by));
-  name.style.color = hue((event.from * 67) % 256);
+  name.style.color = textHue((event.from * 67) % 256);
   const isOwn = event.from === room.member;
   const classes = [isOwn ? "own" : "", event.isHistory ? "old" : ""].join(" ").trim();
   return element("li", { class: classes || undefined }, name, ` ${text}`);
