@@ -157,8 +157,8 @@ function begin(client: Client, game: Game): void {
     main.dataset.tick = String(room.tick);
     main.dataset.members = String(game.playersCount());
   });
-  room.on("resumed", ({ recovered }) =>
-    say(recovered ? "You are back in your seat." : "You are back; the game went on meanwhile."),
+  room.on("resumed", ({ isSame }) =>
+    say(isSame ? "You are back in your seat." : "You are back, in another seat: the old one is gone."),
   );
   room.on("left", ({ message, reason }) => end(now, reason === "Asked" ? "" : message || reason));
   for (const id of ["own", "board", "map-box", "menu"]) {
