@@ -44,6 +44,7 @@ const GONE = 6;
 const ROWS = 1;
 const REMOVED = 2;
 
+/** A room's state as one member sees it. {@link Replica.apply} takes deltas in, handlers hear of it. */
 export class Replica {
   readonly schema: Schema;
   /** Whose replica this is. */

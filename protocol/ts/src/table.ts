@@ -46,6 +46,10 @@ export interface Write {
   value: PropValue | undefined;
 }
 
+/**
+ * The values of one component, by entity. Rows and properties are objects that are updated in place
+ * as long as their entity stays; opaque values are what their content type says, or bytes.
+ */
 export class Table<V> implements Iterable<[number, V]> {
   /** How many entities have a value. */
   size = 0;
@@ -148,6 +152,7 @@ export class Table<V> implements Iterable<[number, V]> {
   #grow(entity: number): void {
     while (this.all.length <= entity) {
       this.all.push(undefined);
+      this.base.push(undefined);
       this.marks.push(0);
     }
     const bytes = this.all.length * (this.component?.rows?.bytes ?? 0);
@@ -214,6 +219,7 @@ export class Table<V> implements Iterable<[number, V]> {
   drop(entity: number): void {
     if (!(this.marks[entity]! & BASE)) return;
     this.marks[entity]! &= ~(BASE | STALE);
+    this.#forgetFloats(entity);
     this.base[entity] = undefined;
     if (!this.writes.has(entity)) this.hide(entity);
   }
@@ -259,14 +265,14 @@ export class Table<V> implements Iterable<[number, V]> {
   setProps(entity: number, reader: ByteReader): void {
     const isWhole = (this.marks[entity]! & (BASE | STALE)) !== BASE;
     const props = isWhole ? (Object.create(null) as Props) : (this.base[entity] as Props);
+    if (isWhole) this.#forgetFloats(entity);
     let count = Object.keys(props).length;
     let isOther = false;
     for (let key = reader.key(); key; key = reader.key()) {
       const value = reader.value();
       const before = props[key];
-      const id = `${entity} ${key}`;
-      if (reader.isWholeFloat) this.wholeFloats.add(id);
-      else if (this.wholeFloats.size) this.wholeFloats.delete(id);
+      if (reader.isWholeFloat) this.wholeFloats.add(`${entity} ${key}`);
+      else if (this.wholeFloats.size) this.wholeFloats.delete(`${entity} ${key}`);
       if (same(value, before)) continue;
       isOther = true;
       if (value === undefined) {
@@ -291,6 +297,13 @@ export class Table<V> implements Iterable<[number, V]> {
       if (!adopt(shown, props)) return;
     }
     this.show(entity, this.base[entity] as V);
+  }
+
+  #forgetFloats(entity: number): void {
+    if (!this.wholeFloats.size) return;
+    for (const key of Object.keys(this.base[entity] ?? {})) {
+      this.wholeFloats.delete(`${entity} ${key}`);
+    }
   }
 
   /** A value decoded from the base; properties are the base itself. @internal */

@@ -472,3 +472,23 @@ test("a whole float is not a whole number, and the two zeros are one value", () 
     assert(Object.is((room.tables[0]!.get(0) as Record<string, unknown>).k, shown), name);
   }
 });
+
+test("which floats were whole is forgotten with them", () => {
+  const room = new Replica(schema([component("props", { kind: 2 })]), 3, verify);
+  const { wholeFloats } = room.tables[0]!;
+  const value = "01 6b 04 0000000000000840";
+  const snapshot = `00 01 00 01 00 00 04 00 02 ${value}`;
+  const rows: [name: string, chunks: Uint8Array][] = [
+    ["a key that goes", chunk(0, DELTA, "00 00 04 00 02 01 6b 00 00 00")],
+    ["a value that goes", chunk(0, DELTA, "00 00 02 00 02 00")],
+    ["an entity that goes", chunk(0, DELTA, "02 00 00")],
+    ["another value", chunk(0, DELTA, "00 00 04 00 02 01 6b 03 02 00 00")],
+    ["a snapshot without the key", chunk(0, SNAPSHOT, "00 01 00 01 00 00 04 00 02 01 6c 02 00 00")],
+  ];
+  for (const [name, chunks] of rows) {
+    room.apply(delta(0, 1, chunk(0, SNAPSHOT, `${snapshot} 00 00`)));
+    assert.deepEqual([...wholeFloats], ["1 k"], name);
+    assert.equal(room.apply(delta(1, 2, chunks)), "applied", name);
+    assert.deepEqual([...wholeFloats], [], name);
+  }
+});
