@@ -12,8 +12,8 @@
  * one from before the write.
  */
 import type { PropValue } from "./bytes.js";
-import { PACKED, PROPS } from "./schema.js";
-import { adopt, BASE, decodeOpaque, type Props, same, type Table, type Write } from "./table.js";
+import { OPAQUE, PROPS } from "./schema.js";
+import { adopt, BASE, decodeValue, type Props, same, type Table, type Write } from "./table.js";
 
 /** Own writes over what the server said, in all tables of a replica. */
 export class Pending {
@@ -100,7 +100,10 @@ export class Pending {
     if (kind === PROPS) value = copyOf(value as Props | undefined);
     for (const write of writes) {
       if (write.key === undefined) {
-        value = write.value === undefined ? undefined : decode(table, write.value as Uint8Array);
+        value =
+          write.value === undefined
+            ? undefined
+            : decodeValue(table.component!, write.value as Uint8Array);
         continue;
       }
       value ??= copyOf(undefined);
@@ -112,7 +115,7 @@ export class Pending {
     const shown = table.all[entity];
     if (value === undefined || !this.#mayShow(entity, scope)) table.hide(entity);
     else if (shown === undefined) table.show(entity, value);
-    else if (typeof shown !== "object" || (kind !== PROPS && kind !== PACKED)) {
+    else if (kind === OPAQUE) {
       if (!same(shown, value)) table.show(entity, value);
     } else if (adopt(shown as Props, value as Props)) table.show(entity, shown);
     // Without writes the base of properties is what is shown.
@@ -123,11 +126,3 @@ export class Pending {
 }
 
 const copyOf = (props: Props | undefined): Props => Object.assign(Object.create(null), props);
-
-/** What a row's bytes or opaque bytes say. */
-function decode({ component }: Table<unknown>, bytes: Uint8Array): unknown {
-  const { rows, contentType } = component!;
-  return rows
-    ? rows.create(new DataView(bytes.buffer, bytes.byteOffset), 0)
-    : decodeOpaque(contentType, bytes);
-}

@@ -8,7 +8,7 @@
  */
 import { type ByteReader, looseTextOf, malformed, type PropValue } from "./bytes.js";
 import type { Report, Unsubscribe } from "./emitter.js";
-import { type Component, PACKED, PROPS } from "./schema.js";
+import { type Component, PROPS } from "./schema.js";
 
 /** Is called with a value and its entity. */
 export type TableHandler<V> = (value: V, entity: number) => void;
@@ -309,10 +309,11 @@ export class Table<V> implements Iterable<[number, V]> {
   /** A value decoded from the base; properties are the base itself. @internal */
   baseValue(entity: number): V | undefined {
     if (!((this.marks[entity] ?? 0) & BASE)) return undefined;
-    const { kind, rows, contentType } = this.component!;
-    if (kind === PROPS) return this.base[entity] as V;
-    if (kind === PACKED) return rows!.create(this.rows, entity * rows!.bytes) as V;
-    return decodeOpaque(contentType, this.base[entity] as Uint8Array) as V;
+    const { kind, rows } = this.component!;
+    const base = this.base[entity];
+    if (kind === PROPS) return base as V;
+    const row = rows && new Uint8Array(this.rows.buffer, entity * rows.bytes);
+    return decodeValue(this.component!, row ?? (base as Uint8Array)) as V;
   }
 
   /** Works out what handlers are due to be told. @internal */
@@ -352,8 +353,9 @@ export class Table<V> implements Iterable<[number, V]> {
   }
 }
 
-/** An opaque value as what it says it is; JSON that is none is given as text. */
-export function decodeOpaque(contentType: string, bytes: Uint8Array): unknown {
+/** What a row's bytes say, or opaque bytes by their content type; JSON that is none is text. */
+export function decodeValue({ rows, contentType }: Component, bytes: Uint8Array): unknown {
+  if (rows) return rows.create(new DataView(bytes.buffer, bytes.byteOffset), 0);
   const isJson = contentType.startsWith("application/json");
   if (!isJson && !contentType.startsWith("text/")) return bytes;
   const text = looseTextOf(bytes);
