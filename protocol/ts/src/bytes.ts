@@ -135,18 +135,17 @@ export class ByteReader {
     throw malformed("value");
   }
 
+  /** A zigzag LEB128 of 64 bits. */
   #whole(): number | bigint {
-    const start = this.at;
-    const zigzag = this.varint(Infinity);
-    if (zigzag < 2 ** 53) return zigzag % 2 ? -(zigzag + 1) / 2 : zigzag / 2;
-    let exact = 0n;
-    for (let at = this.at; at-- > start; ) {
-      exact = exact * 128n + BigInt(this.bytes[at]! & 127);
+    let zigzag = 0n;
+    let byte = 128;
+    for (let shift = 0n; byte > 127; shift += 7n) {
+      byte = this.u8();
+      zigzag += BigInt(byte & 127) << shift;
+      if (zigzag >> 64n || shift > 63n) throw malformed("number");
     }
-    if (BigInt.asUintN(64, exact) !== exact) throw malformed("number");
-    const whole = exact / 2n;
-    const value = exact % 2n ? -whole - 1n : whole;
-    return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+    const whole = (zigzag >> 1n) ^ -(zigzag & 1n);
+    return Number.isSafeInteger(Number(whole)) ? Number(whole) : whole;
   }
 }
 
@@ -175,10 +174,11 @@ export class ByteWriter {
     this.#bytes[at] = value;
   }
 
-  /** A whole number from 0 to 2^53. */
-  varint(value: number): void {
-    for (; value > 127; value = Math.floor(value / 128)) this.u8((value % 128) + 128);
-    this.u8(value);
+  /** An unsigned LEB128. */
+  varint(value: number | bigint): void {
+    let rest = BigInt(value);
+    for (; rest > 127; rest >>= 7n) this.u8(Number(rest & 127n) + 128);
+    this.u8(Number(rest));
   }
 
   put(bytes: Uint8Array): void {
@@ -198,14 +198,11 @@ export class ByteWriter {
     else if (typeof value === "bigint" || (Number.isSafeInteger(value) && !isWholeFloat)) {
       this.u8(3);
       const whole = BigInt(value as bigint | number);
-      let zigzag = BigInt.asUintN(64, (whole << 1n) ^ (whole >> 63n));
-      for (; zigzag > 127; zigzag >>= 7n) this.u8(Number(zigzag & 127n) + 128);
-      this.u8(Number(zigzag));
+      this.varint((whole << 1n) ^ (whole >> 63n));
     } else if (typeof value === "number") {
-      const bytes = new Uint8Array(8);
-      new DataView(bytes.buffer).setFloat64(0, value + 0, true);
       this.u8(4);
-      this.put(bytes);
+      const at = this.room(8);
+      this.view.setFloat64(at, value + 0, true);
     } else if (typeof value === "string") {
       this.u8(5);
       this.sized(bytesOf(value));

@@ -7,7 +7,7 @@
  * differs from what they were told before: until then marks and a list of ids say what to look at.
  */
 import { type ByteReader, looseTextOf, malformed, type PropValue } from "./bytes.js";
-import type { Report, Unsubscribe } from "./emitter.js";
+import { Emitter, type Report, type Unsubscribe } from "./emitter.js";
 import { type Component, PROPS } from "./schema.js";
 
 /** Is called with a value and its entity. */
@@ -77,15 +77,14 @@ export class Table<V> implements Iterable<[number, V]> {
   /** Values that are gone and that handlers know; by entity. */
   #gone = new Map<number, V>();
   #left = new Map<number, V>();
-  #handlers: Record<number, TableHandler<V>[]> = { [REMOVE]: [], [ADD]: [], [CHANGE]: [] };
-  readonly #report: Report;
+  readonly #emitter: Emitter<Record<number, TableHandler<V>>>;
 
   constructor(
     report: Report,
     /** Whose values these are; none in the table of entities. @internal */
     readonly component?: Component,
   ) {
-    this.#report = report;
+    this.#emitter = new Emitter(report);
   }
 
   get(entity: number): V | undefined {
@@ -116,36 +115,19 @@ export class Table<V> implements Iterable<[number, V]> {
   onAdd(handler: TableHandler<V>): Unsubscribe {
     for (const [entity, value] of this) {
       // The others are about to be told.
-      if (this.marks[entity]! & KNOWN) this.#call(handler, value, entity);
+      if (this.marks[entity]! & KNOWN) this.#emitter.call(handler, value, entity);
     }
-    return this.#on(ADD, handler);
+    return this.#emitter.on(ADD, handler);
   }
 
   /** Calls `handler` for each value that changes, once per tick. */
   onChange(handler: TableHandler<V>): Unsubscribe {
-    return this.#on(CHANGE, handler);
+    return this.#emitter.on(CHANGE, handler);
   }
 
   /** Calls `handler` for each value that goes. */
   onRemove(handler: TableHandler<V>): Unsubscribe {
-    return this.#on(REMOVE, handler);
-  }
-
-  /** The list is replaced, not changed, so handlers may come and go while others are called. */
-  #on(what: number, handler: TableHandler<V>): Unsubscribe {
-    const entry: TableHandler<V> = (value, entity) => handler(value, entity);
-    this.#handlers[what] = [...this.#handlers[what]!, entry];
-    return () => {
-      this.#handlers[what] = this.#handlers[what]!.filter((other) => other !== entry);
-    };
-  }
-
-  #call(handler: TableHandler<V>, value: V, entity: number): void {
-    try {
-      handler(value, entity);
-    } catch (error) {
-      this.#report(error);
-    }
+    return this.#emitter.on(REMOVE, handler);
   }
 
   /** Makes room for an entity. */
@@ -340,15 +322,14 @@ export class Table<V> implements Iterable<[number, V]> {
 
   /** Tells handlers one kind of what they are due to be told. @internal */
   tell(what: number): void {
-    const handlers = this.#handlers[what]!;
-    if (what !== ADD && !handlers.length) return;
+    if (what !== ADD && !this.#emitter.has(what)) return;
     for (let index = 0; index < this.toldCount; index++) {
       const entity = this.told[index]!;
       if (!(this.marks[entity]! & what)) continue;
       const value = what === REMOVE ? this.#left.get(entity) : this.all[entity];
       if (value === undefined) continue;
       if (what === ADD) this.marks[entity]! |= KNOWN;
-      for (let next = 0; next < handlers.length; next++) this.#call(handlers[next]!, value, entity);
+      this.#emitter.emit(what, value, entity);
     }
   }
 }
