@@ -20,6 +20,9 @@ const encoder = /* @__PURE__ */ new TextEncoder();
 const loose = /* @__PURE__ */ new TextDecoder("utf-8", { ignoreBOM: true });
 const decoder = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** The bytes of what a DataView calls so. */
+export const sizeOf = (accessor: string): number => +/\d+/.exec(accessor)![0] / 8;
+
 /** What is thrown for bytes that are not what they should be. */
 export const malformed = (what: string): RangeError => new RangeError(`malformed ${what}`);
 

@@ -12,7 +12,7 @@
  * then     what the distances lead to: texts, bytes and vectors behind their length, tables
  * ```
  */
-import { type ByteWriter, bytesOf, malformed, textOf } from "./bytes.js";
+import { type ByteWriter, bytesOf, malformed, sizeOf, textOf } from "./bytes.js";
 import { layouts } from "./wire.gen.js";
 
 interface Field {
@@ -38,9 +38,6 @@ const SCALARS: Record<string, string> = {
   f: "Float32",
   d: "Float64",
 };
-
-/** The bytes that a scalar or a distance takes. */
-const sizeOf = (scalar = "32"): number => +/\d+/.exec(scalar)![0] / 8;
 
 /** Tables, the envelope twice, and bytes that one message may visit; shared ones once per visit. */
 const TABLES_MAX = 2_226;
@@ -104,7 +101,7 @@ export class FlatReader {
     if (!field.isVector) return this.#value(field, at);
     const start = this.follow(at) + 4;
     const count = this.#view.getUint32(start - 4, true);
-    const bytes = sizeOf(SCALARS[field.code]);
+    const bytes = sizeOf(SCALARS[field.code] ?? "Uint32");
     // Whatever a vector holds lies within the buffer, so a count cannot promise more than that.
     this.#take(start, count * bytes);
     return Array.from({ length: count }, (_, index) => this.#value(field, start + bytes * index));

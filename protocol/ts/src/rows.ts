@@ -5,7 +5,7 @@
  * description, so that every row of a component has one shape and is updated in place; where a page
  * forbids compiling (a CSP without `unsafe-eval`), the same is interpreted.
  */
-import { ENTITIES_MAX } from "./bytes.js";
+import { ENTITIES_MAX, sizeOf } from "./bytes.js";
 import { dequantise, type Quantiser, quantise, quantiser } from "./quantise.js";
 import type { FieldDesc } from "./wire.gen.js";
 
@@ -16,11 +16,14 @@ export type Row = Record<string, number | boolean>;
 export interface Field extends FieldDesc {
   /** Bytes from the row's start. */
   offset: number;
+  /** Its range. */
+  least: number;
+  most: number;
   /** Of quantised fields. */
   quantiser?: Quantiser;
 }
 
-/** What a DataView calls each type, by its number; Quant24 has no name. */
+/** What a DataView calls each type, by its number; Quant24 is one of 16 bits and one of 8. */
 const ACCESSORS = [
   "Uint8",
   "Int8",
@@ -32,7 +35,7 @@ const ACCESSORS = [
   "Uint8",
   "Uint8",
   "Uint16",
-  "",
+  "Uint16",
   "Uint32",
   "Uint32",
 ] as const;
@@ -45,8 +48,13 @@ const ENTITY = 12;
 /** The largest float of 32 bits. */
 const FLOAT_MAX = 2 ** 128 - 2 ** 104;
 
-const sizeOf = (type: number): number =>
-  type === QUANT24 ? 3 : +/\d+/.exec(ACCESSORS[type]!)![0] / 8;
+/** The range of a type that is not quantised. */
+function rangeOf(type: number, bytes: number): [number, number] {
+  if (type === FLOAT) return [-FLOAT_MAX, FLOAT_MAX];
+  const count = type === BOOL ? 2 : type === ENTITY ? ENTITIES_MAX : 256 ** bytes;
+  // Signed types have odd numbers; a boolean is no number.
+  return type % 2 && type !== BOOL ? [-count / 2, count / 2 - 1] : [0, count - 1];
+}
 
 /** Reads and writes the rows of one component, or input rows. */
 export class RowCodec {
@@ -62,11 +70,14 @@ export class RowCodec {
     let offset = 0;
     this.fields = fields.map((field) => {
       const { type, mode, min, max } = field;
-      const bytes = sizeOf(type);
-      offset += bytes;
+      const bytes = sizeOf(ACCESSORS[type]!) + +(type === QUANT24);
       const isQuantised = type >= QUANT8 && type < ENTITY;
+      const [least, most] = isQuantised ? [min, max] : rangeOf(type, bytes);
+      offset += bytes;
       return {
         ...field,
+        least,
+        most,
         offset: offset - bytes,
         quantiser: isQuantised ? quantiser(8 * bytes, mode > 0, min, max) : undefined,
       };
@@ -105,62 +116,39 @@ export class RowCodec {
    * outside a quantised range is no such thing.
    */
   write(row: Readonly<Record<string, unknown>>, view: DataView, at: number, owner?: string): void {
-    for (const { name, type, offset, quantiser } of this.fields) {
+    for (const { name, type, offset, least, most, quantiser } of this.fields) {
       const given = row[name];
       const value = typeof given === "number" || typeof given === "boolean" ? +given : NaN;
-      const [least, most] = rangeOf(type, quantiser);
       const isFit = quantiser ? !Number.isNaN(value) : value >= least && value <= most;
       if (owner !== undefined && !isFit) {
         throw new RangeError(`${owner}.${name}: ${given} is not a number from ${least} to ${most}`);
       }
-      // Clamping also maps NaN to a number.
-      const clamped = Math.min(Math.max(value, least), most) || 0;
+      // NaN is 0, or what is nearest to it.
+      const clamped = Math.min(Math.max(value || 0, least), most);
       const bits = quantiser
         ? quantise(quantiser, value)
-        : type === BOOL
-          ? +(value !== 0)
-          : type === FLOAT
-            ? clamped
+        : type === FLOAT
+          ? clamped
+          : type === BOOL
+            ? Math.ceil(clamped)
             : Math.trunc(clamped);
-      writeBits(view, type, at + offset, bits);
+      const accessor = ACCESSORS[type] as "Uint16";
+      view[`set${accessor}`](at + offset, bits, true);
+      if (type === QUANT24) view.setUint8(at + offset + 2, bits >> 16);
     }
   }
 }
 
-function rangeOf(type: number, quantiser: Quantiser | undefined): [number, number] {
-  if (quantiser) return [quantiser.min, quantiser.min + quantiser.range];
-  if (type === FLOAT) return [-FLOAT_MAX, FLOAT_MAX];
-  if (type === BOOL) return [0, 1];
-  if (type === ENTITY) return [0, ENTITIES_MAX - 1];
-  const full = 2 ** (8 * sizeOf(type));
-  // Signed types have odd numbers.
-  return type % 2 ? [-full / 2, full / 2 - 1] : [0, full - 1];
-}
-
 function readField({ type, quantiser }: Field, view: DataView, at: number): number | boolean {
-  const bits =
-    type === QUANT24
-      ? view.getUint16(at, true) | (view.getUint8(at + 2) << 16)
-      : view[`get${ACCESSORS[type] as "Uint16"}`](at, true);
+  let bits = view[`get${ACCESSORS[type] as "Uint16"}`](at, true);
+  if (type === QUANT24) bits |= view.getUint8(at + 2) << 16;
   return quantiser ? dequantise(quantiser, bits) : type === BOOL ? bits !== 0 : bits;
 }
 
 /** The same as source text, of the row at `p` of the DataView `v`. */
 function expressionOf({ type, offset, quantiser }: Field): string {
-  const get = (accessor: string, at: number) => `v.get${accessor}(p+${at},true)`;
-  const bits =
-    type === QUANT24
-      ? `(${get("Uint16", offset)}|${get("Uint8", offset + 2)}<<16)`
-      : get(ACCESSORS[type]!, offset);
+  let bits = `v.get${ACCESSORS[type]}(p+${offset},true)`;
+  if (type === QUANT24) bits = `(${bits}|v.getUint8(p+${offset + 2})<<16)`;
   if (quantiser) return `${quantiser.min}+${bits}/${quantiser.steps}*${quantiser.range}`;
   return type === BOOL ? `${bits}!==0` : bits;
-}
-
-function writeBits(view: DataView, type: number, at: number, bits: number): void {
-  if (type === QUANT24) {
-    view.setUint16(at, bits & 0xffff, true);
-    view.setUint8(at + 2, bits >> 16);
-  } else {
-    view[`set${ACCESSORS[type] as "Uint16"}`](at, bits, true);
-  }
 }
