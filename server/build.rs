@@ -13,7 +13,10 @@ fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed={DIST}");
     let folder = variable("CARGO_MANIFEST_DIR").join(DIST);
     let mut files = Vec::new();
-    collect(&folder, &mut files)?;
+    collect(&folder, &mut files).map_err(|error| {
+        let help = "it is committed, and `npm run build` in server/web makes it";
+        io::Error::new(error.kind(), format!("{}: {error}; {help}", folder.display()))
+    })?;
     // The order of a folder is an accident.
     files.sort();
     let mut table = String::from("[\n");

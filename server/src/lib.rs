@@ -88,6 +88,24 @@
 //! - trusts that inputs, writes and publications fit the schema and its policies, and nothing else
 //!   about them: names, options, texts and bodies are whatever a stranger typed.
 //!
+//! # Types for its clients
+//! `tickloom codegen ts` writes TypeScript for the rooms of a server that has no code of its own. A
+//! program with rooms of its own writes it itself, so that the client's compiler knows them:
+//!
+//! ```
+//! # use tickloom_server::prelude::*;
+//! # struct Quiet;
+//! # impl RoomLogic for Quiet {}
+//! # let spec = RoomSpec::at_rate(20, RoomSchema::new(vec![], vec![])?);
+//! # let quiet = room_type("quiet", spec, || Quiet);
+//! use tickloom_server::bindings::typescript;
+//!
+//! let room_types = RoomTypes::default().with(quiet);
+//! let text = typescript(room_types.by_name().into_values().map(|room_type| &**room_type));
+//! assert!(text.contains("export const quiet: RoomType<Quiet>"));
+//! # Ok::<(), SchemaError>(())
+//! ```
+//!
 //! # When it panics
 //! A panic of a room's logic ends that room: its members are closed with 1011 and may come back to
 //! a new one. No other room notices. Three within a minute hold the room type back for the rest

@@ -141,6 +141,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::room::description::OWN_COMPONENTS;
+    use crate::room::logic::{RoomLogic, RoomSpec, room_type};
     use crate::rooms::built_in_types;
 
     fn all() -> Vec<Json> {
@@ -157,6 +158,22 @@ mod tests {
     fn every_type_is_told_once_and_in_order() {
         let names: Vec<Json> = all().into_iter().map(|about| about["name"].clone()).collect();
         assert_eq!(names, ["arena", "relay", "state", "world"]);
+    }
+
+    #[test]
+    fn of_two_types_with_one_name_the_later_one_is_told() {
+        struct Mine;
+        impl RoomLogic for Mine {}
+        let schema = RoomSchema::new(vec![], vec![]).expect("a schema");
+        let mine = room_type("arena", RoomSpec::at_rate(60, schema), || Mine);
+        let text = describe_room_types(&built_in_types(&Config::loopback()).with(mine));
+        let answer: Json = serde_json::from_str(&text).expect("JSON");
+        let arenas = answer["room_types"].as_array().expect("a list").iter();
+        let rates: Vec<&Json> = arenas
+            .filter(|about| about["name"] == "arena")
+            .map(|about| &about["tick_rate"])
+            .collect();
+        assert_eq!(rates, [60]);
     }
 
     #[test]
