@@ -174,6 +174,56 @@ mod tests {
         }
     }
 
+    /// What stands in quotes behind this, wherever it does.
+    fn quoted_behind<'a>(text: &'a str, before: &str) -> impl Iterator<Item = &'a str> {
+        let behind = text.match_indices(before).map(|(at, _)| &text[at + before.len()..]);
+        behind.filter_map(|rest| rest.split_once('"').map(|(quoted, _)| quoted))
+    }
+
+    fn text_of(file: &File) -> &'static str {
+        std::str::from_utf8(file.body).unwrap_or_else(|_| panic!("{} is UTF-8", file.path))
+    }
+
+    /// Built pages and what they load are committed together, or browsers find half of it.
+    #[test]
+    fn whatever_a_page_loads_is_there() {
+        let is_there = |path: &str| FILES.iter().any(|file| file.path == path);
+        for file in FILES.iter().filter(|file| file.path.ends_with(".html")) {
+            let text = text_of(file);
+            let loaded = ["src=\"", "href=\""].map(|before| quoted_behind(text, before));
+            let loaded: Vec<&str> = loaded.into_iter().flatten().collect();
+            let assets = loaded.iter().map(|path| path.trim_start_matches(['.', '/']));
+            let assets: Vec<&str> = assets.filter(|path| path.starts_with(ASSETS)).collect();
+            assert!(!assets.is_empty(), "{} loads nothing: {loaded:?}", file.path);
+            for path in assets {
+                assert!(is_there(path), "{path} of {}", file.path);
+            }
+        }
+        let scripts = FILES.iter().filter(|file| file.path.ends_with(".js"));
+        for file in scripts.filter(|file| file.path.starts_with(ASSETS)) {
+            for before in ["from\"./", "import\"./", "import(\"./"] {
+                for name in quoted_behind(text_of(file), before) {
+                    assert!(is_there(&format!("{ASSETS}{name}")), "{name} of {}", file.path);
+                }
+            }
+        }
+    }
+
+    /// What the policy forbids would fail in browsers only, and without a word to us.
+    #[test]
+    fn pages_need_nothing_that_their_policy_forbids() {
+        for file in FILES.iter().filter(|file| file.path.ends_with(".html")) {
+            let (path, text) = (file.path, text_of(file));
+            for forbidden in ["<style", " style=", "javascript:", " onclick=", " onload="] {
+                assert!(!text.contains(forbidden), "{forbidden} in {path}");
+            }
+            for script in text.split("<script").skip(1) {
+                let (opening, _) = script.split_once('>').expect("a tag ends");
+                assert!(opening.contains(" src="), "<script{opening}> in {path}");
+            }
+        }
+    }
+
     #[test]
     fn files_have_the_addresses_people_type() {
         for (path, address) in [
