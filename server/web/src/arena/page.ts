@@ -158,7 +158,9 @@ function begin(client: Client, game: Game): void {
     main.dataset.members = String(game.playersCount());
   });
   room.on("resumed", ({ isSame }) =>
-    say(isSame ? "You are back in your seat." : "You are back, in another seat: the old one is gone."),
+    say(
+      isSame ? "You are back in your seat." : "You are back, in another seat: the old one is gone.",
+    ),
   );
   room.on("left", ({ message, reason }) => end(now, reason === "Asked" ? "" : message || reason));
   for (const id of ["own", "board", "map-box", "menu"]) {

@@ -46,7 +46,7 @@ export function nameOf(room: Room, member: number, otherwise: string): string {
 }
 
 export function runChat(room: Room, ownName: string): void {
-  const list = byId("chat");
+  const [list, box] = [byId("chat"), byId("chat-log")];
   list.replaceChildren();
   let isOld = false;
   room.onEvent("chat", (event) => {
@@ -54,13 +54,13 @@ export function runChat(room: Room, ownName: string): void {
       list.append(element("li", { class: "divider" }, "You came here"));
     }
     isOld = event.isHistory;
-    const isAtEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - 40;
+    const isAtEnd = box.scrollTop + box.clientHeight >= box.scrollHeight - 40;
     list.append(line(room, event));
     while (list.childElementCount > LINES_MAX) {
       list.firstElementChild?.remove();
     }
     if (isAtEnd) {
-      list.scrollTop = list.scrollHeight;
+      box.scrollTop = box.scrollHeight;
     }
   });
   const input = byId<HTMLInputElement>("chat-text");
