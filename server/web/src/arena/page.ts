@@ -239,6 +239,7 @@ function watch(now: Play, frame: Frame): undefined {
   const place = game.placeOf(now.watched);
   if (place) {
     camera.follow(place, frame.elapsedMs);
+    camera.keepWithin(game.halfExtent, BEYOND[type]);
   }
 }
 
@@ -262,6 +263,12 @@ function press(button: number): void {
   }
 }
 
+// Nobody steers a page that is hidden, and no frame of it would say so.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && play && !play.game.room.isSpectator) {
+    play.game.room.input.set({ move_x: 0, move_y: 0, buttons: 0 });
+  }
+});
 field.addEventListener("pointerdown", () => play?.game.room.isSpectator && watchNext(play, 1));
 field.addEventListener("keydown", ({ code }) => {
   if (play?.game.room.isSpectator && code.startsWith("Arrow")) {

@@ -20,7 +20,11 @@ interface Box {
 }
 
 /** Draws everything, wherever it is, and hands the file to the browser. */
-export async function savePicture(strokes: Drawn[], notes: Note[], name: string): Promise<void> {
+export async function savePicture(
+  strokes: readonly Drawn[],
+  notes: Note[],
+  name: string,
+): Promise<void> {
   const box = boxAround(strokes, notes);
   if (!box) {
     throw new Error("There is nothing on the board yet.");
@@ -52,7 +56,7 @@ export async function savePicture(strokes: Drawn[], notes: Note[], name: string)
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-function boxAround(strokes: Drawn[], notes: Note[]): Box | undefined {
+function boxAround(strokes: readonly Drawn[], notes: Note[]): Box | undefined {
   const box = { minX: Infinity, minY: Infinity, maxX: -Infinity, maxY: -Infinity };
   const add = (x: number, y: number) => {
     box.minX = Math.min(box.minX, x - MARGIN);

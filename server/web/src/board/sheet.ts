@@ -16,15 +16,17 @@ export class Sheet {
   readonly room: Room<BoardShape>;
   /** Grows when a stroke goes or comes below others, so that everything must be drawn anew. */
   version = 0;
-  /** Everything that lies still, the lowest first. It only grows at its end within a version. */
-  drawn: Drawn[] = [];
   /** Strokes being drawn by others, by their entity. */
   readonly others = new Map<number, Drawn>();
   readonly #author: number;
   readonly #byEntity = new Map<number, Drawn>();
-  #sorted: [number, Drawn][] = [];
+  #drawn: Drawn[] = [];
+  /** Whether `#drawn` has to be put together anew. */
+  #isStale = false;
   /** Sent, and not shown by the room yet. */
   readonly #pending = new Set<Drawn>();
+  /** Ends when everything that was sent is shown, or refused. */
+  #putting: Promise<unknown> = Promise.resolve();
   /** Erased here, and not gone from the room yet. */
   readonly #hidden = new Set<number>();
 
@@ -51,6 +53,17 @@ export class Sheet {
     ink.onRemove((_, entity) => this.others.delete(entity));
   }
 
+  /** Everything that lies still, the lowest first. It only grows at its end within a version. */
+  get drawn(): readonly Drawn[] {
+    if (this.#isStale) {
+      this.#isStale = false;
+      const shown = [...this.#byEntity].filter(([entity]) => !this.#hidden.has(entity));
+      this.#drawn = shown.map(([, drawn]) => drawn);
+      this.#drawn.sort((a, b) => a.stroke.startedMs - b.stroke.startedMs);
+    }
+    return this.#drawn;
+  }
+
   /** How many strokes the board has. */
   get count(): number {
     return this.#byEntity.size;
@@ -61,7 +74,13 @@ export class Sheet {
   }
 
   /** Puts strokes on the board, at once here and a moment later everywhere. */
-  async put(items: Item[]): Promise<void> {
+  put(items: Item[]): Promise<void> {
+    const isPut = this.#send(items);
+    this.#putting = Promise.allSettled([this.#putting, isPut]);
+    return isPut;
+  }
+
+  async #send(items: Item[]): Promise<void> {
     const shown = items.map(({ bytes }) => drawnOf(bytes)).filter((drawn) => drawn !== undefined);
     for (const drawn of shown) {
       this.#pending.add(drawn);
@@ -83,7 +102,9 @@ export class Sheet {
     }
   }
 
+  /** Takes strokes off the board, those that are still on their way to it included. */
   async take(items: Item[]): Promise<void> {
+    await this.#putting;
     const entities = items
       .map(({ entity }) => entity)
       .filter((entity): entity is number => entity !== undefined && this.#byEntity.has(entity));
@@ -108,7 +129,7 @@ export class Sheet {
     for (const entity of entities) {
       this.#hidden.add(entity);
     }
-    this.#rebuild();
+    this.#outdate();
   }
 
   /** The strokes under an eraser: this visitor's, and whether there are others'. */
@@ -132,12 +153,12 @@ export class Sheet {
     for (const entity of entities) {
       this.#hidden.delete(entity);
     }
-    this.#rebuild();
+    this.#outdate();
   }
 
-  #rebuild(): void {
-    const shown = this.#sorted.filter(([entity]) => !this.#hidden.has(entity));
-    this.drawn = shown.map(([, drawn]) => drawn);
+  /** Many strokes may come and go before somebody looks. */
+  #outdate(): void {
+    this.#isStale = true;
     this.version += 1;
   }
 
@@ -156,20 +177,18 @@ export class Sheet {
       return;
     }
     this.#byEntity.set(entity, drawn);
-    const last = this.#sorted.at(-1);
-    this.#sorted.push([entity, drawn]);
-    this.drawn.push(drawn);
-    if (last && isBelow(drawn, last[1])) {
-      this.#sorted.sort(([, a], [, b]) => a.stroke.startedMs - b.stroke.startedMs);
-      this.#rebuild();
+    const last = this.#drawn.at(-1);
+    if (this.#isStale || (last && isBelow(drawn, last))) {
+      this.#outdate();
+    } else {
+      this.#drawn.push(drawn);
     }
   }
 
   #drop(entity: number): void {
     this.#byEntity.delete(entity);
     this.#hidden.delete(entity);
-    this.#sorted = this.#sorted.filter(([there]) => there !== entity);
-    this.#rebuild();
+    this.#outdate();
   }
 }
 

@@ -130,12 +130,9 @@ function enter(to: Client, type: string, mode: string, options: JoinOptions): Pr
 function follow(opened: Client): void {
   const show = () => {
     for (const state of ["connecting", "open", "waiting", "closed"]) {
-      const node = byId(`state-${state}`);
-      if (state === opened.state) {
-        node.setAttribute("aria-current", "step");
-      } else {
-        node.removeAttribute("aria-current");
-      }
+      document
+        .getElementById(`state-${state}`)
+        ?.classList.toggle("current", state === opened.state);
     }
   };
   opened.on("state", (now, before) => {
