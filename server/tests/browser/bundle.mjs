@@ -2,8 +2,7 @@
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
-const modules = process.env.MODULES;
-const { build } = createRequire(`${modules}/`)("esbuild");
+const { build } = createRequire(`${process.env.MODULES}/`)("esbuild");
 const source = fileURLToPath(new URL("../../../protocol/ts/src", import.meta.url));
 
 const { outputFiles } = await build({
@@ -12,8 +11,6 @@ const { outputFiles } = await build({
     resolveDir: source,
     loader: "ts",
   },
-  // The client's own folder need not be installed.
-  alias: { flatbuffers: `${modules}/flatbuffers` },
   bundle: true,
   minify: true,
   write: false,
