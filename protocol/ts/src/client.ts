@@ -325,11 +325,16 @@ export class Client {
     const room = this.room;
     if (isKept) {
       this.#connection.freeze();
-    } else if (room?.status === "joined") {
+    } else if (room) {
       const { type, options } = this.#wish!;
       const ticket = options.remember && room._ticket;
-      // Otherwise the others would see somebody who is away until the grace is over.
-      ticket ? keepTicket(type.name, options, room.name, ticket) : this._send("Leave", {});
+      // Firefox may have closed the connection of a page that goes before it says so.
+      if (ticket) {
+        keepTicket(type.name, options, room.name, ticket);
+      } else if (room.status === "joined") {
+        // Otherwise the others would see somebody who is away until the grace is over.
+        this._send("Leave", {});
+      }
     }
   }
 

@@ -116,6 +116,16 @@ test("a page that is loaded again has its seat again, once", async () => {
   assert.equal((await seated(true)).join?.resume, undefined);
 });
 
+test("a page whose connection is closed before it goes has its seat again, too", async () => {
+  const { client, socket } = await seated(true);
+  // As Firefox does it.
+  socket.end(1001);
+  page.tell("pagehide", false);
+  client.close();
+  const resume = (await seated(true)).join?.resume as Record<string, unknown> | undefined;
+  assert.deepEqual([...(resume?.token as Uint8Array)], [1, 2, 3]);
+});
+
 test("nothing is tried while there is no network, and at once when there is", async () => {
   const { client, timers, socket } = await seated();
   page.connect(false);
