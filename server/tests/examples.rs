@@ -1,6 +1,7 @@
 //! The rooms under `examples/`, played in a test: as their authors would.
 #![expect(dead_code, reason = "nobody calls the examples' `main` here")]
 
+use tickloom_server::bindings::typescript;
 use tickloom_server::prelude::*;
 use tickloom_server::protocol::server_message::RefusalCode;
 
@@ -44,6 +45,14 @@ fn whoever_is_touched_is_it_and_everybody_else_scores() {
     room.assert_converged();
     assert_eq!(room.prop(ann, EntityId::ROOM, ("game", "it")), Some(&Value::Entity(ann.entity())));
     assert_eq!(room.panicked(), None);
+}
+
+/// To write it anew, take what this test says is right.
+#[test]
+fn the_clients_readme_shows_the_types_of_tag() {
+    let tag = tag::tag().expect("schema");
+    let written = include_str!("../../protocol/ts/test/tag.gen.ts");
+    assert_eq!(typescript([&tag as &dyn RoomType]), written);
 }
 
 #[test]

@@ -13,7 +13,8 @@ export interface WebSocketLike {
   onmessage: ((event: never) => void) | null;
   onclose: ((event: never) => void) | null;
   onerror: ((event: never) => void) | null;
-  send(bytes: Uint8Array): void;
+  // biome-ignore lint/suspicious/noExplicitAny: platforms differ in what bytes they take
+  send(bytes: any): void;
   close(code?: number, reason?: string): void;
 }
 
