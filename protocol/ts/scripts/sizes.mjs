@@ -7,15 +7,24 @@ import { build } from "esbuild";
 
 process.chdir(fileURLToPath(new URL("..", import.meta.url)));
 
-/** What is outside of a row is what the page has anyway. A gate is in bytes; without one it is told. */
+/**
+ * What is outside of a row is what the page has anyway. All in bytes: above the gate it fails, so
+ * that nothing grows unseen; the goal is where it should be.
+ */
 const rows = [
-  { name: "connect", source: 'export { connect } from "@tickloom/client"', gate: 9 * 1024 },
-  { name: "all of it", source: 'export * from "@tickloom/client"', gate: 12 * 1024 },
+  {
+    name: "connect",
+    source: 'export { connect } from "@tickloom/client"',
+    gate: 17_000,
+    goal: 9 * 1024,
+  },
+  { name: "all of it", source: 'export * from "@tickloom/client"', gate: 20_000 },
   {
     name: "react, beside connect",
     source: 'export * from "@tickloom/client/react"',
     outside: ["react", "@tickloom/client"],
-    gate: 1024,
+    gate: 1000,
+    goal: 717,
   },
   {
     name: "debug, beside connect",
@@ -26,8 +35,8 @@ const rows = [
 
 mkdirSync(".build", { recursive: true });
 let isTooLarge = false;
-console.log("import                   minified   gzip -9      gate");
-for (const { name, source, outside = [], gate } of rows) {
+console.log("import                   minified   gzip -9      gate      goal");
+for (const { name, source, outside = [], gate, goal } of rows) {
   const { outputFiles } = await build({
     stdin: { contents: source, resolveDir: process.cwd() },
     bundle: true,
@@ -44,7 +53,9 @@ for (const { name, source, outside = [], gate } of rows) {
   const bytes = gzipSync(code, { level: 9 }).length;
   const verdict = bytes > (gate ?? Number.POSITIVE_INFINITY) ? "  too large" : "";
   isTooLarge ||= verdict !== "";
-  const columns = [code.length, bytes, gate ?? ""].map((column) => String(column).padStart(10));
+  const columns = [code.length, bytes, gate ?? "", goal ?? ""].map((column) =>
+    String(column).padStart(10),
+  );
   console.log(`${name.padEnd(23)}${columns.join("")}${verdict}`);
   writeFileSync(`.build/size-${name.split(/[ ,]/)[0]}.js`, code);
 }
