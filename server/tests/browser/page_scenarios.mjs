@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { bring } from "./bundle.mjs";
 
-/** Somebody who opens a page and waits until it is connected. */
-async function opened(visit, server, path, options) {
-  const visitor = await visit(options);
+/** Somebody who opens a page and, unless it has no line yet, waits until it is connected. */
+async function opened(visit, server, path, { wantsLine = true } = {}) {
+  const visitor = await visit();
   await visitor.goto(`${server.http}/${path}`);
-  await visitor.until("a connection", () => document.documentElement.dataset.state === "open");
+  if (wantsLine) {
+    await visitor.until("a connection", () => document.documentElement.dataset.state === "open");
+  }
   return visitor;
 }
 
@@ -123,6 +125,42 @@ export const pageScenarios = [
       await bob.until("quotes", () => Number(document.getElementById("main").dataset.quotes) > 3);
       const late = await opened(visit, server, "live?name=Cid#hall");
       await late.until("what was said before", hears, "Hello, Bob");
+    },
+  },
+  {
+    name: "the playground takes a seat, and keeps it when it is cut and loaded again",
+    async run({ visit, server }) {
+      const ann = await opened(visit, server, "playground", { wantsLine: false });
+      await ann.until("room types", () => document.querySelector("#type [value=arena]"));
+      await ann.page.select("#type", "arena");
+      await ann.page.type("#room", "by hand");
+      await ann.page.click("#join");
+      const seat = () => {
+        const text = document.getElementById("figure-seat").textContent;
+        return text.startsWith("joined") && text;
+      };
+      const before = await ann.until("a seat", seat);
+      await ann.until("state", () => document.querySelector("#tree summary, #tree details"));
+      await ann.page.click("#drop");
+      const isBack = () => document.getElementById("resumed").dataset.recovered === "true";
+      await ann.until("the seat again", isBack);
+      assert.equal(await ann.until("the seat", seat), before);
+      await Promise.all([ann.page.waitForNavigation(), ann.page.click("#reload")]);
+      assert.equal(await ann.until("the seat of the page before", seat), before);
+    },
+  },
+  {
+    name: "a page without a bundler imports the client from the server",
+    async run({ visit, server }) {
+      const ann = await opened(visit, server, "");
+      const type = await ann.evaluate(async () => {
+        const { connect } = await import("/sdk.js");
+        const client = connect("/ws", { compileRows: false });
+        const room = await client.join("arena", { room: "sdk" });
+        client.close();
+        return room.type;
+      });
+      assert.equal(type, "arena");
     },
   },
 ];
