@@ -66,6 +66,7 @@ export class Replica {
   readonly #changed = new Uint16Array(65_536);
   readonly #isChanged = new Uint8Array(65_536);
   #isTelling = false;
+  #tellsAgain = false;
 
   constructor(
     schema: Schema,
@@ -157,10 +158,14 @@ export class Replica {
 
   /**
    * Tells the tables' handlers what changed since they were told last: removes, adds, changes.
-   * What handlers change themselves is told by the next call.
+   * What handlers change themselves is told in a later task: two that answer each other take turns
+   * with the page.
    */
   notify(): void {
-    if (this.#isTelling) return;
+    if (this.#isTelling) {
+      this.#tellsAgain = true;
+      return;
+    }
     this.#isTelling = true;
     let count = 0;
     for (const table of this.#all) {
@@ -178,6 +183,10 @@ export class Replica {
     for (const table of this.#all) table.tell(ADD);
     for (const table of this.#all) table.tell(CHANGE);
     this.#isTelling = false;
+    if (this.#tellsAgain) {
+      this.#tellsAgain = false;
+      setTimeout(() => this.notify());
+    }
   }
 
   /** Applies all chunks; false when a hash is another one. */

@@ -137,6 +137,21 @@ test("a value may come and go before the server says so", () => {
   assert.deepEqual(shown(replica), [10, "base", { k: 1 }]);
 });
 
+test("what a handler writes is told in a later task", async () => {
+  const replica = room();
+  const heard: number[] = [];
+  replica.tables[HP]!.onChange((value) => {
+    const { n } = value as { n: number };
+    heard.push(n);
+    if (n < 13) replica.pending.write(n, HP, 1, undefined, row(n + 1));
+    replica.notify();
+  });
+  say(replica, [[HP, row(11)]]);
+  assert.deepEqual([heard, shown(replica)[0]], [[11], 12]);
+  while (heard.length < 3) await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(heard, [11, 12, 13]);
+});
+
 test("nothing is shown of an entity that is gone, and everything of one that came back", () => {
   const replica = room();
   replica.pending.write(1, PROPS, 1, "k", 2);
