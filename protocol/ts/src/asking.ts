@@ -54,10 +54,14 @@ export function bounded<T>(
       reject(error);
     };
     signal?.addEventListener("abort", abort);
-    start((value) => {
-      stop();
-      resolve(value);
-    }, fail);
+    try {
+      start((value) => {
+        stop();
+        resolve(value);
+      }, fail);
+    } catch (error) {
+      fail(error);
+    }
   });
   promise.catch(() => {});
   return promise;

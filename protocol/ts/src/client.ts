@@ -28,12 +28,16 @@ import {
   refusalCode,
 } from "./wire.gen.js";
 
-const MODES = { JoinOrCreate: 0, Create: 1, Join: 2, Spectate: 0 };
+/** Indices of {@link joinMode}. */
+const JOIN_OR_CREATE = 0;
+const CREATE = 1;
+const JOIN = 2;
 
 /** A seat that somebody asked for. It stands until the seat is gone. */
 interface Wish {
-  readonly kind: keyof typeof MODES;
   readonly type: RoomType;
+  readonly mode: number;
+  readonly spectate: boolean;
   readonly options: JoinOptions;
   resolve(room: Room): void;
   reject(error: unknown): void;
@@ -127,7 +131,7 @@ export class Client {
     type: string | RoomType<S>,
     options: JoinOptions = {},
   ): Promise<Room<S>> {
-    return this.#ask(options.mode ? "Join" : "JoinOrCreate", type, options);
+    return this.#ask(type, options, options.mode ? JOIN : JOIN_OR_CREATE);
   }
 
   /** Makes a room and takes a seat in it. Rejects with `"RoomExists"` if it is there. */
@@ -135,7 +139,7 @@ export class Client {
     type: string | RoomType<S>,
     options: JoinOptions = {},
   ): Promise<Room<S>> {
-    return this.#ask("Create", type, options);
+    return this.#ask(type, options, CREATE);
   }
 
   /** Watches a room that is there. */
@@ -143,7 +147,7 @@ export class Client {
     type: string | RoomType<S>,
     options: JoinOptions & { room: string },
   ): Promise<Room<S>> {
-    return this.#ask("Spectate", type, options);
+    return this.#ask(type, options, JOIN_OR_CREATE, true);
   }
 
   /** Gives the seat back and ends the connection for good. */
@@ -162,16 +166,12 @@ export class Client {
   }
 
   #ask<S extends Shape>(
-    kind: Wish["kind"],
     type: string | RoomType<S>,
     options: JoinOptions,
+    mode: number,
+    spectate = false,
   ): Promise<Room<S>> {
     let wish: Wish | undefined;
-    const forget = () => {
-      if (wish && this.#wish === wish) {
-        this.#wish = undefined;
-      }
-    };
     const start = (resolve: (room: Room<S>) => void, reject: (error: unknown) => void) => {
       if (this.state === "closed") {
         throw new TickloomError("Closed", "this client is closed");
@@ -179,42 +179,49 @@ export class Client {
       if (this.room || (this.#wish && !this.#wish.room)) {
         throw new TickloomError("AlreadyJoined", "a client has a seat in one room at a time");
       }
-      const named = (typeof type === "string" ? { name: type, needs: [] } : type) as RoomType;
-      wish = { kind, type: named, options, resolve: resolve as (room: never) => void, reject };
+      wish = {
+        type: (typeof type === "string" ? { name: type, needs: [] } : type) as RoomType,
+        mode,
+        spectate,
+        options,
+        resolve: resolve as (room: never) => void,
+        reject,
+      };
       this.#wish = wish;
       this.#askForSeat();
     };
-    return bounded(this._timers, options, start, forget);
+    return bounded(this._timers, options, start, () => {
+      if (this.#wish === wish) {
+        this.#wish = undefined;
+      }
+    });
   }
 
   /** Asks for the seat that is wanted: the one from before, or another. */
   #askForSeat(): void {
     const wish = this.#wish;
-    if (!wish || this.#asked || this.state !== "open" || wish.room?.status === "left") {
+    const { room: before, type, mode, spectate, options } = wish ?? ({} as Wish);
+    if (!wish || this.#asked || this.state !== "open" || before?.status === "left") {
       return;
     }
-    this.#asked = wish;
-    const { type, options, kind } = wish;
-    const before = wish.room;
-    const kept = before || !options.remember ? undefined : takeTicket(type.name, options);
-    // Whoever made the room comes back to it.
-    const mode = before && kind === "Create" ? 0 : MODES[kind];
-    const { name = "", password, seat, metadata, filter } = options;
-    const ticket = before ? before._ticket : kept?.ticket;
-    this.#resumes = ticket?.member;
+    const { room = "", remember, seat, metadata, filter } = options;
+    const kept = before || !remember ? undefined : takeTicket(type.name, options);
+    const resume = before ? before._ticket : kept?.ticket;
     this._send("Join", {
+      ...options,
       roomType: type.name,
-      room: before?.name ?? kept?.room ?? options.room ?? "",
-      name,
-      mode,
-      spectate: kind === "Spectate",
+      room: before?.name ?? kept?.room ?? room,
+      // Whoever made the room comes back to it.
+      mode: before && mode === CREATE ? JOIN_OR_CREATE : mode,
+      spectate,
       options: options.options && bodyOf(options.options),
-      password,
       seat: typeof seat === "string" ? bytesOfHex(seat) : seat,
       metadata: metadata && encodeProperties(metadata),
       filter: filter && encodeProperties(filter),
-      resume: ticket,
+      resume,
     });
+    this.#asked = wish;
+    this.#resumes = resume?.member;
   }
 
   #closed(error: TickloomError): void {

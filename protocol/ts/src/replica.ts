@@ -99,9 +99,9 @@ export class Replica {
   }
 
   /** The numbers of the first events that were not heard, for a resume. */
-  eventsFrom(): { room: number; private: number } {
-    const [room, own] = this.#heard.next;
-    return { room, private: own };
+  eventsFrom(): { eventsFrom: number; privateFrom: number } {
+    const [eventsFrom, privateFrom] = this.#heard.next;
+    return { eventsFrom, privateFrom };
   }
 
   /** The stream that an entity is on; below 0 when it is not there. @internal */

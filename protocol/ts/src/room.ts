@@ -290,9 +290,8 @@ export class Room<S extends Shape = AnyShape> {
   /** What brings the client back over another connection, if anything does. @internal */
   get _ticket(): Required<Resume> | undefined {
     const { member, token } = this.#joined;
-    const { room, private: own } = this._replica.eventsFrom();
     return token.length
-      ? { member, token, tick: this.tick, eventsFrom: room, privateFrom: own }
+      ? { member, token, tick: this.tick, ...this._replica.eventsFrom() }
       : undefined;
   }
 

@@ -44,5 +44,5 @@ test("the conversation with events ends in the events and losses of its table", 
     Number(lost),
   ]);
   assert.deepEqual(heard, expected);
-  assert.deepEqual(replica.eventsFrom(), { room: 12, private: 4 });
+  assert.deepEqual(replica.eventsFrom(), { eventsFrom: 12, privateFrom: 4 });
 });

@@ -449,7 +449,7 @@ test("a member that begins again compares its new seat with what it had", () => 
   room.notify();
   assert.equal(room.tables[0]!.get(5), before);
   assert.deepEqual(take(heard), ['~entity 5 {"id":5,"owner":8}', '~body 5 {"hp":8}']);
-  assert.deepEqual(room.eventsFrom(), { room: 0, private: 1 });
+  assert.deepEqual(room.eventsFrom(), { eventsFrom: 0, privateFrom: 1 });
 });
 
 test("a whole float is not a whole number, and the two zeros are one value", () => {
