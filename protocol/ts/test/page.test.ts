@@ -122,8 +122,9 @@ test("a page whose connection is closed before it goes has its seat again, too",
   socket.end(1001);
   page.tell("pagehide", false);
   client.close();
-  const resume = (await seated(true)).join?.resume as Record<string, unknown> | undefined;
-  assert.deepEqual([...(resume?.token as Uint8Array)], [1, 2, 3]);
+  const { join } = await seated(true);
+  const { token } = join!.resume as { token: Uint8Array };
+  assert.deepEqual([...token], [1, 2, 3]);
 });
 
 test("nothing is tried while there is no network, and at once when there is", async () => {
