@@ -33,9 +33,9 @@ function compareBytes(one: Uint8Array, other: Uint8Array): number {
 
 function putValue(table: Table<unknown>, entity: number, writer: ByteWriter): void {
   const { kind, rows } = table.component!;
-  const base = table.base[entity];
+  const base = table._base[entity];
   if (kind === PACKED) {
-    writer.put(new Uint8Array(table.rows.buffer, entity * rows!.bytes, rows!.bytes));
+    writer.put(new Uint8Array(table._rows.buffer, entity * rows!.bytes, rows!.bytes));
   } else if (kind === OPAQUE) {
     writer.sized(base as Uint8Array);
   } else {
@@ -47,7 +47,7 @@ function putValue(table: Table<unknown>, entity: number, writer: ByteWriter): vo
     props.sort((one, other) => compareBytes(one.name, other.name));
     for (const { key, name, value } of props) {
       writer.sized(name);
-      writer.value(value, table.wholeFloats.has(`${entity} ${key}`));
+      writer.value(value, table._wholeFloats.has(`${entity} ${key}`));
     }
     writer.u8(0);
   }
@@ -60,13 +60,13 @@ export function snapshotOf(replica: Replica, stream: number): Uint8Array {
   const scope = stream < CELLS ? stream : 0;
   /** Whether a table has a value of the entity that is on this stream. */
   const has = (table: Table<unknown>, entity: number) =>
-    (table.marks[entity]! & (BASE | STALE)) === BASE &&
+    (table._marks[entity]! & (BASE | STALE)) === BASE &&
     (scope === 0
       ? replica.streamOf(entity) === stream
       : scope !== MEMBER || !!schema.interest || entities.get(entity)?.owner === replica.member);
   const putList = (table: Table<unknown>, put: (entity: number) => void) => {
     let before = -1;
-    for (let entity = 0; entity < table.all.length; entity++) {
+    for (let entity = 0; entity < table._all.length; entity++) {
       if (!has(table, entity)) continue;
       writer.varint(entity - before);
       before = entity;
@@ -79,7 +79,7 @@ export function snapshotOf(replica: Replica, stream: number): Uint8Array {
   else putList(entities as Table<unknown>, (entity) => writer.varint(entities.get(entity)!.owner));
   for (const table of replica.tables) {
     const { id, kind } = table.component!;
-    const isEmpty = !table.all.some((_, entity) => has(table, entity));
+    const isEmpty = !table._all.some((_, entity) => has(table, entity));
     if (table.component!.scope !== scope || isEmpty) continue;
     writer.u8([1, 3, 4][kind]!);
     writer.u8(id);

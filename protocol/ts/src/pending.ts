@@ -31,7 +31,7 @@ export class Pending {
 
   /** Whether everything shown is what the server said. */
   get isEmpty(): boolean {
-    return this.#tables.every((table) => !table.writes.size);
+    return this.#tables.every((table) => !table._writes.size);
   }
 
   /**
@@ -46,12 +46,12 @@ export class Pending {
     value: PropValue | undefined,
   ): void {
     const table = this.#tables[component]!;
-    const writes = table.writes.get(entity) ?? [];
+    const writes = table._writes.get(entity) ?? [];
     if (!writes.length) {
-      table.writes.set(entity, writes);
+      table._writes.set(entity, writes);
       // What is shown stays the same object, so from here on the base is another.
-      const base = table.base[entity];
-      if (base && table.component!.kind === PROPS) table.base[entity] = copyOf(base as Props);
+      const base = table._base[entity];
+      if (base && table.component!.kind === PROPS) table._base[entity] = copyOf(base as Props);
     }
     writes.push({ op, key, value });
     this.#show(table, entity, writes);
@@ -75,7 +75,7 @@ export class Pending {
   /** The next delta shows what became of the writes below `op`; those from it on are still to come. */
   beginAgain(op: number): void {
     for (const table of this.#tables) {
-      for (const writes of table.writes.values()) {
+      for (const writes of table._writes.values()) {
         for (const write of writes) if (write.op < op) write.op = 0;
       }
     }
@@ -83,11 +83,11 @@ export class Pending {
 
   #keep(keeps: (write: Write) => boolean): void {
     for (const table of this.#tables) {
-      if (!table.writes.size) continue;
-      for (const [entity, before] of table.writes) {
+      if (!table._writes.size) continue;
+      for (const [entity, before] of table._writes) {
         const writes = before.filter(keeps);
-        if (writes.length) table.writes.set(entity, writes);
-        else table.writes.delete(entity);
+        if (writes.length) table._writes.set(entity, writes);
+        else table._writes.delete(entity);
         this.#show(table, entity, writes);
       }
     }
@@ -96,7 +96,7 @@ export class Pending {
   /** Shows the base with the writes over it. */
   #show(table: Table<unknown>, entity: number, writes: Write[]): void {
     const { kind, scope } = table.component!;
-    let value = table.baseValue(entity);
+    let value = table._baseValue(entity);
     if (kind === PROPS) value = copyOf(value as Props | undefined);
     for (const write of writes) {
       if (write.key === undefined) {
@@ -112,15 +112,15 @@ export class Pending {
       else props[write.key] = write.value;
     }
     if (kind === PROPS && value && !Object.keys(value).length) value = undefined;
-    const shown = table.all[entity];
-    if (value === undefined || !this.#mayShow(entity, scope)) table.hide(entity);
-    else if (shown === undefined) table.show(entity, value);
+    const shown = table._all[entity];
+    if (value === undefined || !this.#mayShow(entity, scope)) table._hide(entity);
+    else if (shown === undefined) table._show(entity, value);
     else if (kind === OPAQUE) {
-      if (!same(shown, value)) table.show(entity, value);
-    } else if (adopt(shown as Props, value as Props)) table.show(entity, shown);
+      if (!same(shown, value)) table._show(entity, value);
+    } else if (adopt(shown as Props, value as Props)) table._show(entity, shown);
     // Without writes the base of properties is what is shown.
-    if (kind === PROPS && !writes.length && table.marks[entity]! & BASE) {
-      table.base[entity] = table.all[entity] as Props;
+    if (kind === PROPS && !writes.length && table._marks[entity]! & BASE) {
+      table._base[entity] = table._all[entity] as Props;
     }
   }
 }

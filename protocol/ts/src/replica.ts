@@ -150,7 +150,7 @@ export class Replica {
       this.#heard.rewind();
       return { resync, haveTick, error };
     }
-    for (const table of this.#all) table.sweep();
+    for (const table of this.#all) table._sweep();
     this.pending.ack(ackOp);
     this.tick = tick;
     return "applied";
@@ -169,9 +169,9 @@ export class Replica {
     this.#isTelling = true;
     let count = 0;
     for (const table of this.#all) {
-      table.begin();
-      for (let index = 0; index < table.toldCount; index++) {
-        const entity = table.told[index]!;
+      table._begin();
+      for (let index = 0; index < table._toldCount; index++) {
+        const entity = table._told[index]!;
         if (this.#isChanged[entity]) continue;
         this.#isChanged[entity] = 1;
         this.#changed[count++] = entity;
@@ -179,9 +179,9 @@ export class Replica {
     }
     for (let index = 0; index < count; index++) this.#isChanged[this.#changed[index]!] = 0;
     this.changed = this.#changed.subarray(0, count);
-    for (const table of this.#all) table.tell(REMOVE);
-    for (const table of this.#all) table.tell(ADD);
-    for (const table of this.#all) table.tell(CHANGE);
+    for (const table of this.#all) table._tell(REMOVE);
+    for (const table of this.#all) table._tell(ADD);
+    for (const table of this.#all) table._tell(CHANGE);
     this.#isTelling = false;
     if (this.#tellsAgain) {
       this.#tellsAgain = false;
@@ -224,7 +224,7 @@ export class Replica {
     if (!isKnown || kind === EVENTS) throw malformed("chunk");
     const scope = stream < CELLS ? stream : ROOM;
     if (kind === SNAPSHOT || kind === GONE) {
-      if (scope) this.#eachOf(scope, (table) => table.doubtAll());
+      if (scope) this.#eachOf(scope, (table) => table._doubtAll());
       else if (this.schema.interest) this.#forget(stream);
       else this.#doubtAll();
     }
@@ -257,16 +257,16 @@ export class Replica {
   #enter(entity: number, owner: number, stream: number): void {
     // Whoever left and came within one chunk is another one.
     if (this.#places[entity] === -(stream + 1))
-      for (const table of this.#all) table.dropDoubted(entity);
+      for (const table of this.#all) table._dropDoubted(entity);
     // An entity that comes from another cell keeps nothing, and is compared with what it was.
-    if (this.schema.interest) this.#eachOf(ROOM, (table) => table.doubt(entity));
+    if (this.schema.interest) this.#eachOf(ROOM, (table) => table._doubt(entity));
     this.#places[entity] = stream + 1;
     const { entities } = this;
     const known = entities.get(entity) as { owner: number } | undefined;
-    entities.confirm(entity);
+    entities._confirm(entity);
     if (known?.owner === owner) return;
     if (known) known.owner = owner;
-    entities.show(entity, (known as Entity | undefined) ?? { id: entity, owner });
+    entities._show(entity, (known as Entity | undefined) ?? { id: entity, owner });
   }
 
   #readSection(stream: number, scope: number, isMotion: boolean, reader: ByteReader): void {
@@ -287,10 +287,10 @@ export class Replica {
     const length = kind === ROWS ? component.rows!.bytes : 0;
     for (let entity = reader.gap(-1); entity >= 0; entity = reader.gap(entity)) {
       if (place && this.#places[entity] !== place) throw malformed("entity");
-      if (length) table.setRow(entity, reader, reader.skip(length));
-      else if (kind === REMOVED) table.drop(entity);
-      else if (component.kind === PROPS) table.setProps(entity, reader);
-      else table.setOpaque(entity, reader.sized(component.valueBytesMax));
+      if (length) table._setRow(entity, reader, reader.skip(length));
+      else if (kind === REMOVED) table._drop(entity);
+      else if (component.kind === PROPS) table._setProps(entity, reader);
+      else table._setOpaque(entity, reader.sized(component.valueBytesMax));
     }
   }
 
@@ -300,26 +300,26 @@ export class Replica {
 
   /** An entity is not there any more, unless the delta says otherwise. */
   #doubt(entity: number): void {
-    this.entities.doubt(entity);
+    this.entities._doubt(entity);
     for (const table of this.tables) {
       // With interest, private values do not depend on what is in view.
-      if (!this.schema.interest || !table.component!.scope) table.doubt(entity);
+      if (!this.schema.interest || !table.component!.scope) table._doubt(entity);
     }
   }
 
   /** What is in view because of a stream is not any more. */
   #forget(stream: number): void {
-    for (let entity = 0; entity < this.entities.all.length; entity++) {
+    for (let entity = 0; entity < this.entities._all.length; entity++) {
       if (this.#places[entity] !== stream + 1) continue;
       this.#doubt(entity);
       if (entity) this.#places[entity] = 0;
-      else this.entities.confirm(0);
+      else this.entities._confirm(0);
     }
   }
 
   /** Everything is gone but the room itself, unless the delta says otherwise. */
   #doubtAll(): void {
-    for (const table of this.#all) table.doubtAll();
+    for (const table of this.#all) table._doubtAll();
     this.#places.fill(0);
     this.#enter(0, 0, ROOM);
   }

@@ -56,21 +56,21 @@ export class Table<V> implements Iterable<[number, V]> {
   /** Grows with each tick that changes anything here. */
   version = 0;
   /** What is shown, by entity. @internal */
-  readonly all: (V | undefined)[] = [];
+  readonly _all: (V | undefined)[] = [];
   /** By entity. @internal */
-  readonly marks: number[] = [];
+  readonly _marks: number[] = [];
   /** The base of packed values: rows by entity. @internal */
-  rows = new DataView(new ArrayBuffer(0));
+  _rows = new DataView(new ArrayBuffer(0));
   /** The base of other values, by entity: bytes or properties. @internal */
-  readonly base: (Uint8Array | Props | undefined)[] = [];
+  readonly _base: (Uint8Array | Props | undefined)[] = [];
   /** Properties, as entity and key, that are floats with whole values. @internal */
-  readonly wholeFloats = new Set<string>();
+  readonly _wholeFloats = new Set<string>();
   /** Own writes over the base, by entity, oldest first; no empty lists. @internal */
-  readonly writes = new Map<number, Write[]>();
+  readonly _writes = new Map<number, Write[]>();
   /** Entities of which handlers are being told. @internal */
-  told: number[] = [];
+  _told: number[] = [];
   /** How many of them; the rest is of other ticks. @internal */
-  toldCount = 0;
+  _toldCount = 0;
   /** Entities to look at when handlers are told next. Lists stay as long as they ever were. */
   #listed: number[] = [];
   #listedCount = 0;
@@ -88,17 +88,17 @@ export class Table<V> implements Iterable<[number, V]> {
   }
 
   get(entity: number): V | undefined {
-    return this.all[entity];
+    return this._all[entity];
   }
 
   has(entity: number): boolean {
-    return this.all[entity] !== undefined;
+    return this._all[entity] !== undefined;
   }
 
   /** Entities and their values, ascending. */
   *[Symbol.iterator](): Generator<[number, V]> {
-    for (let entity = 0; entity < this.all.length; entity++) {
-      const value = this.all[entity];
+    for (let entity = 0; entity < this._all.length; entity++) {
+      const value = this._all[entity];
       if (value !== undefined) yield [entity, value];
     }
   }
@@ -115,7 +115,7 @@ export class Table<V> implements Iterable<[number, V]> {
   onAdd(handler: TableHandler<V>): Unsubscribe {
     for (const [entity, value] of this) {
       // The others are about to be told.
-      if (this.marks[entity]! & KNOWN) this.#emitter.call(handler, value, entity);
+      if (this._marks[entity]! & KNOWN) this.#emitter.call(handler, value, entity);
     }
     return this.#emitter.on(ADD, handler);
   }
@@ -132,90 +132,90 @@ export class Table<V> implements Iterable<[number, V]> {
 
   /** Makes room for an entity. */
   #grow(entity: number): void {
-    while (this.all.length <= entity) {
-      this.all.push(undefined);
-      this.base.push(undefined);
-      this.marks.push(0);
+    while (this._all.length <= entity) {
+      this._all.push(undefined);
+      this._base.push(undefined);
+      this._marks.push(0);
     }
-    const bytes = this.all.length * (this.component?.rows?.bytes ?? 0);
-    if (bytes > this.rows.byteLength) {
+    const bytes = this._all.length * (this.component?.rows?.bytes ?? 0);
+    if (bytes > this._rows.byteLength) {
       const grown = new Uint8Array(2 * bytes);
-      grown.set(new Uint8Array(this.rows.buffer));
-      this.rows = new DataView(grown.buffer);
+      grown.set(new Uint8Array(this._rows.buffer));
+      this._rows = new DataView(grown.buffer);
     }
   }
 
   #list(entity: number, mark: number): void {
-    const marks = this.marks[entity]!;
+    const marks = this._marks[entity]!;
     if (!(marks & LISTED)) this.#listed[this.#listedCount++] = entity;
-    this.marks[entity] = marks | mark | LISTED;
+    this._marks[entity] = marks | mark | LISTED;
   }
 
   /** Shows a value, which differs from the one that was shown. @internal */
-  show(entity: number, value: V): void {
-    if (entity >= this.all.length) this.#grow(entity);
-    const isNew = this.all[entity] === undefined;
+  _show(entity: number, value: V): void {
+    if (entity >= this._all.length) this.#grow(entity);
+    const isNew = this._all[entity] === undefined;
     if (isNew) this.size++;
-    this.all[entity] = value;
+    this._all[entity] = value;
     this.#list(entity, isNew ? 0 : CHANGED);
   }
 
   /** Shows no value. @internal */
-  hide(entity: number): void {
-    const value = this.all[entity];
+  _hide(entity: number): void {
+    const value = this._all[entity];
     if (value === undefined) return;
-    this.all[entity] = undefined;
+    this._all[entity] = undefined;
     this.size--;
-    const marks = this.marks[entity]!;
+    const marks = this._marks[entity]!;
     if (marks & KNOWN && !(marks & GONE)) this.#gone.set(entity, value);
     this.#list(entity, GONE);
   }
 
   /** The server says that the entity has a value; whether it had one. @internal */
-  confirm(entity: number): boolean {
-    if (entity >= this.all.length) this.#grow(entity);
-    const marks = this.marks[entity]!;
-    this.marks[entity] = (marks & ~STALE) | BASE;
+  _confirm(entity: number): boolean {
+    if (entity >= this._all.length) this.#grow(entity);
+    const marks = this._marks[entity]!;
+    this._marks[entity] = (marks & ~STALE) | BASE;
     return (marks & BASE) > 0;
   }
 
-  /** The value is gone, unless it is confirmed before {@link Table.sweep}. @internal */
-  doubt(entity: number): void {
-    if (this.marks[entity]! & BASE) this.#list(entity, STALE);
+  /** The value is gone, unless it is confirmed before {@link Table._sweep}. @internal */
+  _doubt(entity: number): void {
+    if (this._marks[entity]! & BASE) this.#list(entity, STALE);
   }
 
   /** Doubts every value. @internal */
-  doubtAll(): void {
-    for (let entity = 0; entity < this.all.length; entity++) this.doubt(entity);
+  _doubtAll(): void {
+    for (let entity = 0; entity < this._all.length; entity++) this._doubt(entity);
   }
 
   /** Drops a value that is in doubt: what comes now is another one. @internal */
-  dropDoubted(entity: number): void {
-    if (this.marks[entity]! & STALE) {
-      this.drop(entity);
-      this.hide(entity);
+  _dropDoubted(entity: number): void {
+    if (this._marks[entity]! & STALE) {
+      this._drop(entity);
+      this._hide(entity);
     }
   }
 
   /** The server says that there is no value. @internal */
-  drop(entity: number): void {
-    if (!(this.marks[entity]! & BASE)) return;
-    this.marks[entity]! &= ~(BASE | STALE);
+  _drop(entity: number): void {
+    if (!(this._marks[entity]! & BASE)) return;
+    this._marks[entity]! &= ~(BASE | STALE);
     this.#forgetFloats(entity);
-    this.base[entity] = undefined;
-    if (!this.writes.has(entity)) this.hide(entity);
+    this._base[entity] = undefined;
+    if (!this._writes.has(entity)) this._hide(entity);
   }
 
   /** Drops what was not confirmed. @internal */
-  sweep(): void {
-    for (let index = 0; index < this.#listedCount; index++) this.dropDoubted(this.#listed[index]!);
+  _sweep(): void {
+    for (let index = 0; index < this.#listedCount; index++) this._dropDoubted(this.#listed[index]!);
   }
 
   /** Takes the row that lies at `at` over. @internal */
-  setRow(entity: number, reader: ByteReader, at: number): void {
-    let isOther = !this.confirm(entity);
+  _setRow(entity: number, reader: ByteReader, at: number): void {
+    let isOther = !this._confirm(entity);
     const { bytes } = reader;
-    const { rows } = this;
+    const rows = this._rows;
     const length = this.component!.rows!.bytes;
     const start = entity * length;
     for (let index = 0; index < length; index++) {
@@ -225,11 +225,11 @@ export class Table<V> implements Iterable<[number, V]> {
         isOther = true;
       }
     }
-    if (!isOther || (this.writes.size && this.writes.has(entity))) return;
+    if (!isOther || (this._writes.size && this._writes.has(entity))) return;
     const codec = this.component!.rows!;
-    const row = this.all[entity];
+    const row = this._all[entity];
     if (row === undefined) {
-      this.show(entity, codec.create(rows, start) as V);
+      this._show(entity, codec.create(rows, start) as V);
     } else {
       codec.read(row as never, rows, start);
       this.#list(entity, CHANGED);
@@ -237,24 +237,24 @@ export class Table<V> implements Iterable<[number, V]> {
   }
 
   /** Takes a copy of an opaque value over. @internal */
-  setOpaque(entity: number, bytes: Uint8Array): void {
-    if (this.confirm(entity) && same(this.base[entity], bytes)) return;
-    this.base[entity] = bytes.slice();
-    if (!this.writes.has(entity)) this.show(entity, this.baseValue(entity)!);
+  _setOpaque(entity: number, bytes: Uint8Array): void {
+    if (this._confirm(entity) && same(this._base[entity], bytes)) return;
+    this._base[entity] = bytes.slice();
+    if (!this._writes.has(entity)) this._show(entity, this._baseValue(entity)!);
   }
 
   /** Reads the properties of an entity: those that changed, or all if they were in doubt. @internal */
-  setProps(entity: number, reader: ByteReader): void {
-    const isWhole = (this.marks[entity]! & (BASE | STALE)) !== BASE;
-    const props = isWhole ? (Object.create(null) as Props) : (this.base[entity] as Props);
+  _setProps(entity: number, reader: ByteReader): void {
+    const isWhole = (this._marks[entity]! & (BASE | STALE)) !== BASE;
+    const props = isWhole ? (Object.create(null) as Props) : (this._base[entity] as Props);
     if (isWhole) this.#forgetFloats(entity);
     let count = Object.keys(props).length;
     let isOther = false;
     for (let key = reader.key(); key; key = reader.key()) {
       const value = reader.value();
       const before = props[key];
-      if (reader.isWholeFloat) this.wholeFloats.add(`${entity} ${key}`);
-      else if (this.wholeFloats.size) this.wholeFloats.delete(`${entity} ${key}`);
+      if (reader.isWholeFloat) this._wholeFloats.add(`${entity} ${key}`);
+      else if (this._wholeFloats.size) this._wholeFloats.delete(`${entity} ${key}`);
       if (same(value, before)) continue;
       isOther = true;
       if (value === undefined) {
@@ -267,68 +267,68 @@ export class Table<V> implements Iterable<[number, V]> {
     }
     if (!isOther) return;
     if (!count) {
-      this.drop(entity);
+      this._drop(entity);
       return;
     }
-    this.confirm(entity);
-    const shown = this.all[entity] as Props | undefined;
-    this.base[entity] = props;
-    if (this.writes.has(entity)) return;
+    this._confirm(entity);
+    const shown = this._all[entity] as Props | undefined;
+    this._base[entity] = props;
+    if (this._writes.has(entity)) return;
     if (shown && shown !== props) {
-      this.base[entity] = shown;
+      this._base[entity] = shown;
       if (!adopt(shown, props)) return;
     }
-    this.show(entity, this.base[entity] as V);
+    this._show(entity, this._base[entity] as V);
   }
 
   #forgetFloats(entity: number): void {
-    if (!this.wholeFloats.size) return;
-    for (const key of Object.keys(this.base[entity] ?? {})) {
-      this.wholeFloats.delete(`${entity} ${key}`);
+    if (!this._wholeFloats.size) return;
+    for (const key of Object.keys(this._base[entity] ?? {})) {
+      this._wholeFloats.delete(`${entity} ${key}`);
     }
   }
 
   /** A value decoded from the base; properties are the base itself. @internal */
-  baseValue(entity: number): V | undefined {
-    if (!((this.marks[entity] ?? 0) & BASE)) return undefined;
+  _baseValue(entity: number): V | undefined {
+    if (!((this._marks[entity] ?? 0) & BASE)) return undefined;
     const { kind, rows } = this.component!;
-    const base = this.base[entity];
+    const base = this._base[entity];
     if (kind === PROPS) return base as V;
-    const row = rows && new Uint8Array(this.rows.buffer, entity * rows.bytes);
+    const row = rows && new Uint8Array(this._rows.buffer, entity * rows.bytes);
     return decodeValue(this.component!, row ?? (base as Uint8Array)) as V;
   }
 
   /** Works out what handlers are due to be told. @internal */
-  begin(): void {
-    [this.#listed, this.told] = [this.told, this.#listed];
+  _begin(): void {
+    [this.#listed, this._told] = [this._told, this.#listed];
     [this.#gone, this.#left] = [this.#left, this.#gone];
     this.#gone.clear();
     let count = 0;
     for (let index = 0; index < this.#listedCount; index++) {
-      const entity = this.told[index]!;
-      const marks = this.marks[entity]!;
-      const isThere = this.all[entity] !== undefined;
+      const entity = this._told[index]!;
+      const marks = this._marks[entity]!;
+      const isThere = this._all[entity] !== undefined;
       const known = marks & KNOWN;
       let due = known && marks & GONE ? REMOVE : 0;
       if (isThere && (due || !known)) due |= ADD;
       else if (isThere && marks & CHANGED) due = CHANGE;
-      this.marks[entity] = (marks & (BASE | STALE)) | (due & REMOVE ? 0 : known) | due;
-      if (due) this.told[count++] = entity;
+      this._marks[entity] = (marks & (BASE | STALE)) | (due & REMOVE ? 0 : known) | due;
+      if (due) this._told[count++] = entity;
     }
     this.#listedCount = 0;
-    this.toldCount = count;
+    this._toldCount = count;
     if (count) this.version++;
   }
 
   /** Tells handlers one kind of what they are due to be told. @internal */
-  tell(what: number): void {
+  _tell(what: number): void {
     if (what !== ADD && !this.#emitter.has(what)) return;
-    for (let index = 0; index < this.toldCount; index++) {
-      const entity = this.told[index]!;
-      if (!(this.marks[entity]! & what)) continue;
-      const value = what === REMOVE ? this.#left.get(entity) : this.all[entity];
+    for (let index = 0; index < this._toldCount; index++) {
+      const entity = this._told[index]!;
+      if (!(this._marks[entity]! & what)) continue;
+      const value = what === REMOVE ? this.#left.get(entity) : this._all[entity];
       if (value === undefined) continue;
-      if (what === ADD) this.marks[entity]! |= KNOWN;
+      if (what === ADD) this._marks[entity]! |= KNOWN;
       this.#emitter.emit(what, value, entity);
     }
   }

@@ -475,7 +475,7 @@ test("a whole float is not a whole number, and the two zeros are one value", () 
 
 test("which floats were whole is forgotten with them", () => {
   const room = new Replica(schema([component("props", { kind: 2 })]), 3, verify);
-  const { wholeFloats } = room.tables[0]!;
+  const { _wholeFloats: wholeFloats } = room.tables[0]!;
   const value = "01 6b 04 0000000000000840";
   const snapshot = `00 01 00 01 00 00 04 00 02 ${value}`;
   const rows: [name: string, chunks: Uint8Array][] = [
