@@ -1,8 +1,9 @@
 import type { Client } from "./client.js";
 import { TickloomError } from "./errors.js";
+import { type ClientKind, encodeClient } from "./messages.js";
 import type { Room } from "./room.js";
 import type { Timers } from "./timers.js";
-import type { Accepted } from "./wire.gen.js";
+import type { Accepted, ClientMessages } from "./wire.gen.js";
 
 /** How long to wait for an answer. */
 export interface AskOptions {
@@ -11,6 +12,9 @@ export interface AskOptions {
   /** Rejects with its reason when it aborts. What was sent may still happen. */
   signal?: AbortSignal;
 }
+
+/** What is said of whatever nobody will answer any more. */
+export const GONE = "the seat is gone";
 
 /** Somebody who waits for an answer. */
 export interface Question {
@@ -80,37 +84,38 @@ export class Asking {
     this.#client = room._client;
   }
 
-  /** The number of a question. */
-  nextOp(): number {
-    this.#lastOp += 1;
-    return this.#lastOp;
-  }
-
   /** The first question that was not sent. */
   get unsentOp(): number | undefined {
     return this.#unsent.find(({ op }) => op)?.op;
   }
 
-  /** Sends or keeps a message about the seat; false when there is no place for it. */
-  say(bytes: Uint8Array, op: number, isForAnySeat: boolean): boolean {
-    const { status, _isSeated } = this.#room;
+  /**
+   * Sends or keeps a message about the seat. Returns its number, 0 for one that nobody waits for;
+   * undefined when there is no place for it.
+   */
+  say<K extends ClientKind>(
+    kind: K,
+    fields: ClientMessages[K],
+    question?: Question,
+  ): number | undefined {
     const { stats, _options } = this.#client;
-    if (_isSeated) {
+    const op = question ? this.#lastOp + 1 : 0;
+    const bytes = encodeClient(kind, { ...fields, op });
+    if (this.#room._isSeated) {
       this.#client._sendBytes(bytes);
-      return true;
+    } else {
+      const after = stats.offlineBytes + bytes.length;
+      if (this.#room.status === "left" || after > (_options.offlineBytesMax ?? 65_536)) {
+        return undefined;
+      }
+      stats.offlineBytes = after;
+      this.#unsent.push({ op, bytes, isForAnySeat: kind === "Publish" });
     }
-    const after = stats.offlineBytes + bytes.length;
-    if (status === "left" || after > (_options.offlineBytesMax ?? 65_536)) {
-      return false;
+    if (question) {
+      this.#lastOp = op;
+      this.#questions.set(op, question);
     }
-    stats.offlineBytes = after;
-    this.#unsent.push({ op, bytes, isForAnySeat });
-    return true;
-  }
-
-  /** Waits for the answer to a question. */
-  wait(op: number, question: Question): void {
-    this.#questions.set(op, question);
+    return op;
   }
 
   /** Takes out who waits for this answer. */
@@ -126,7 +131,7 @@ export class Asking {
       if (isSame || isForAnySeat) {
         this.#client._sendBytes(bytes);
       } else {
-        this.take(op)?.reject(new TickloomError("Left", "the seat it was about is gone"));
+        this.take(op)?.reject(new TickloomError("Left", GONE));
       }
     }
   }

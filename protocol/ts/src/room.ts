@@ -1,4 +1,4 @@
-import { Asking, type AskOptions, bounded } from "./asking.js";
+import { Asking, type AskOptions, bounded, GONE } from "./asking.js";
 import { bodyOf } from "./bytes.js";
 import { type Changes, ChangesWriter, type Effect } from "./changes.js";
 import type { Client } from "./client.js";
@@ -7,7 +7,7 @@ import { Emitter, type Unsubscribe } from "./emitter.js";
 import { TickloomError } from "./errors.js";
 import type { RoomEvent } from "./events.js";
 import { InputSender } from "./input.js";
-import { type ClientKind, encodeClient } from "./messages.js";
+import type { ClientKind } from "./messages.js";
 import { Presence } from "./presence.js";
 import { encodeProperties } from "./properties.js";
 import { type Entity, Replica } from "./replica.js";
@@ -28,8 +28,6 @@ import type {
 
 /** Snapshots asked for in a row, without one that could be applied, after which the client leaves. */
 const RESYNCS_MAX = 8;
-
-const GONE = "the seat is gone";
 
 /** What a delta did to a room. */
 export interface TickInfo {
@@ -192,7 +190,7 @@ export class Room<S extends Shape = AnyShape> {
    */
   send(topic: TopicOf<S>, body: Uint8Array | string | object, to: readonly number[] = []): boolean {
     const publish = { topic: this.#topic(topic), to: [...to], body: bodyOf(body) };
-    return this.#say("Publish", publish, 0);
+    return this.#asking.say("Publish", publish) !== undefined;
   }
 
   /** The same, and resolves when it is said: with the tick whose state comes with it. */
@@ -259,12 +257,12 @@ export class Room<S extends Shape = AnyShape> {
 
   /** Looks at another place, in a room with interest that lets this client (SPEC.md section 6). */
   lookAt(x: number, y: number): void {
-    this.#say("Interest", { x, y }, 0);
+    this.#asking.say("Interest", { x, y });
   }
 
   /** Looks at the own entity again. */
   lookAtOwn(): void {
-    this.#say("Interest", { own: true }, 0);
+    this.#asking.say("Interest", { own: true });
   }
 
   /** Gives the seat back. Resolves when the server said so, or there was no connection anyway. */
@@ -418,10 +416,6 @@ export class Room<S extends Shape = AnyShape> {
     return topic.id;
   }
 
-  #say<K extends ClientKind>(kind: K, fields: ClientMessages[K], op: number): boolean {
-    return this.#asking.say(encodeClient(kind, { ...fields, op }), op, kind === "Publish");
-  }
-
   #ask<K extends ClientKind>(
     kind: K,
     fields: ClientMessages[K],
@@ -432,11 +426,10 @@ export class Room<S extends Shape = AnyShape> {
       if (this.status === "left") {
         throw new TickloomError("Left", GONE);
       }
-      const op = this.#asking.nextOp();
-      if (!this.#say(kind, fields, op)) {
+      const op = this.#asking.say(kind, fields, { resolve, reject });
+      if (op === undefined) {
         throw new TickloomError("OfflineFull", "too much waits for a connection already");
       }
-      this.#asking.wait(op, { resolve, reject });
       for (const { component, entity, key, value } of effects) {
         this._replica.pending.write(op, component, entity, key, value);
       }
