@@ -24,6 +24,11 @@ interface Field {
   isRequired: boolean;
   /** What is there when nothing is; of a scalar. */
   value: number;
+  /** The bytes of a scalar or of a distance. */
+  bytes: number;
+  /** How a DataView reads and writes a scalar. */
+  get: "getUint32" | undefined;
+  set: "setUint32" | undefined;
 }
 
 /** What a DataView calls the scalars. */
@@ -50,14 +55,20 @@ function fieldsOf(layout: string): Field[] {
   let fields = parsed.get(layout);
   if (!fields) {
     fields = [...layout.matchAll(/(\w+):(\[?)(\w)(\w*)(!?)=?(\S*)/g)].map(
-      ([, name, vector, code, rest, required, value]) => ({
-        name: name!,
-        code: code!,
-        type: code! + rest,
-        isVector: !!vector,
-        isRequired: !!required,
-        value: +value!,
-      }),
+      ([, name, vector, code, rest, required, value]) => {
+        const scalar = SCALARS[code!] as "Uint32" | undefined;
+        return {
+          name: name!,
+          code: code!,
+          type: code! + rest,
+          isVector: !!vector,
+          isRequired: !!required,
+          value: +value!,
+          bytes: sizeOf(scalar ?? "Uint32"),
+          get: scalar && `get${scalar}`,
+          set: scalar && `set${scalar}`,
+        };
+      },
     );
     parsed.set(layout, fields);
   }
@@ -101,16 +112,16 @@ export class FlatReader {
     if (!field.isVector) return this.#value(field, at);
     const start = this.follow(at) + 4;
     const count = this.#view.getUint32(start - 4, true);
-    const bytes = sizeOf(SCALARS[field.code] ?? "Uint32");
     // Whatever a vector holds lies within the buffer, so a count cannot promise more than that.
-    this.#take(start, count * bytes);
-    return Array.from({ length: count }, (_, index) => this.#value(field, start + bytes * index));
+    this.#take(start, count * field.bytes);
+    return Array.from({ length: count }, (_, index) =>
+      this.#value(field, start + index * field.bytes),
+    );
   }
 
-  #value({ code, type }: Field, at: number): unknown {
-    const scalar = SCALARS[code];
-    if (scalar) {
-      const value = Number(this.#view[`get${scalar as "Uint16"}`](at, true));
+  #value({ code, type, get }: Field, at: number): unknown {
+    if (get) {
+      const value = Number(this.#view[get](at, true));
       if (code === "e" && value >= +type.slice(1)) throw malformed("enum");
       return code === "z" ? value > 0 : value;
     }
@@ -150,27 +161,28 @@ export function writeTable(
     .filter(({ field, value }) => value !== field.value && value !== false);
   const vtableBytes = (present.at(-1)?.slot ?? 2) + 2;
   const vtable = writer.room(vtableBytes, 2);
-  const table = writeScalar(writer, "Int32", 0);
+  const table = writeScalar(writer, 4, 0);
   writer.view.setUint16(vtable, vtableBytes, true);
   writer.view.setInt32(table, table - vtable, true);
   writer.view.setUint32(from, table - from, true);
-  const places = present.map(({ field: { code, isVector }, slot, value }) => {
-    const scalar = isVector ? undefined : SCALARS[code];
-    const at = scalar ? writeScalar(writer, scalar, value) : writeScalar(writer, "Uint32", 0);
+  const places = present.map(({ field: { code, isVector, bytes, set }, slot, value }) => {
+    const isScalar = set && !isVector;
+    const given = code === "l" ? BigInt(value as number) : value;
+    const at = isScalar ? writeScalar(writer, bytes, given, set) : writeScalar(writer, 4, 0);
     writer.view.setUint16(vtable + slot, at - table, true);
     return at;
   });
   writer.view.setUint16(vtable + 2, writer.length - table, true);
-  present.forEach(({ field: { code, type, isVector }, value }, index) => {
+  present.forEach(({ field: { code, type, isVector, bytes, set }, value }, index) => {
     const at = places[index]!;
     if (code < "a") {
       writeTable(writer, at, layouts[type]!, value as Record<string, unknown>);
-    } else if (isVector || !SCALARS[code]) {
+    } else if (isVector || !set) {
       const items = code === "s" ? bytesOf(value as string) : (value as Uint8Array | number[]);
-      const start = writeScalar(writer, "Uint32", items.length);
+      const start = writeScalar(writer, 4, items.length);
       writer.view.setUint32(at, start - at, true);
       if (!isVector) writer.put(items as Uint8Array);
-      else for (const item of items) writeScalar(writer, SCALARS[code]!, item);
+      else for (const item of items) writeScalar(writer, bytes, item, set);
       // Texts end with a zero that does not count.
       if (code === "s") writer.u8(0);
     }
@@ -178,10 +190,13 @@ export function writeTable(
 }
 
 /** Appends a scalar at a border of its size, and returns where it is. */
-function writeScalar(writer: ByteWriter, scalar: string, value: unknown): number {
-  const bytes = sizeOf(scalar);
+function writeScalar(
+  writer: ByteWriter,
+  bytes: number,
+  value: unknown,
+  set: "setUint32" = "setUint32",
+): number {
   const at = writer.room(bytes, bytes);
-  const given = scalar === "BigUint64" ? BigInt(value as number) : value;
-  writer.view[`set${scalar as "Uint16"}`](at, given as number, true);
+  writer.view[set](at, value as number, true);
   return at;
 }
