@@ -14,7 +14,7 @@ import {
   visitorName,
 } from "../frame/place.js";
 import { listRooms } from "../frame/rooms.js";
-import { sentence } from "../frame/sentence.js";
+import { goodbye, sentence } from "../frame/sentence.js";
 import { complain, say } from "../frame/toast.js";
 import { Camera } from "./camera.js";
 import { Controls } from "./controls.js";
@@ -24,6 +24,7 @@ import { buttons, Game, type GameShape, type GameType } from "./game.js";
 import { Minimap, type Rings } from "./minimap.js";
 import { watchVitals } from "./news.js";
 import { showFigures } from "./panel.js";
+import { rememberPlaying, roomBeforeReload } from "./return.js";
 import { showKill, showOwn, showScores } from "./scores.js";
 
 const SCORES_EVERY_MS = 250;
@@ -71,9 +72,9 @@ function prepare(): void {
   byId<HTMLInputElement>("name").value = visitorName();
   byId("start-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    void enter("play");
+    void enter("play", roomInAddress());
   });
-  byId("watch").onclick = () => void enter("watch");
+  byId("watch").onclick = () => void enter("watch", roomInAddress());
   byId("leave").onclick = () => void play?.game.room.leave();
   byId("copy").onclick = async () =>
     (await copyAddress()) ? say("The link is copied.") : complain("The browser did not let it.");
@@ -86,16 +87,14 @@ function prepare(): void {
     if (play) play.game.isInterpolating = (target as HTMLInputElement).checked;
   };
   byId<HTMLDetailsElement>("panel").open = innerWidth > 900;
-  const { type: loading } = (performance.getEntriesByType("navigation")[0] ?? {}) as {
-    type?: string;
-  };
   // Whoever comes by a link with a name, or loads the page again while playing, is not asked.
-  if (nameInAddress() || (loading === "reload" && wasPlaying())) {
-    void enter("play");
+  const before = roomBeforeReload();
+  if (nameInAddress() || before !== undefined) {
+    void enter("play", before ?? roomInAddress());
   }
 }
 
-async function enter(how: "play" | "watch"): Promise<void> {
+async function enter(how: "play" | "watch", asked: string): Promise<void> {
   const name = clip(byId<HTMLInputElement>("name").value) || visitorName();
   setText(byId("start-error"), "");
   setBusy(true);
@@ -103,11 +102,11 @@ async function enter(how: "play" | "watch"): Promise<void> {
   try {
     const room =
       how === "watch"
-        ? await client.spectate(gameType, { room: await roomToWatch() })
-        : await client.join(gameType, { room: roomInAddress(), name, remember: true });
+        ? await client.spectate(gameType, { room: asked || (await fullestRoom()) })
+        : await client.join(gameType, { room: asked, name, remember: true });
     rememberName(name);
     showRoomInAddress(room.name);
-    rememberPlaying(how === "play");
+    rememberPlaying(how === "play" ? asked : undefined);
     begin(client, new Game(room, type));
   } catch (error) {
     client.close();
@@ -119,13 +118,12 @@ async function enter(how: "play" | "watch"): Promise<void> {
   }
 }
 
-/** The room of the address, or the fullest there is. */
-async function roomToWatch(): Promise<string> {
-  const named = roomInAddress() || (await listRooms(`?type=${type}&limit=1`)).rooms[0]?.name;
-  if (!named) {
+async function fullestRoom(): Promise<string> {
+  const [room] = (await listRooms(`?type=${type}&limit=1`)).rooms;
+  if (!room) {
     throw new Error("Nobody plays at the moment. Play yourself, and others may watch you.");
   }
-  return named;
+  return room.name;
 }
 
 function begin(client: Client, game: Game): void {
@@ -162,7 +160,7 @@ function begin(client: Client, game: Game): void {
       isSame ? "You are back in your seat." : "You are back, in another seat: the old one is gone.",
     ),
   );
-  room.on("left", ({ message, reason }) => end(now, reason === "Asked" ? "" : message || reason));
+  room.on("left", (why) => end(now, goodbye(why)));
   for (const id of ["own", "board", "map-box", "menu"]) {
     byId(id).hidden = false;
   }
@@ -182,7 +180,7 @@ function end(over: Play, why: string): void {
   over.stop();
   over.game.stop();
   over.client.close();
-  rememberPlaying(false);
+  rememberPlaying(undefined);
   play = undefined;
   for (const id of ["own", "board", "map-box", "menu", "fallen"]) {
     byId(id).hidden = true;
@@ -292,21 +290,5 @@ function positive(angle: number): number {
 function setBusy(is: boolean): void {
   for (const id of ["play", "watch"]) {
     byId<HTMLButtonElement>(id).disabled = is;
-  }
-}
-
-function rememberPlaying(is: boolean): void {
-  try {
-    sessionStorage.setItem("tickloom.playing", is ? "yes" : "");
-  } catch {
-    // Without storage the page asks again.
-  }
-}
-
-function wasPlaying(): boolean {
-  try {
-    return sessionStorage.getItem("tickloom.playing") === "yes";
-  } catch {
-    return false;
   }
 }

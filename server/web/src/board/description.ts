@@ -58,6 +58,20 @@ export interface Note {
   colour: number;
 }
 
+/** A note as it can be drawn, whatever somebody wrote there: keys may be missing or odd. */
+export function readNote(written: Partial<Record<keyof Note, unknown>>): Note {
+  const number = (value: unknown, max: number) => {
+    const read = Number(value);
+    return Number.isFinite(read) ? Math.min(Math.max(read, -max), max) : 0;
+  };
+  return {
+    x: number(written.x, HALF_EXTENT),
+    y: number(written.y, HALF_EXTENT),
+    text: typeof written.text === "string" ? written.text : "",
+    colour: Math.floor(Math.abs(number(written.colour, 255))),
+  };
+}
+
 export interface BoardShape {
   state: {
     name: string;

@@ -4,7 +4,7 @@ import type { Room } from "@tickloom/client";
 import { byId, element } from "../frame/dom.js";
 import { sentence } from "../frame/sentence.js";
 import { complain } from "../frame/toast.js";
-import type { BoardShape, Note } from "./description.js";
+import { type BoardShape, type Note, readNote } from "./description.js";
 import type { Point } from "./stroke.js";
 import type { Viewport } from "./viewport.js";
 
@@ -67,11 +67,8 @@ export class Notes {
   place(): void {
     const { zoom } = this.#viewport;
     for (const [entity, { paper, held }] of this.#shown) {
-      const note = held ?? this.#room.state.note.get(entity);
-      if (note) {
-        const { x, y } = this.#viewport.toScreen({ x: note.x ?? 0, y: note.y ?? 0 });
-        paper.style.transform = `translate(${x}px, ${y}px) scale(${zoom})`;
-      }
+      const { x, y } = this.#viewport.toScreen(held ?? this.#noteOf(entity));
+      paper.style.transform = `translate(${x}px, ${y}px) scale(${zoom})`;
     }
   }
 
@@ -104,8 +101,8 @@ export class Notes {
     if (!shown) {
       return;
     }
-    shown.paper.dataset.colour = String((note.colour ?? 0) % COLOURS);
-    const text = String(note.text ?? "");
+    const { colour, text } = readNote(note);
+    shown.paper.dataset.colour = String(colour % COLOURS);
     // What somebody types here and the server does not know yet is newer.
     if (shown.typing === 0 && shown.text.value !== text) {
       shown.text.value = text;
@@ -114,13 +111,9 @@ export class Notes {
 
   #letMove(entity: number, grip: HTMLElement, shown: Shown): void {
     let from: { pointer: Point; note: Point } | undefined;
-    const here = (): Point => {
-      const { x = 0, y = 0 } = this.#room.state.note.get(entity) ?? {};
-      return { x, y };
-    };
     grip.addEventListener("pointerdown", (event) => {
       grip.setPointerCapture(event.pointerId);
-      from = { pointer: { x: event.clientX, y: event.clientY }, note: here() };
+      from = { pointer: { x: event.clientX, y: event.clientY }, note: this.#noteOf(entity) };
     });
     grip.addEventListener("pointermove", (event) => {
       if (!from) return;
@@ -149,10 +142,14 @@ export class Notes {
       };
       const step = steps[key];
       if (step) {
-        const { x, y } = here();
+        const { x, y } = this.#noteOf(entity);
         this.#set(entity, { x: x + step[0], y: y + step[1] });
       }
     });
+  }
+
+  #noteOf(entity: number): Note {
+    return readNote(this.#room.state.note.get(entity) ?? {});
   }
 
   #set(entity: number, values: Partial<Note>): void {

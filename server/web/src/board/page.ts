@@ -6,10 +6,10 @@ import { byId, element, isTyping, setText } from "../frame/dom.js";
 import { openLine } from "../frame/line.js";
 import { copyAddress, roomInAddress, showRoomInAddress, visitorName } from "../frame/place.js";
 import { askForName } from "../frame/rename.js";
-import { sentence } from "../frame/sentence.js";
+import { goodbye, sentence } from "../frame/sentence.js";
 import { complain, say } from "../frame/toast.js";
 import { authorNumber, newRoomName } from "./author.js";
-import { type BoardShape, boardType, description } from "./description.js";
+import { type BoardShape, boardType, description, readNote } from "./description.js";
 import { Hand, type Tool } from "./hand.js";
 import { History, type Item } from "./history.js";
 import { Notes } from "./notes.js";
@@ -108,7 +108,12 @@ function begin(client: Client, room: Room<BoardShape>): void {
   room.on("resumed", ({ isSame }) =>
     say(isSame ? "You are back on the board." : "You are back; the board was loaded again."),
   );
-  room.on("left", ({ message, reason }) => reason !== "Asked" && complain(message || reason));
+  room.on("left", (why) => {
+    client.close();
+    open = undefined;
+    setText(byId("hint"), goodbye(why) || "You left the board.");
+    byId("hint").hidden = false;
+  });
   setText(
     byId("hint"),
     "Nothing here yet: draw. Whoever opens this address sees it. A board lasts as long as somebody is on it.",
@@ -273,7 +278,7 @@ async function save(): Promise<void> {
     return;
   }
   try {
-    const notes = [...open.room.state.note.values()];
+    const notes = [...open.room.state.note.values()].map(readNote);
     await savePicture(open.sheet.drawn, notes, `board-${open.room.name}`);
   } catch (error) {
     complain(sentence(error));

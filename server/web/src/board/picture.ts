@@ -87,7 +87,7 @@ function drawNote(context: CanvasRenderingContext2D, { x, y, text, colour }: Not
   context.font = "15px ui-sans-serif, system-ui, sans-serif";
   context.textBaseline = "top";
   let top = y + 32;
-  for (const line of wrap(context, String(text), NOTE_SIZE.width - 20)) {
+  for (const line of wrap(context, text, NOTE_SIZE.width - 20)) {
     context.fillText(line, x + 10, top);
     top += LINE_HEIGHT;
   }

@@ -5,6 +5,8 @@ import { TickloomError } from "@tickloom/client";
 /** The client came back to its seat over another connection, SPEC.md section 12. */
 const CLOSE_REPLACED = 4500;
 
+const REPLACED = "You are in this room in another tab or window, which took over from this one.";
+
 const sentences: Record<string, string> = {
   RoomFull: "This room is full. Try again in a while, or take another room.",
   ServerFull: "The server is full or busy. Try again in a while.",
@@ -22,6 +24,22 @@ const sentences: Record<string, string> = {
   Left: "You are not in the room any more.",
 };
 
+/** Why a seat is gone, for people; nothing when they gave it back themselves. */
+export function goodbye({ reason, message }: { reason: string; message: string }): string {
+  switch (reason) {
+    case "Asked":
+      return "";
+    case "Kicked":
+      return message ? `You were sent away: ${message}` : "You were sent away.";
+    case "Replaced":
+      return REPLACED;
+    case "RoomEnded":
+      return message || "The room has ended.";
+    default:
+      return message || "The seat is gone, and there is no other.";
+  }
+}
+
 /** One sentence about an error, of the client or any other. */
 export function sentence(error: unknown): string {
   if (!(error instanceof TickloomError)) {
@@ -29,7 +47,7 @@ export function sentence(error: unknown): string {
   }
   const { code, message, closeCode } = error;
   if (closeCode === CLOSE_REPLACED) {
-    return "You are in this room in another tab or window, which took over from this one.";
+    return REPLACED;
   }
   const known = sentences[code];
   if (known) {

@@ -1,13 +1,13 @@
 // Live: one room of the type `relay`, whose topics are a chat with history, comments that fly by,
 // and quotes that the room's host publishes.
 
-import type { Room } from "@tickloom/client";
+import type { Client, Room } from "@tickloom/client";
 import { drawFrames } from "../frame/canvas.js";
 import { byId, setText } from "../frame/dom.js";
 import { openLine } from "../frame/line.js";
 import { roomInAddress, showRoomInAddress, visitorName } from "../frame/place.js";
 import { askForName } from "../frame/rename.js";
-import { sentence } from "../frame/sentence.js";
+import { goodbye, sentence } from "../frame/sentence.js";
 import { say } from "../frame/toast.js";
 import { nameOf, readSaid, runChat } from "./chat.js";
 import { drawClip } from "./clip.js";
@@ -25,7 +25,6 @@ let clipMs = 0;
 
 byId("pause").onclick = () => {
   isPaused = !isPaused;
-  byId("pause").ariaPressed = String(isPaused);
   setText(byId("pause"), isPaused ? "Go on" : "Pause");
 };
 byId("rename").onclick = () =>
@@ -48,14 +47,14 @@ async function join(): Promise<void> {
       await room.leave();
       throw new Error("Rooms of the type relay have no chat here.");
     }
-    begin(room, ownName);
+    begin(client, room, ownName);
   } catch (error) {
     client.close();
     setText(byId("audience"), sentence(error));
   }
 }
 
-function begin(joined: Room, ownName: string): void {
+function begin(client: Client, joined: Room, ownName: string): void {
   runChat(joined, ownName);
   const stopQuotes = runQuotes(joined);
   joined.onEvent("danmaku", (event) => {
@@ -80,9 +79,10 @@ function begin(joined: Room, ownName: string): void {
         : "You are back; some of what was said is gone.",
     ),
   );
-  joined.on("left", ({ message, reason }) => {
+  joined.on("left", (why) => {
+    client.close();
     stopQuotes();
-    setText(byId("audience"), message || `The seat is gone: ${reason}.`);
+    setText(byId("audience"), goodbye(why) || "You left.");
   });
   joined.on("tick", () => showAudience(joined));
   showAudience(joined);
