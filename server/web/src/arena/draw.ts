@@ -66,7 +66,7 @@ export function drawSticks({ context }: Frame, sticks: Iterable<Stick>): void {
 
 function drawGround(game: Game, { context, width, height }: Frame, camera: Camera): void {
   const { halfExtent, obstacles } = game;
-  const { paper, sunk, rule, edge, raised } = palette();
+  const { paper, sunk, rule, edge } = palette();
   context.fillStyle = sunk;
   context.fillRect(0, 0, width, height);
   const from = camera.toCanvas({ x: -halfExtent, y: -halfExtent });
@@ -80,7 +80,7 @@ function drawGround(game: Game, { context, width, height }: Frame, camera: Camer
   context.lineWidth = 2;
   for (const { minX, minY, maxX, maxY } of obstacles) {
     const { x, y } = camera.toCanvas({ x: minX, y: minY });
-    context.fillStyle = raised;
+    context.fillStyle = rule;
     context.beginPath();
     context.roundRect(x, y, (maxX - minX) * camera.scale, (maxY - minY) * camera.scale, 6);
     context.fill();

@@ -53,7 +53,7 @@ export function showKill(game: Game, { victim, shooter }: Kill): void {
   const isOwn = victim === game.room.entity || shooter === game.room.entity;
   const whom = victim === game.room.entity ? "you" : game.nameOf(victim);
   const out = victim === game.room.entity ? "You are out" : `${name(victim)} is out`;
-  const text = shooter === undefined ? out : `${name(shooter)} hit ${whom}`;
+  const text = shooter === undefined ? out : `${name(shooter)} beat ${whom}`;
   const list = byId("kills");
   while (list.childElementCount >= KILLS_MAX) {
     list.firstElementChild?.remove();
