@@ -37,6 +37,8 @@ const kinds = {
       "app.normandy.enabled": false,
       "browser.shell.checkDefaultBrowser": false,
       "datareporting.policy.dataSubmissionEnabled": false,
+      // A tick costs less than the millisecond to which clocks are rounded otherwise.
+      "privacy.reduceTimerPrecision": false,
       "dom.min_background_timeout_value": 4,
       "ui.systemUsesDarkTheme": 0,
     },

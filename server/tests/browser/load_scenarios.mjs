@@ -56,28 +56,30 @@ async function move(url, options, count) {
 
 /** Joins by a socket whose message handler is timed. */
 async function watch(url, count) {
-  globalThis.spentMs = 0;
+  globalThis.messages = [];
+  globalThis.moved = 0;
   class TimedWebSocket extends WebSocket {
     set onmessage(handler) {
       super.onmessage = (event) => {
+        moved = 0;
         const startMs = performance.now();
         handler(event);
-        globalThis.spentMs += performance.now() - startMs;
+        messages.push({ ms: performance.now() - startMs, moved });
       };
     }
   }
   const client = tickloom.connect(url, { WebSocket: TimedWebSocket });
   globalThis.room = await client.join("state", { room: "crowd" });
   globalThis.stats = client.stats;
-  globalThis.moved = 0;
   await new Promise((resolve) => {
     room.on("tick", ({ changed }) => {
-      moved += changed.length;
+      moved = changed.length;
       if (room.state.body.size === count) resolve();
     });
   });
 }
 
+/** What is on the heap, and how many states came. */
 const heap = async (isSwept) => {
   // What the first sweep finalises, the next one frees.
   for (let sweep = 0; isSwept && sweep < 3; sweep++) {
@@ -85,7 +87,7 @@ const heap = async (isSwept) => {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   const { usedJSHeapSize: bytes = 0 } = performance.memory ?? {};
-  return { bytes, spentMs, moved, deltas: stats.deltas, tick: room.tick };
+  return { bytes, deltas: stats.deltas };
 };
 
 export const loadScenarios = [
@@ -101,16 +103,20 @@ export const loadScenarios = [
       // Compilers take their time first. Nobody asks the page anything meanwhile: that is garbage too.
       await sleep(WARM_MS);
       const before = await watcher.evaluate(heap, true);
+      await watcher.evaluate(() => messages.splice(0));
       await sleep(MEASURED_MS);
       const dirty = await watcher.evaluate(heap, false);
       const after = await watcher.evaluate(heap, true);
 
       const ticks = after.deltas - before.deltas;
-      assert.ok(ticks > 0.8 * (MEASURED_MS / 50), `only ${ticks} ticks came`);
-      const moved = Math.round((after.moved - before.moved) / ticks);
-      // On a busy machine the mover misses ticks; then those that it made count.
-      assert.ok(moved > ENTITIES_COUNT / 2, `only ${moved} of ${ENTITIES_COUNT} moved in a tick`);
-      const ms = ((after.spentMs - before.spentMs) / ticks) * (ENTITIES_COUNT / moved);
+      // On a busy machine the mover misses ticks; those count in which everybody moved. Whoever is
+      // interrupted seems slow, so it is the one in the middle that tells what it costs.
+      const costs = (await watcher.evaluate(() => messages))
+        .filter(({ moved }) => moved === ENTITIES_COUNT)
+        .map(({ ms }) => ms)
+        .sort((one, other) => one - other);
+      assert.ok(costs.length >= 20, `everybody moved in only ${costs.length} ticks`);
+      const ms = costs[costs.length >> 1];
       assert.ok(ms <= MS_PER_TICK_MAX, `${ms.toFixed(2)} ms per tick, above ${MS_PER_TICK_MAX}`);
       const told = `${ms.toFixed(2)} ms per tick`;
       if (name !== "chromium") {
