@@ -72,6 +72,7 @@ export class Prediction<P extends object, I> {
   readonly drift: Drift = { status: "matched", mean: 0, peak: 0 };
   readonly #fields: readonly DrawnField[];
   readonly #step: (state: P, input: I) => void;
+  readonly #start: P;
   /** What it was after the last input that the room has taken. */
   #acked: P;
   /** Inputs that the room has not taken, and what it was after each. */
@@ -81,7 +82,7 @@ export class Prediction<P extends object, I> {
   constructor(fields: readonly DrawnField[], step: (state: P, input: I) => void, state: P) {
     this.#fields = fields;
     this.#step = step;
-    this.exact = this.#acked = state;
+    this.exact = this.#acked = this.#start = state;
   }
 
   /** An input leaves. */
@@ -97,8 +98,11 @@ export class Prediction<P extends object, I> {
     this.#acked = this.exact;
   }
 
-  /** The room has taken the inputs up to `ackSeq`, and then it is as `told`. */
-  acknowledge(ackSeq: number, told: Partial<P>): void {
+  /**
+   * The room has taken the inputs up to `ackSeq`, and then it is as `told`. What is further away than
+   * `snap` was moved by something else than inputs: it begins as it did at first, and is no drift.
+   */
+  acknowledge(ackSeq: number, told: Partial<P>, snap = Infinity): void {
     while (this.#pending[0] && this.#pending[0][0] <= ackSeq) {
       this.#acked = this.#pending.shift()![2];
     }
@@ -118,11 +122,16 @@ export class Prediction<P extends object, I> {
         off = Math.hypot(off, interpolation === LINEAR ? way : 0) || 0;
       }
     }
+    const isJump = off > snap;
     if (isOff) {
+      Object.assign(acked, isJump && { ...this.#start, ...told });
       this.exact = this.#acked = acked as P;
       for (const pending of this.#pending) {
         pending[2] = this.#go(pending[1]);
       }
+    }
+    if (isJump) {
+      return;
     }
     const { drift } = this;
     this.#wrong += (+isWrong - this.#wrong) * DRIFT_PART;
@@ -226,7 +235,10 @@ export interface PredictOptions<V, E, I> {
   step: (state: V & E, input: I, dtSeconds: number) => void;
   /** Fields that only the predictor knows, such as a velocity, and what they are at first. */
   extra?: E;
-  /** Corrections longer than this are jumps, such as that of a player who comes back to life. */
+  /**
+   * Corrections longer than this are jumps, such as that of a player who comes back to life: nothing
+   * fades, and `extra` is as at first.
+   */
   snap?: number;
   /** How long a correction fades, in milliseconds; 100 by default. */
   smoothMs?: number;
@@ -271,7 +283,7 @@ export function predict<
       const before = prediction.exact;
       const value = told();
       if (value) {
-        prediction.acknowledge(input.ackSeq, value);
+        prediction.acknowledge(input.ackSeq, value, snap);
       }
       if (prediction.exact !== before) {
         smoothing.correct(before as Numbers, prediction.exact as Numbers, snap);

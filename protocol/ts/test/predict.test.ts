@@ -251,6 +251,21 @@ test("a correction longer than snap is a jump, and earlier errors go with it", (
   assert.equal(predictor.state.x, 30);
 });
 
+test("who is moved further than snap begins anew, and that is no drift", () => {
+  const step = (state: { x: number; vx: number }) => {
+    state.vx += 1;
+    state.x += state.vx;
+  };
+  const prediction = new Prediction(FLOATS, step, { x: 0, vx: 0 });
+  for (let seq = 1; seq <= 3; seq += 1) {
+    prediction.act(seq, {});
+  }
+  assert.deepEqual(prediction.exact, { x: 6, vx: 3 });
+  prediction.acknowledge(2, { x: 400 }, 15);
+  assert.deepEqual(prediction.exact, { x: 401, vx: 1 }, "the third input is still under way");
+  assert.deepEqual(prediction.drift, { status: "matched", mean: 0, peak: 0 });
+});
+
 test("what jumps is what the room says, and no drift", () => {
   const { room, predictor } = standing();
   room.delta(2, 1, { 1: { hp: 99 } });
