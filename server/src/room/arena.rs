@@ -7,6 +7,9 @@
 //!                            clients <- rows <- publish what is different <--/
 //! ```
 //!
+//! Whoever makes a room may say with how many fighters it is never without, as JSON in `Join`:
+//! `{"bots": 40}`; bots take the places that nobody has.
+//!
 //! Positions are kept as floats here and written as quantised rows at the end of a tick. Tables
 //! are vectors in a fixed order, so that the same seed and inputs give the same game. A tick
 //! allocates nothing unless somebody comes, goes or dies.
@@ -18,7 +21,7 @@ use tickloom_protocol::chunks::Value;
 use tickloom_protocol::client_message::Configure;
 use tickloom_protocol::ids::{EntityId, MemberId, Moment};
 
-use crate::room::arena::bot::{Brain, FIGHTERS_MIN, NAMES};
+use crate::room::arena::bot::Brain;
 use crate::room::arena::fighter::{Driver, Fighter, Intent};
 use crate::room::arena::grid::Grid;
 use crate::room::arena::map::Map;
@@ -30,6 +33,7 @@ use crate::room::player_name;
 use crate::room::rewind::RewindSpec;
 use crate::room::state::State;
 use crate::room::steering;
+use serde::Deserialize;
 
 mod bot;
 mod fighter;
@@ -50,6 +54,10 @@ pub const MEMBERS_MAX: usize = 128;
 
 /// Places for those who watch: as many as play.
 pub const SPECTATORS_MAX: usize = 128;
+/// With fewer fighters than this, bots fill up, unless whoever made the room said otherwise.
+pub const BOTS_COUNT: usize = 8;
+/// Most that whoever makes a room may ask for.
+pub const BOTS_MAX: usize = 100;
 /// Entities in an arena.
 pub const ENTITIES_MAX: usize = 2048;
 
@@ -62,7 +70,7 @@ const DAMAGE: u8 = 25;
 const KILL_SCORE: u16 = 5;
 
 /// Players who join between two ticks do so before the bots make room.
-const FIGHTERS_MAX: usize = MEMBERS_MAX + FIGHTERS_MIN;
+const FIGHTERS_MAX: usize = MEMBERS_MAX + BOTS_MAX;
 
 const _: () = assert!(
     1 + FIGHTERS_MAX + PROJECTILES_MAX + PICKUPS <= ENTITIES_MAX,
@@ -101,8 +109,38 @@ impl RoomType for Arena {
         self.spec.clone()
     }
 
+    fn spec_for(&self, options: &[u8]) -> Result<RoomSpec, Denial> {
+        Wishes::read(options)?;
+        Ok(self.spec())
+    }
+
     fn create(&self) -> Box<dyn RoomLogic> {
         Box::new(ArenaLogic::new(Pace::new(self.spec.tick_seconds())))
+    }
+}
+
+/// What the first joiner may say of an arena.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wishes {
+    bots: usize,
+}
+
+impl Wishes {
+    /// Reads options; nothing at all is a wish for the usual.
+    fn read(options: &[u8]) -> Result<Self, Denial> {
+        if options.is_empty() {
+            return Ok(Self { bots: BOTS_COUNT });
+        }
+        let wishes: Self = serde_json::from_slice(options).map_err(|error| {
+            Denial::new(format!(
+                "the options of an arena are JSON such as {{\"bots\": 40}}: {error}"
+            ))
+        })?;
+        if wishes.bots > BOTS_MAX {
+            return Err(Denial::new(format!("an arena has {BOTS_MAX} bots at most")));
+        }
+        Ok(wishes)
     }
 }
 
@@ -133,6 +171,9 @@ impl Pace {
 /// One arena: what its entities do, and what clients are not told of them.
 #[derive(Debug)]
 struct ArenaLogic {
+    /// With fewer fighters than this, bots fill up; at most [`BOTS_MAX`]. None before the first
+    /// joiner, who may say.
+    bots: Option<usize>,
     pace: Pace,
     map: Map,
     grid: Grid,
@@ -152,6 +193,9 @@ impl RoomLogic for ArenaLogic {
     }
 
     fn on_join(&mut self, room: &mut Context<'_>, joiner: &Joiner<'_>) -> Result<(), Denial> {
+        if self.bots.is_none() {
+            self.bots = Some(Wishes::read(joiner.options)?.bots);
+        }
         let name = player_name::of(joiner);
         let position = self.map.free_place(room.rng());
         self.add_fighter(room, joiner.entity, Driver::Member(joiner.member), position, &name);
@@ -221,8 +265,8 @@ impl RoomLogic for ArenaLogic {
 
     /// Floats lose digits on the way into a row, and nobody is shown what a bot is up to.
     fn save(&self, output: &mut Vec<u8>) {
-        let Self { fighters, projectiles, pickups, .. } = self;
-        let written = write!(output, "{fighters:?} {projectiles:?} {pickups:?}");
+        let Self { bots, fighters, projectiles, pickups, .. } = self;
+        let written = write!(output, "{bots:?} {fighters:?} {projectiles:?} {pickups:?}");
         written.expect("there is always room in a vector");
     }
 }
@@ -230,6 +274,7 @@ impl RoomLogic for ArenaLogic {
 impl ArenaLogic {
     fn new(pace: Pace) -> Self {
         Self {
+            bots: None,
             pace,
             map: Map::default(),
             grid: Grid::with_capacity(FIGHTERS_MAX),
@@ -239,26 +284,28 @@ impl ArenaLogic {
         }
     }
 
-    /// Bots fill up to [`FIGHTERS_MIN`] fighters and leave when players come.
+    /// Bots take the places that nobody has and leave when players come.
     fn balance_bots(&mut self, room: &mut Context<'_>) {
-        while self.fighters.len() > FIGHTERS_MIN
+        let fighters_min = self.bots.unwrap_or(BOTS_COUNT);
+        while self.fighters.len() > fighters_min
             && let Some(index) = self.fighters.iter().rposition(Fighter::is_bot)
         {
             let entity = self.fighters[index].entity;
             self.remove_fighter(room.state_mut(), index);
             room.state_mut().despawn(entity);
         }
-        while self.fighters.len() < FIGHTERS_MIN {
-            let is_taken = |name: &usize| {
+        while self.fighters.len() < fighters_min {
+            let is_taken = |number: &usize| {
                 let mut drivers = self.fighters.iter().map(|fighter| fighter.driver);
-                drivers.any(|driver| matches!(driver, Driver::Bot(brain) if brain.name == *name))
+                drivers
+                    .any(|driver| matches!(driver, Driver::Bot(brain) if brain.number == *number))
             };
-            let name = (0..NAMES.len()).find(|name| !is_taken(name));
-            let name = name.expect("there are as many names as bots");
+            let number = (0..fighters_min).find(|number| !is_taken(number));
+            let number = number.expect("there are fewer bots than fighters");
             let Some(entity) = room.state_mut().spawn(MemberId::SERVER) else { return };
             let position = self.map.free_place(room.rng());
-            let driver = Driver::Bot(Brain::new(name, position));
-            self.add_fighter(room, entity, driver, position, NAMES[name]);
+            let driver = Driver::Bot(Brain::new(number, position));
+            self.add_fighter(room, entity, driver, position, &Brain::name_of(number));
         }
     }
 

@@ -10,11 +10,8 @@ use crate::room::arena::pickup::Pickup;
 use crate::room::arena::vector::Vec2;
 use crate::room::arena::{Pace, find};
 
-/// With fewer fighters than this, bots fill up.
-pub(super) const FIGHTERS_MIN: usize = 8;
-
-/// What bots are called; as many as there can be at once.
-pub(super) const NAMES: [&str; FIGHTERS_MIN] =
+/// What bots are called, and then again with a number.
+const NAMES: [&str; 8] =
     ["Bobbin", "Shuttle", "Heddle", "Treadle", "Weft", "Warp", "Selvage", "Spindle"];
 
 /// Ticks between two looks around. Bots take turns, so few look around in the same tick.
@@ -36,8 +33,8 @@ const STUCK: f32 = 12.0;
 /// What a bot keeps in mind from tick to tick.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Brain {
-    /// Which of [`NAMES`] it has.
-    pub(super) name: usize,
+    /// Its number; no other bot of the arena has it.
+    pub(super) number: usize,
     goal: Vec2,
     enemy: Option<EntityId>,
     aim_error: f32,
@@ -47,10 +44,19 @@ pub(super) struct Brain {
 
 impl Brain {
     /// A bot that looks around as soon as it is its turn.
-    pub(super) fn new(name: usize, position: Vec2) -> Self {
+    pub(super) fn new(number: usize, position: Vec2) -> Self {
         // Looking around from elsewhere keeps it from thinking that it is stuck.
         let looked_at = position + Vec2::new(2.0 * STUCK, 0.0);
-        Self { name, goal: position, enemy: None, aim_error: 0.0, looked_at }
+        Self { number, goal: position, enemy: None, aim_error: 0.0, looked_at }
+    }
+
+    /// What a bot of this number is called.
+    pub(super) fn name_of(number: usize) -> String {
+        let name = NAMES[number % NAMES.len()];
+        match number / NAMES.len() {
+            0 => name.into(),
+            round => format!("{name} {}", round + 1),
+        }
     }
 
     /// Whether it is this bot's turn to look around.

@@ -16,6 +16,7 @@ use crate::room::events::EventLog;
 use crate::room::member::Member;
 use crate::room::rewind::Rewind;
 use crate::session::SessionId;
+use crate::test_room::TestRoom;
 
 mod prediction;
 mod shots;
@@ -208,6 +209,40 @@ fn random_input(rng: &mut fastrand::Rng) -> Input {
     let mut stick = || rng.f64() * 2.0 - 1.0;
     let movement = (stick(), stick());
     Input { movement, aim: rng.f64() * std::f64::consts::TAU, fire: rng.bool() }
+}
+
+#[test]
+fn the_first_joiner_says_how_many_fighters_there_are_at_least() {
+    for (options, bots) in [
+        ("", Ok(BOTS_COUNT)),
+        (r#"{"bots": 0}"#, Ok(0)),
+        (r#"{"bots":100}"#, Ok(BOTS_MAX)),
+        (r#"{"bots":101}"#, Err("an arena has 100 bots at most")),
+        (r#"{"bot":1}"#, Err("unknown field `bot`, expected `bots`")),
+        (r#"{"bots":-1}"#, Err("expected usize")),
+        ("many", Err("JSON such as {\"bots\": 40}")),
+    ] {
+        let mut room = TestRoom::new(Arena::new(20)).seed(1);
+        match (room.try_join("ann", options.as_bytes()), bots) {
+            (Ok(_), Ok(count)) => {
+                room.join_with("bob", br#"{"bots": 7}"#);
+                room.ticks(2);
+                let entities = room.state().entities();
+                let is = |kind: EntityKind| {
+                    let of_kind = |id: &EntityId| {
+                        entities.row(LOOK, *id).is_some_and(|row| row[0] == kind as u8)
+                    };
+                    entities.ids().filter(of_kind).count()
+                };
+                let fighters = [is(EntityKind::Player), is(EntityKind::Bot)];
+                assert_eq!(fighters, [2, count.saturating_sub(2)], "{options}");
+            }
+            (Err(refusal), Err(part)) => {
+                assert!(refusal.message.contains(part), "{options}: {}", refusal.message);
+            }
+            (result, expected) => panic!("{options}: {result:?}, not {expected:?}"),
+        }
+    }
 }
 
 #[test]
