@@ -103,7 +103,7 @@ async function enter(how: "play" | "watch", asked: string): Promise<void> {
     const room =
       how === "watch"
         ? await client.spectate(gameType, { room: asked || (await fullestRoom()) })
-        : await client.join(gameType, { room: asked, name, remember: true });
+        : await client.join(gameType, { room: asked, name, remember: true, options: crowd() });
     rememberName(name);
     showRoomInAddress(room.name);
     rememberPlaying(how === "play" ? asked : undefined);
@@ -116,6 +116,16 @@ async function enter(how: "play" | "watch", asked: string): Promise<void> {
   } finally {
     setBusy(false);
   }
+}
+
+/** With how many a new room begins: `?crowd=60`, at most what the server lets one ask for. */
+function crowd(): object {
+  const asked = new URL(location.href).searchParams.get("crowd");
+  const count = (usual: number, most: number) => {
+    const number = Math.floor(Number(asked ?? usual));
+    return number >= 0 ? Math.min(number, most) : usual;
+  };
+  return type === "arena" ? { bots: count(24, 100) } : { wanderers: count(1_500, 10_000) };
 }
 
 async function fullestRoom(): Promise<string> {
