@@ -7,7 +7,7 @@ const source = fileURLToPath(new URL("../../../protocol/ts/src", import.meta.url
 
 const { outputFiles } = await build({
   stdin: {
-    contents: 'export * from "./index.js"; export { simulate, verify } from "./debug/index.js";',
+    contents: 'export * from "./index.js"; export * from "./debug/index.js";',
     resolveDir: source,
     loader: "ts",
   },
@@ -19,7 +19,8 @@ const { outputFiles } = await build({
   logLevel: "warning",
 });
 
-const address = `data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString("base64")}`;
+const code = Buffer.from(outputFiles[0].contents);
+const address = `data:text/javascript;base64,${code.toString("base64")}`;
 
 /** Opens a page of the server that has nothing in it, and puts the client there as `tickloom`. */
 export async function bring(visitor, server) {
@@ -27,4 +28,20 @@ export async function bring(visitor, server) {
   await visitor.evaluate(async (address) => {
     globalThis.tickloom = await import(address);
   }, address);
+}
+
+/** Opens a page of the server under its policy, which allows scripts of the server: this is one. */
+export async function slipIn(visitor, server) {
+  const { page } = visitor;
+  const path = `${server.http}/brought.js`;
+  await page.setRequestInterception(true);
+  page.on("request", (request) =>
+    request.url() === path
+      ? request.respond({ contentType: "text/javascript", body: code.toString() })
+      : request.continue(),
+  );
+  await visitor.goto(`${server.http}/`);
+  await visitor.evaluate(async (path) => {
+    globalThis.tickloom = await import(path);
+  }, path);
 }

@@ -2,7 +2,7 @@
 // again. The pages of the server are played in `page_scenarios.mjs`.
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { bring } from "./bundle.mjs";
+import { bring, slipIn } from "./bundle.mjs";
 
 /** A visitor whose page has a seat: `client` and `room` are globals of the page. */
 async function seated(visit, server, type, options) {
@@ -149,6 +149,39 @@ export const clientScenarios = [
       assert.ok(rttMs >= 119 && rttMs < 320, `the line took ${rttMs} ms there and back`);
       assert.equal(resyncs, 0);
       return `${Math.round(rttMs)} ms there and back`;
+    },
+  },
+  {
+    name: "the debug panel shows a room under the policy of the pages",
+    async run({ visit, server }) {
+      const visitor = await visit();
+      await slipIn(visitor, server);
+      const shown = await visitor.evaluate(async (url) => {
+        const line = tickloom.simulate(WebSocket, { latencyMs: 20 });
+        const client = tickloom.connect(url, { WebSocket: line, compileRows: false });
+        const panel = tickloom.debugPanel(client, { network: line });
+        await client.join("arena", { room: "panel" });
+        const root = panel.element.shadowRoot;
+        const wait = () => new Promise((resolve) => setTimeout(resolve, 600));
+        // It looks at the room twice a second.
+        await wait();
+        root.querySelector("details").open = true;
+        await wait();
+        const shown = {
+          position: getComputedStyle(panel.element).position,
+          border: getComputedStyle(root.querySelector("section")).borderTopWidth,
+          text: root.querySelector("section").textContent,
+          state: root.querySelector("pre").textContent,
+          sliders: root.querySelectorAll("input[type=range]").length,
+        };
+        client.close();
+        return shown;
+      }, server.socket);
+      assert.equal(shown.position, "fixed");
+      assert.equal(shown.border, "1px");
+      assert.equal(shown.sliders, 3);
+      assert.match(shown.text, /openfold.*arena panel.*joined, member/);
+      assert.match(shown.state, /^\d+ \{"x":/);
     },
   },
 ];
