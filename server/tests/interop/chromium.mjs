@@ -4,12 +4,15 @@ import { createRequire } from 'node:module';
 
 import { base, plan, report } from './plan.mjs';
 
-const { chromium } = createRequire(`${process.env.MODULES}/`)('playwright-core');
-const profile = mkdtempSync(`${process.env.WORK}/chromium-`);
-const browser = await chromium.launchPersistentContext(profile, {
+const { default: puppeteer } = await import(
+  createRequire(`${process.env.MODULES}/`).resolve('puppeteer-core')
+);
+const browser = await puppeteer.launch({
+  browser: 'chrome',
   executablePath: process.env.CHROMIUM,
+  userDataDir: mkdtempSync(`${process.env.WORK}/chromium-`),
   headless: true,
-  ignoreHTTPSErrors: true,
+  acceptInsecureCerts: true,
   timeout: 30_000,
   args: [
     '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
