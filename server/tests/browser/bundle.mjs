@@ -30,7 +30,10 @@ export async function bring(visitor, server) {
   }, address);
 }
 
-/** Opens a page of the server under its policy, which allows scripts of the server: this is one. */
+/**
+ * Opens a page of the server that joins nothing by itself, under the policy of all pages. That
+ * allows scripts of the server, and the client pretends to be one.
+ */
 export async function slipIn(visitor, server) {
   const { page } = visitor;
   const path = `${server.http}/brought.js`;
@@ -40,7 +43,7 @@ export async function slipIn(visitor, server) {
       ? request.respond({ contentType: "text/javascript", body: code.toString() })
       : request.continue(),
   );
-  await visitor.goto(`${server.http}/`);
+  await visitor.goto(`${server.http}/playground`);
   await visitor.evaluate(async (path) => {
     globalThis.tickloom = await import(path);
   }, path);
