@@ -73,20 +73,7 @@ export class Client {
     this._options = options;
     this._timers = options.timers ?? platformTimers;
     const pulse = this.#pulse;
-    const connection = new Connection(address, options, this._timers, this._emitter, {
-      opened: () => {
-        this.stats.connections += 1;
-        pulse.start();
-        this.#askForSeat();
-      },
-      message: (bytes) => this.#handleMessage(bytes),
-      dropped: () => {
-        this.#asked = undefined;
-        pulse.stop();
-        this.room?._dropped();
-      },
-      closed: (error) => this.#closed(error),
-    });
+    const connection = new Connection(address, this);
     this.#connection = connection;
     this.#unwatch = watchPage({
       seen: () => pulse.look(),
@@ -224,7 +211,22 @@ export class Client {
     this.#resumes = resume?.member;
   }
 
-  #closed(error: TickloomError): void {
+  /** There is a connection. @internal */
+  _opened(): void {
+    this.stats.connections += 1;
+    this.#pulse.start();
+    this.#askForSeat();
+  }
+
+  /** The connection is gone; there may be another one. @internal */
+  _dropped(): void {
+    this.#asked = undefined;
+    this.#pulse.stop();
+    this.room?._dropped();
+  }
+
+  /** There will be no other. @internal */
+  _closed(error: TickloomError): void {
     this.#pulse.stop();
     this.#unwatch();
     const wish = this.#wish;
@@ -233,7 +235,8 @@ export class Client {
     this._emitter.emit("closed", error);
   }
 
-  #handleMessage(bytes: Uint8Array): void {
+  /** @internal */
+  _message(bytes: Uint8Array): void {
     this.stats.bytesIn += bytes.length;
     this.stats.messagesIn += 1;
     this.#pulse.heard();

@@ -1,9 +1,8 @@
 import { Backoff } from "./backoff.js";
-import type { Emitter } from "./emitter.js";
+import type { Client } from "./client.js";
 import { TickloomError } from "./errors.js";
-import type { Address, ClientEvents, ClientOptions, ConnectionState } from "./options.js";
+import type { Address, ConnectionState } from "./options.js";
 import { isOffline } from "./page.js";
-import type { Timers } from "./timers.js";
 
 /** What a client needs of a WebSocket: that of browsers, of Node 22 and later, or of npm's `ws`. */
 export interface WebSocketLike {
@@ -24,16 +23,6 @@ export type WebSocketClass = new (url: string, protocols: string) => WebSocketLi
 /** Without a connection for so long, people should be told. */
 const LOST_MS = 5000;
 
-/** What a {@link Connection} tells its client. */
-export interface ConnectionHandlers {
-  opened(): void;
-  message(bytes: Uint8Array): void;
-  /** The connection is gone; there may be another one. */
-  dropped(): void;
-  /** There will be no other. */
-  closed(error: TickloomError): void;
-}
-
 /**
  * The connection of a client, one WebSocket after the other: when to try, how long to wait, and when
  * to stop (SPEC.md section 12).
@@ -44,10 +33,7 @@ export class Connection {
   /** When waiting for the next try: its time on the clock of the timers, in milliseconds. */
   retryAtMs: number | undefined;
   readonly #address: Address;
-  readonly #options: ClientOptions;
-  readonly #timers: Timers;
-  readonly #emitter: Emitter<ClientEvents>;
-  readonly #handlers: ConnectionHandlers;
+  readonly #client: Client;
   /** The try that counts: what an earlier one still does means nothing. */
   #try: object | undefined;
   #socket: WebSocketLike | undefined;
@@ -57,19 +43,10 @@ export class Connection {
   #isLost = false;
   #isFrozen = false;
 
-  constructor(
-    address: Address,
-    options: ClientOptions,
-    timers: Timers,
-    emitter: Emitter<ClientEvents>,
-    handlers: ConnectionHandlers,
-  ) {
+  constructor(address: Address, client: Client) {
     this.#address = address;
-    this.#options = options;
-    this.#timers = timers;
-    this.#emitter = emitter;
-    this.#handlers = handlers;
-    const { delayMinMs = 500, delayMaxMs = 30_000 } = options.reconnect || {};
+    this.#client = client;
+    const { delayMinMs = 500, delayMaxMs = 30_000 } = client._options.reconnect || {};
     this.backoff = new Backoff(delayMinMs, delayMaxMs);
   }
 
@@ -90,7 +67,7 @@ export class Connection {
     const own = {};
     this.#try = own;
     this.#setState("connecting");
-    this.#after(this.#options.connectTimeoutMs ?? 5000, () => this.drop());
+    this.#after(this.#client._options.connectTimeoutMs ?? 5000, () => this.drop());
     this.#open(() => this.#try === own).catch((error) => {
       if (this.#try === own) {
         // What is no address will not become one; where to connect may be found out later.
@@ -109,9 +86,9 @@ export class Connection {
   close(error: TickloomError): void {
     if (this.state !== "closed") {
       this.#setState("closed");
-      this.#timers.clear(this.#timer);
+      this.#client._timers.clear(this.#timer);
       this.#cut(error.closeCode ?? 1000);
-      this.#handlers.closed(error);
+      this.#client._closed(error);
     }
   }
 
@@ -128,7 +105,7 @@ export class Connection {
   }
 
   async #open(isOwn: () => boolean): Promise<void> {
-    const { WebSocket = globalThis.WebSocket as unknown as WebSocketClass } = this.#options;
+    const { WebSocket = globalThis.WebSocket as unknown as WebSocketClass } = this.#client._options;
     const address = this.#address;
     const url = socketUrl(typeof address === "function" ? await address() : address);
     if (!isOwn()) {
@@ -139,15 +116,15 @@ export class Connection {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       if (isOwn()) {
-        this.#timers.clear(this.#timer);
+        this.#client._timers.clear(this.#timer);
         this.#setState("open");
-        this.#handlers.opened();
+        this.#client._opened();
       }
     };
     socket.onmessage = ({ data }: { data: unknown }) => {
       // Texts are passed over: a newer server's business.
       if (isOwn() && data instanceof ArrayBuffer) {
-        this.#handlers.message(new Uint8Array(data));
+        this.#client._message(new Uint8Array(data));
       }
     };
     // Says nothing that the close does not; without a handler npm's `ws` would throw.
@@ -179,18 +156,18 @@ export class Connection {
     if (before === "closed" || before === "waiting") {
       return;
     }
-    if (isFinal(code) || this.#options.reconnect === false) {
+    if (isFinal(code) || this.#client._options.reconnect === false) {
       this.close(new TickloomError("Closed", reason || "no connection", 0, code));
       return;
     }
     this.#cut(code);
     this.#setState("waiting");
     if (before === "open") {
-      this.#handlers.dropped();
+      this.#client._dropped();
     }
-    this.#timers.clear(this.#timer);
+    this.#client._timers.clear(this.#timer);
     if (!this.#isFrozen && !isOffline()) {
-      const nowUs = this.#timers.nowUs();
+      const nowUs = this.#client._timers.nowUs();
       const delayMs = this.backoff.nextMs(nowUs, code);
       this.retryAtMs = nowUs / 1000 + delayMs;
       this.#after(delayMs, () => this.connect());
@@ -198,8 +175,8 @@ export class Connection {
   }
 
   #after(ms: number, act: () => void): void {
-    this.#timers.clear(this.#timer);
-    this.#timer = this.#timers.set(act, ms);
+    this.#client._timers.clear(this.#timer);
+    this.#timer = this.#client._timers.set(act, ms);
   }
 
   #setState(state: ConnectionState): void {
@@ -207,18 +184,18 @@ export class Connection {
     this.state = state;
     this.retryAtMs = undefined;
     if (state === "open" || state === "closed") {
-      this.#timers.clear(this.#lostTimer);
+      this.#client._timers.clear(this.#lostTimer);
       this.#lostTimer = undefined;
     } else {
-      this.#lostTimer ??= this.#timers.set(() => {
+      this.#lostTimer ??= this.#client._timers.set(() => {
         this.#isLost = true;
-        this.#emitter.emit("lost");
+        this.#client._emitter.emit("lost");
       }, LOST_MS);
     }
-    this.#emitter.emit("state", state, before);
+    this.#client._emitter.emit("state", state, before);
     if (state === "open" && this.#isLost) {
       this.#isLost = false;
-      this.#emitter.emit("restored");
+      this.#client._emitter.emit("restored");
     }
   }
 }
