@@ -7,7 +7,7 @@
  */
 import { ByteReader, malformed } from "./bytes.js";
 import { type Report, throwLater } from "./emitter.js";
-import { Heard, type RoomEvent } from "./events.js";
+import { Heard } from "./events.js";
 import { Pending } from "./pending.js";
 import { type Component, PROPS, type Schema } from "./schema.js";
 import { ADD, CHANGE, REMOVE, Table } from "./table.js";
@@ -58,7 +58,8 @@ export class Replica {
   readonly pending: Pending;
   /** Entities of which {@link Replica.notify} told last; a view that the next call overwrites. */
   changed = new Uint16Array();
-  readonly #heard = new Heard();
+  /** What the delta given last said, if it was applied; and how far this member has heard. */
+  readonly heard = new Heard();
   readonly #verify: Verify | undefined;
   /** By entity: one more than the stream that it is on; below 0 when that said that it left. */
   readonly #places = new Int32Array(65_536);
@@ -88,22 +89,6 @@ export class Replica {
     this.#enter(0, 0, ROOM);
   }
 
-  /** The events of the delta given last, none unless it was applied. */
-  get heard(): readonly RoomEvent[] {
-    return this.#heard.events;
-  }
-
-  /** Events that the room no longer had when this member was ready for them. */
-  get lostCount(): number {
-    return this.#heard.lostCount;
-  }
-
-  /** The numbers of the first events that were not heard, for a resume. */
-  eventsFrom(): { eventsFrom: number; privateFrom: number } {
-    const [eventsFrom, privateFrom] = this.#heard.next;
-    return { eventsFrom, privateFrom };
-  }
-
   /** The stream that an entity is on; below 0 when it is not there. @internal */
   streamOf(entity: number): number {
     return Math.max(this.#places[entity]!, 0) - 1;
@@ -113,7 +98,7 @@ export class Replica {
   beginAgain(member: number): void {
     this.member = member;
     this.tick = 0;
-    this.#heard.next = [0, 1];
+    this.heard.next = [0, 1];
     this.pending.clear();
   }
 
@@ -128,7 +113,7 @@ export class Replica {
   /** Applies a delta. After a resync is asked for, all are ignored until the next snapshot. */
   apply({ tick, base, ackOp, chunks }: Delta): Applied {
     const haveTick = this.tick;
-    this.#heard.begin();
+    this.heard.begin();
     if (base) {
       if (!haveTick || tick <= haveTick) return "ignored";
       if (base !== haveTick) {
@@ -147,7 +132,7 @@ export class Replica {
       error = thrown;
     }
     if (resync) {
-      this.#heard.rewind();
+      this.heard.rewind();
       return { resync, haveTick, error };
     }
     for (const table of this.#all) table._sweep();
@@ -217,7 +202,7 @@ export class Replica {
 
   #applyChunk(stream: number, kind: number, reader: ByteReader): void {
     if (kind === EVENTS && stream < 2) {
-      this.#heard.read(stream, this.schema, reader);
+      this.heard.read(stream, this.schema, reader);
       return;
     }
     const isKnown = kind >= SNAPSHOT && kind <= (stream < CELLS ? DELTA : GONE);

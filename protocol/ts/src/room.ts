@@ -288,9 +288,8 @@ export class Room<S extends Shape = AnyShape> {
   /** What brings the client back over another connection, if anything does. @internal */
   get _ticket(): Required<Resume> | undefined {
     const { member, token } = this.#joined;
-    return token.length
-      ? { member, token, tick: this.tick, ...this._replica.eventsFrom() }
-      : undefined;
+    const [eventsFrom, privateFrom] = this._replica.heard.next;
+    return token.length ? { member, token, tick: this.tick, eventsFrom, privateFrom } : undefined;
   }
 
   /** A packed row is written whole: what is not said stays as it is. @internal */
@@ -388,7 +387,7 @@ export class Room<S extends Shape = AnyShape> {
   }
 
   #hear(): void {
-    const { heard, lostCount } = this._replica;
+    const { events, lostCount } = this._replica.heard;
     const lost = lostCount - this.#lostCount;
     this.#lostCount = lostCount;
     if (lost > 0) {
@@ -399,11 +398,11 @@ export class Room<S extends Shape = AnyShape> {
     if (shown) {
       // Nobody can have a handler yet: those who come later are told.
       this.#whenShown = undefined;
-      this.#history = heard;
+      this.#history = events;
       shown();
       return;
     }
-    for (const event of heard) {
+    for (const event of events) {
       this._emitter.emit(`#${event.topic}`, event);
     }
   }

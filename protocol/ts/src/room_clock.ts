@@ -3,11 +3,11 @@ import type { Timers } from "./timers.js";
 
 /** The server's time as this client estimates it, and when the room's ticks are due. */
 export class RoomClock {
-  /** What time it is here; the server's clock; the room's ticks. @internal */
+  /** What time it is here, for `interpolate` and `predict`; so are the next two. */
   readonly timers: Timers;
-  /** @internal */
+  /** The server's clock. */
   readonly server: ServerClock;
-  /** @internal */
+  /** The room's ticks. */
   timetable: Timetable;
 
   /** @internal */

@@ -253,7 +253,7 @@ test("golden events are heard with what they say", () => {
   const chunks = join(vector("chunks-events.bin"), vector("chunks-member-events.bin"));
   assert.equal(room.apply(delta(0, 1, chunks)), "applied");
   assert.deepEqual(
-    room.heard.map(({ topic, from, bytes, seq, isPrivate }) => [
+    room.heard.events.map(({ topic, from, bytes, seq, isPrivate }) => [
       topic,
       from,
       hex(bytes),
@@ -266,8 +266,8 @@ test("golden events are heard with what they say", () => {
       ["news", 0, "", 1, true],
     ],
   );
-  assert.equal(room.heard[0]!.text, "hi");
-  assert.throws(() => room.heard[0]!.json, SyntaxError);
+  assert.equal(room.heard.events[0]!.text, "hi");
+  assert.throws(() => room.heard.events[0]!.json, SyntaxError);
 });
 
 test("what was said before a member came is history, and is not lost", () => {
@@ -275,9 +275,9 @@ test("what was said before a member came is history, and is not lost", () => {
   const said = (first: string, text: string) =>
     chunk(0, EVENTS, `${first} 01 09 01 ${hex(new TextEncoder().encode(text))} 00`);
   room.apply(delta(0, 4, join(SNAP, said("05", "a"), said("09", "b"), said("0c", "c"))));
-  const texts = () => room.heard.map(({ text, isHistory }) => [text, isHistory]);
+  const texts = () => room.heard.events.map(({ text, isHistory }) => [text, isHistory]);
   assert.deepEqual(
-    [texts(), room.lostCount],
+    [texts(), room.heard.lostCount],
     [
       [
         ["a", true],
@@ -288,9 +288,9 @@ test("what was said before a member came is history, and is not lost", () => {
     ],
   );
   room.apply(delta(4, 5, said("0f", "d")));
-  assert.deepEqual([texts(), room.lostCount], [[["d", false]], 2]);
+  assert.deepEqual([texts(), room.heard.lostCount], [[["d", false]], 2]);
   room.apply(delta(4, 5, said("10", "e")));
-  assert.deepEqual(room.heard, [], "a duplicate says nothing");
+  assert.deepEqual(room.heard.events, [], "a duplicate says nothing");
 });
 
 test("events of a delta that breaks are heard from the next", () => {
@@ -298,9 +298,12 @@ test("events of a delta that breaks are heard from the next", () => {
   room.apply(delta(0, 4, SNAP));
   const events = chunk(0, EVENTS, "05 01 03 01 61 00");
   room.apply(delta(4, 5, join(events, chunk(0, HASH, "00 00 00 00"))));
-  assert.equal(room.heard.length, 0);
+  assert.equal(room.heard.events.length, 0);
   room.apply(delta(0, 6, join(SNAP, events)));
-  assert.deepEqual([room.heard.map((event) => event.text), room.lostCount], [["a"], 0]);
+  assert.deepEqual(
+    [room.heard.events.map((event) => event.text), room.heard.lostCount],
+    [["a"], 0],
+  );
 });
 
 test("chunks that are cut anywhere are malformed or another delta, and nothing crashes", () => {
@@ -449,7 +452,7 @@ test("a member that begins again compares its new seat with what it had", () => 
   room.notify();
   assert.equal(room.tables[0]!.get(5), before);
   assert.deepEqual(take(heard), ['~entity 5 {"id":5,"owner":8}', '~body 5 {"hp":8}']);
-  assert.deepEqual(room.eventsFrom(), { eventsFrom: 0, privateFrom: 1 });
+  assert.deepEqual(room.heard.next, [0, 1]);
 });
 
 test("a whole float is not a whole number, and the two zeros are one value", () => {
