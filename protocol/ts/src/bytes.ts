@@ -23,6 +23,10 @@ const decoder = /* @__PURE__ */ new TextDecoder("utf-8", { fatal: true, ignoreBO
 /** The bytes of what a DataView calls so. */
 export const sizeOf = (accessor: string): number => +/\d+/.exec(accessor)![0] / 8;
 
+/** The same bytes, for numbers of more than 8 bits. */
+export const viewOf = ({ buffer, byteOffset, byteLength }: Uint8Array): DataView =>
+  new DataView(buffer, byteOffset, byteLength);
+
 /** What is thrown for bytes that are not what they should be. */
 export const malformed = (what: string): RangeError => new RangeError(`malformed ${what}`);
 
@@ -57,7 +61,7 @@ export class ByteReader {
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.view = viewOf(bytes);
     this.end = bytes.length;
   }
 

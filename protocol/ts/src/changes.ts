@@ -4,7 +4,7 @@
  * Entities that the write adds have no ids yet: they are numbered from 65,536 on, and the answer says
  * which ids they got.
  */
-import { ByteWriter, bytesOf, ENTITIES_MAX, type PropValue } from "./bytes.js";
+import { ByteWriter, bytesOf, ENTITIES_MAX, type PropValue, viewOf } from "./bytes.js";
 import { checkProperty } from "./properties.js";
 import { type Component, PACKED, PROPS, type Schema } from "./schema.js";
 import type { ComponentOf, Shape, Writable } from "./shape.js";
@@ -101,7 +101,7 @@ export class ChangesWriter {
       this.remove(component, entity);
     } else if (kind === PACKED) {
       const row = new Uint8Array(rows!.bytes);
-      rows!.write(Object(value), new DataView(row.buffer), 0, component);
+      rows!.write(Object(value), viewOf(row), 0, component);
       this.#item(ROWS, desc, entity, row, undefined, row).put(row);
     } else if (kind === PROPS) {
       for (const [key, prop] of Object.entries(value as Record<string, PropValue | null>)) {

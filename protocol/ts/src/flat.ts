@@ -12,7 +12,7 @@
  * then     what the distances lead to: texts, bytes and vectors behind their length, tables
  * ```
  */
-import { type ByteWriter, bytesOf, malformed, sizeOf, textOf } from "./bytes.js";
+import { type ByteWriter, bytesOf, malformed, sizeOf, textOf, viewOf } from "./bytes.js";
 import { layouts } from "./wire.gen.js";
 
 interface Field {
@@ -84,7 +84,7 @@ export class FlatReader {
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#view = viewOf(bytes);
   }
 
   /** Where the reference at `at` leads to. */

@@ -1,3 +1,4 @@
+import { viewOf } from "./bytes.js";
 import type { Unsubscribe } from "./emitter.js";
 import { TickloomError } from "./errors.js";
 import { Lead } from "./lead.js";
@@ -130,7 +131,7 @@ export class InputSender<I extends Row = Row> {
   #send(): void {
     const { _client, _emitter, schema, tick } = this.#room;
     const row = new Uint8Array(schema.input.bytes);
-    const view = new DataView(row.buffer);
+    const view = viewOf(row);
     schema.input.write({ ...this.row, ...this.#once }, view, 0);
     this.#once = {};
     this.#seq += 1;

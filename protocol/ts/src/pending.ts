@@ -29,11 +29,6 @@ export class Pending {
     this.#mayShow = mayShow;
   }
 
-  /** Whether everything shown is what the server said. */
-  get isEmpty(): boolean {
-    return this.#tables.every((table) => !table._writes.size);
-  }
-
   /**
    * The member has sent a write under a number above those of all its writes before. `value` is a
    * row's bytes, opaque bytes, or with `key` a property's value; `undefined` removes.

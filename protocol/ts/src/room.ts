@@ -16,14 +16,15 @@ import type { Row } from "./rows.js";
 import { Schema } from "./schema.js";
 import type { AnyShape, ComponentOf, InputOf, Shape, TopicOf, Writable } from "./shape.js";
 import type { Props, Table } from "./table.js";
-import type {
-  Accepted,
-  ClientMessages,
-  Delta,
-  Joined,
-  LeaveReason,
-  Refused,
-  Resume,
+import {
+  type Accepted,
+  type ClientMessages,
+  type Delta,
+  type Joined,
+  type LeaveReason,
+  type Refused,
+  type Resume,
+  resyncReason,
 } from "./wire.gen.js";
 
 /** Snapshots asked for in a row, without one that could be applied, after which the client leaves. */
@@ -239,12 +240,11 @@ export class Room<S extends Shape = AnyShape> {
     changes: { locked?: boolean; listed?: boolean; password?: string; metadata?: Props },
     options: AskOptions = {},
   ): Promise<void> {
-    const flag = (is: boolean | undefined) => (is === undefined ? 0 : is ? 2 : 1);
-    const { locked, listed, password, metadata } = changes;
+    const { locked, listed, metadata } = changes;
     const fields = {
-      locked: flag(locked),
-      listed: flag(listed),
-      password,
+      ...changes,
+      locked: switchOf(locked),
+      listed: switchOf(listed),
       metadata: metadata && encodeProperties(metadata),
     };
     await this.#ask("Configure", fields, options);
@@ -356,11 +356,11 @@ export class Room<S extends Shape = AnyShape> {
       return;
     }
     if (outcome !== "applied") {
-      const { resync: reason, haveTick } = outcome;
+      const { resync: reason, haveTick, error } = outcome;
       stats.resyncs += 1;
       this.#resyncs += 1;
       this.#resyncs > RESYNCS_MAX
-        ? _client._fail("states do not fit", 1002)
+        ? _client._fail(`states do not fit: ${error ?? resyncReason[reason]}`, 1002)
         : _client._send("Resync", { haveTick, reason });
       return;
     }
@@ -438,3 +438,6 @@ export class Room<S extends Shape = AnyShape> {
     });
   }
 }
+
+/** An index of {@link switchNames}: Keep, Off or On. */
+const switchOf = (is: boolean | undefined): number => (is === undefined ? 0 : is ? 2 : 1);

@@ -6,7 +6,7 @@
  * writes lie over it ({@link Pending}). Handlers are told later, of everything at once, by what
  * differs from what they were told before: until then marks and a list of ids say what to look at.
  */
-import { type ByteReader, looseTextOf, malformed, type PropValue } from "./bytes.js";
+import { type ByteReader, looseTextOf, malformed, type PropValue, viewOf } from "./bytes.js";
 import { Emitter, type Report, type Unsubscribe } from "./emitter.js";
 import { type Component, PROPS } from "./schema.js";
 
@@ -336,7 +336,7 @@ export class Table<V> implements Iterable<[number, V]> {
 
 /** What a row's bytes say, or opaque bytes by their content type; JSON that is none is text. */
 export function decodeValue({ rows, contentType }: Component, bytes: Uint8Array): unknown {
-  if (rows) return rows.create(new DataView(bytes.buffer, bytes.byteOffset), 0);
+  if (rows) return rows.create(viewOf(bytes), 0);
   const isJson = contentType.startsWith("application/json");
   if (!isJson && !contentType.startsWith("text/")) return bytes;
   const text = looseTextOf(bytes);
