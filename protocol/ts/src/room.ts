@@ -85,10 +85,6 @@ export class Room<S extends Shape = AnyShape> {
   readonly input: InputSender<InputOf<S>>;
   /** What members say of themselves. */
   readonly presence: Presence<S>;
-  /** Where the seat is. */
-  status: RoomStatus = "joined";
-  /** 0 to 4: how much the server leaves out to keep up (SPEC.md section 11). */
-  loadLevel = 0;
   /** @internal */
   readonly _client: Client;
   /** @internal */
@@ -97,6 +93,8 @@ export class Room<S extends Shape = AnyShape> {
   readonly _replica: Replica;
   readonly #asking: Asking;
   #joined: Joined;
+  #status: RoomStatus = "joined";
+  #loadLevel = 0;
   #name: string;
   /** What was said before this client came, for handlers that come later still. */
   #history: readonly RoomEvent[] = [];
@@ -145,6 +143,11 @@ export class Room<S extends Shape = AnyShape> {
     return this.#joined.spectator;
   }
 
+  /** Where the seat is. */
+  get status(): RoomStatus {
+    return this.#status;
+  }
+
   /** The tick whose state is shown; 0 before the first. */
   get tick(): number {
     return this._replica.tick;
@@ -163,6 +166,11 @@ export class Room<S extends Shape = AnyShape> {
   /** Milliseconds that the seat is kept when the connection breaks. */
   get graceMs(): number {
     return this.#joined.graceMs;
+  }
+
+  /** 0 to 4: how much the server leaves out to keep up (SPEC.md section 11). */
+  get loadLevel(): number {
+    return this.#loadLevel;
   }
 
   /** Calls `handler` whenever this happens. */
@@ -306,7 +314,7 @@ export class Room<S extends Shape = AnyShape> {
     }
     this.#joined = joined;
     this.#name = joined.room || this.#name;
-    this.status = "joined";
+    this.#status = "joined";
     this.clock.timetable = new Timetable(joined);
     this.input._beginAgain();
     if (isSame) {
@@ -324,7 +332,7 @@ export class Room<S extends Shape = AnyShape> {
   /** The connection is gone. @internal */
   _dropped(): void {
     if (this.status === "joined") {
-      this.status = "away";
+      this.#status = "away";
       this.#asking.drop(new TickloomError("Lost", "the connection broke before the answer came"));
       this._emitter.emit("dropped");
     }
@@ -333,7 +341,7 @@ export class Room<S extends Shape = AnyShape> {
   /** The seat is gone. @internal */
   _left(reason: LeaveReason | "Refused" | "Closed", message: string): void {
     if (this.status !== "left") {
-      this.status = "left";
+      this.#status = "left";
       this.input.stop();
       this.presence._stop();
       this.#asking.stop(new TickloomError("Left", message || GONE));
@@ -365,7 +373,7 @@ export class Room<S extends Shape = AnyShape> {
       return;
     }
     this.#resyncs = 0;
-    this.loadLevel = Math.min(delta.loadLevel, 4);
+    this.#loadLevel = Math.min(delta.loadLevel, 4);
     clock.server.handleDelta(nowUs, clock.timetable.dueUs(tick));
     stats[base ? "deltas" : "snapshots"] += 1;
     _replica.notify();
