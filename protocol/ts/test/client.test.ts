@@ -148,6 +148,18 @@ test("a join without an answer times out", async () => {
   await assert.rejects(joined, isError("Timeout"));
 });
 
+test("a join with metadata that cannot be fails alone", async () => {
+  // The story: the seat stood as asked for, and every later join was refused as the second one.
+  const { client, timers } = connectFake();
+  await settle();
+  FakeSocket.last.open();
+  const join = (hp: number) => client.join("board", { room: "a", metadata: { hp } });
+  await assert.rejects(join(Number.NaN), /metadata\.hp: NaN/);
+  assert.equal(timers.pending, 1, "the pulse; nobody waits for an answer");
+  join(1).catch(() => {});
+  assert.equal(FakeSocket.last.take("Join").length, 1);
+});
+
 test("a broken connection comes back to its seat and goes on", async () => {
   const { client, timers, socket, room } = await seated();
   const told: string[] = [];
