@@ -66,6 +66,7 @@ export class Replica {
   readonly #all: readonly Table<unknown>[];
   readonly #changed = new Uint16Array(65_536);
   readonly #isChanged = new Uint8Array(65_536);
+  readonly #later: (act: () => void) => void;
   #isTelling = false;
   #tellsAgain = false;
 
@@ -75,7 +76,10 @@ export class Replica {
     verify?: Verify,
     /** Is given what handlers throw. */
     report: Report = throwLater,
+    /** Does something in a later task. */
+    later: (act: () => void) => void = setTimeout,
   ) {
+    this.#later = later;
     this.schema = schema;
     this.member = member;
     this.#verify = verify;
@@ -170,7 +174,7 @@ export class Replica {
     this.#isTelling = false;
     if (this.#tellsAgain) {
       this.#tellsAgain = false;
-      setTimeout(() => this.notify());
+      this.#later(() => this.notify());
     }
   }
 

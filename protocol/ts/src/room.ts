@@ -113,7 +113,9 @@ export class Room<S extends Shape = AnyShape> {
     this.#whenShown = whenShown;
     this._emitter = new Emitter(_report);
     this.schema = new Schema(joined.schema, _options.compileRows);
-    this._replica = new Replica(this.schema, joined.member, _options.verify, _report);
+    this._replica = new Replica(this.schema, joined.member, _options.verify, _report, (act) =>
+      _timers.set(act, 0),
+    );
     this.entities = this._replica.entities;
     this.state = Object.fromEntries(
       this.schema.components.map(({ name, id }) => [name, this._replica.tables[id]]),
