@@ -373,7 +373,7 @@ export class Client {
   /** A handler has thrown. @internal */
   readonly _report = (error: unknown): void => {
     this.stats.handlerErrors += 1;
-    if (this.#isReporting || !this._emitter.has("error")) {
+    if (this.#isReporting || !this._emitter.list("error").length) {
       throwLater(error);
       return;
     }

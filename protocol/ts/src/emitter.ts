@@ -27,20 +27,19 @@ export class Emitter<E extends { [K in keyof E]: (...args: never[]) => void }> {
 
   /** Handlers may come and go while others are called: the list is replaced, not changed. */
   on<K extends keyof E>(event: K, handler: E[K]): Unsubscribe {
-    const list = () => this.#lists.get(event) ?? [];
     const entry: Handler = (first, second) => handler(first as never, second as never);
-    this.#lists.set(event, [...list(), entry]);
+    this.#lists.set(event, [...this.list(event), entry]);
     return () => {
       this.#lists.set(
         event,
-        list().filter((other) => other !== entry),
+        this.list(event).filter((other) => other !== entry),
       );
     };
   }
 
-  /** Whether anybody wants to be told of this. */
-  has(event: keyof E): boolean {
-    return !!this.#lists.get(event)?.length;
+  /** Who wants to be told of this now. */
+  list(event: keyof E): readonly Handler[] {
+    return this.#lists.get(event) ?? [];
   }
 
   emit<K extends keyof E>(
@@ -48,7 +47,7 @@ export class Emitter<E extends { [K in keyof E]: (...args: never[]) => void }> {
     first?: Parameters<E[K]>[0],
     second?: Parameters<E[K]>[1],
   ): void {
-    for (const handler of this.#lists.get(event) ?? []) {
+    for (const handler of this.list(event)) {
       this.call(handler, first, second);
     }
   }

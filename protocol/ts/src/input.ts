@@ -139,7 +139,7 @@ export class InputSender<I extends Row = Row> {
     _client.stats.inputsSent += 1;
     _client._send("Input", { seq: this.#seq, appliedTick: tick, row, renderQ8 });
     // What the server reads is not always what was set: fields have their steps.
-    if (_emitter.has("sent")) {
+    if (_emitter.list("sent").length) {
       _emitter.emit("sent", this.#seq, schema.input.create(view, 0));
     }
   }

@@ -322,14 +322,15 @@ export class Table<V> implements Iterable<[number, V]> {
 
   /** Tells handlers one kind of what they are due to be told. @internal */
   _tell(what: number): void {
-    if (what !== ADD && !this.#emitter.has(what)) return;
+    const handlers = this.#emitter.list(what);
+    if (what !== ADD && !handlers.length) return;
     for (let index = 0; index < this._toldCount; index++) {
       const entity = this._told[index]!;
       if (!(this._marks[entity]! & what)) continue;
       const value = what === REMOVE ? this.#left.get(entity) : this._all[entity];
       if (value === undefined) continue;
       if (what === ADD) this._marks[entity]! |= KNOWN;
-      this.#emitter.emit(what, value, entity);
+      for (const handler of handlers) this.#emitter.call(handler, value, entity);
     }
   }
 }
