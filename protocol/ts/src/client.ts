@@ -1,4 +1,4 @@
-import { bounded } from "./asking.js";
+import { bounded, GONE } from "./asking.js";
 import { bodyOf, bytesOfHex } from "./bytes.js";
 import { ServerClock } from "./clock.js";
 import { Connection } from "./connection.js";
@@ -36,9 +36,9 @@ const JOIN = 2;
 /** A seat that somebody asked for. It stands until the seat is gone. */
 interface Wish {
   readonly type: RoomType;
-  readonly mode: number;
-  readonly spectate: boolean;
   readonly options: JoinOptions;
+  /** Of the `Join`, what is the same each time. */
+  readonly fields: ClientMessages["Join"];
   resolve(room: Room): void;
   reject(error: unknown): void;
   /** The seat. */
@@ -166,19 +166,36 @@ export class Client {
       if (this.room || (this.#wish && !this.#wish.room)) {
         throw new TickloomError("AlreadyJoined", "a client has a seat in one room at a time");
       }
-      wish = {
-        type: (typeof type === "string" ? { name: type, needs: [] } : type) as RoomType,
+      const { seat, metadata, filter } = options;
+      const fields = {
+        ...options,
+        room: options.room ?? "",
+        roomType: typeof type === "string" ? type : type.name,
         mode,
         spectate,
+        options: options.options && bodyOf(options.options),
+        seat: typeof seat === "string" ? bytesOfHex(seat) : seat,
+        metadata: metadata && encodeProperties(metadata),
+        filter: filter && encodeProperties(filter),
+      };
+      // What cannot be asked for is said now, and not when there is a connection.
+      encodeClient("Join", fields);
+      wish = {
+        type: (typeof type === "string" ? { name: type, needs: [] } : type) as RoomType,
         options,
+        fields,
         resolve: resolve as (room: never) => void,
         reject,
       };
       this.#wish = wish;
+      this.#connection.connect();
       this.#askForSeat();
     };
     return bounded(this._timers, options, start, () => {
       if (this.#wish === wish) {
+        if (wish?.room?._isSeated) {
+          this.#giveBack();
+        }
         this.#wish = undefined;
       }
     });
@@ -187,24 +204,17 @@ export class Client {
   /** Asks for the seat that is wanted: the one from before, or another. */
   #askForSeat(): void {
     const wish = this.#wish;
-    const { room: before, type, mode, spectate, options } = wish ?? ({} as Wish);
+    const { room: before, type, fields, options } = wish ?? ({} as Wish);
     if (!wish || this.#asked || this.state !== "open" || before?.status === "left") {
       return;
     }
-    const { room = "", remember, seat, metadata, filter } = options;
-    const kept = before || !remember ? undefined : takeTicket(type.name, options);
+    const kept = before || !options.remember ? undefined : takeTicket(type.name, options);
     const resume = before ? before._ticket : kept?.ticket;
     this._send("Join", {
-      ...options,
-      roomType: type.name,
-      room: before?.name ?? kept?.room ?? room,
+      ...fields,
+      room: before?.name ?? kept?.room ?? fields.room,
       // Whoever made the room comes back to it.
-      mode: before && mode === CREATE ? JOIN_OR_CREATE : mode,
-      spectate,
-      options: options.options && bodyOf(options.options),
-      seat: typeof seat === "string" ? bytesOfHex(seat) : seat,
-      metadata: metadata && encodeProperties(metadata),
-      filter: filter && encodeProperties(filter),
+      mode: before && fields.mode === CREATE ? JOIN_OR_CREATE : fields.mode,
       resume,
     });
     this.#asked = wish;
@@ -216,6 +226,11 @@ export class Client {
     this.stats.connections += 1;
     this.#pulse.start();
     this.#askForSeat();
+  }
+
+  /** Whether nobody wants a seat. @internal */
+  get _isIdle(): boolean {
+    return !this.room && (!this.#wish || !!this.#wish.room);
   }
 
   /** The connection is gone; there may be another one. @internal */
@@ -297,10 +312,12 @@ export class Client {
     if (!room) {
       const made = new Room(this, type.name, options.room ?? "", joined, () => wish.resolve(made));
       wish.room = made;
+      made.on("left", ({ message }) => wish.reject(new TickloomError("Left", message || GONE)));
       type._warn?.(made.schema);
     } else if (!room._rejoined(joined, isSame)) {
-      room._left("RoomEnded", "the room is made of something else now: join again");
+      // First, because handlers may ask for another seat.
       this.#giveBack();
+      room._left("RoomEnded", "the room is made of something else now: join again");
       return;
     }
     this.#pulse.look();
@@ -316,6 +333,10 @@ export class Client {
     const code = refusalCode[refused.code]!;
     const error = new TickloomError(code, refused.message, refused.retryMs);
     const wish = this.#asked;
+    // A `Leave` has crossed the end of the seat: not what the next `Join` is answered with.
+    if (code === "NotJoined") {
+      return;
+    }
     if (refused.op || !wish) {
       this.room?._refused(refused, error);
       return;
@@ -324,7 +345,9 @@ export class Client {
     if (!wish.room) {
       wish.reject(error);
     } else if (error.retryMs) {
-      this._timers.set(() => this.#askForSeat(), error.retryMs);
+      // The server bounds how often a connection asks, and for how long it has no seat.
+      this.#connection.backoff.hint(error.retryMs);
+      this.drop();
     } else {
       wish.room._left("Refused", error.message);
     }

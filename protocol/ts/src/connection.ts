@@ -66,14 +66,14 @@ export class Connection {
     }
     const own = {};
     this.#try = own;
-    this.#setState("connecting");
-    this.#after(this.#client._options.connectTimeoutMs ?? 5000, () => this.drop());
-    this.#open(() => this.#try === own).catch((error) => {
-      if (this.#try === own) {
-        // What is no address will not become one; where to connect may be found out later.
-        const isMistake = error instanceof SyntaxError || error instanceof TypeError;
-        isMistake ? this.close(new TickloomError("Closed", error.message)) : this.drop();
-      }
+    this.#setState("connecting", () => {
+      this.#after(this.#client._options.connectTimeoutMs ?? 5000, () => this.drop());
+      this.#open(() => this.#try === own).catch((error) => {
+        if (this.#try === own) {
+          // What is no address will not become one; where to connect may be found out later.
+          error instanceof TickloomError ? this.close(error) : this.drop();
+        }
+      });
     });
   }
 
@@ -106,25 +106,24 @@ export class Connection {
 
   async #open(isOwn: () => boolean): Promise<void> {
     const { WebSocket = globalThis.WebSocket as unknown as WebSocketClass } = this.#client._options;
-    const address = this.#address;
-    const url = socketUrl(typeof address === "function" ? await address() : address);
+    const from = this.#address;
+    const address = typeof from === "function" ? await from() : from;
     if (!isOwn()) {
       return;
     }
-    const socket = new WebSocket(url, "tickloom.v1");
+    const socket = newSocket(WebSocket, address);
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       if (isOwn()) {
         this.#client._timers.clear(this.#timer);
-        this.#setState("open");
-        this.#client._opened();
+        this.#setState("open", () => this.#client._opened());
       }
     };
     socket.onmessage = ({ data }: { data: unknown }) => {
-      // Texts are passed over: a newer server's business.
-      if (isOwn() && data instanceof ArrayBuffer) {
-        this.#client._message(new Uint8Array(data));
+      // Texts are passed over: a newer server's business. Bytes may be of another realm.
+      if (isOwn() && typeof data !== "string") {
+        this.#client._message(new Uint8Array(data as ArrayBuffer));
       }
     };
     // Says nothing that the close does not; without a handler npm's `ws` would throw.
@@ -156,21 +155,27 @@ export class Connection {
     if (before === "closed" || before === "waiting") {
       return;
     }
-    if (isFinal(code) || this.#client._options.reconnect === false) {
+    // A server does not wait for long for whoever has no seat and wants none yet.
+    const isIdle = reason.startsWith("join-timeout") && this.#client._isIdle;
+    if ((isFinal(code) && !isIdle) || this.#client._options.reconnect === false) {
       this.close(new TickloomError("Closed", reason || "no connection", 0, code));
       return;
     }
     this.#cut(code);
-    this.#setState("waiting");
+    this.#setState("waiting", () => {
+      this.#client._timers.clear(this.#timer);
+      if (isIdle) {
+        this.#client._timers.clear(this.#lostTimer);
+        this.#lostTimer = undefined;
+      } else if (!this.#isFrozen && !isOffline()) {
+        const nowUs = this.#client._timers.nowUs();
+        const delayMs = this.backoff.nextMs(nowUs, code);
+        this.retryAtMs = nowUs / 1000 + delayMs;
+        this.#after(delayMs, () => this.connect());
+      }
+    });
     if (before === "open") {
       this.#client._dropped();
-    }
-    this.#client._timers.clear(this.#timer);
-    if (!this.#isFrozen && !isOffline()) {
-      const nowUs = this.#client._timers.nowUs();
-      const delayMs = this.backoff.nextMs(nowUs, code);
-      this.retryAtMs = nowUs / 1000 + delayMs;
-      this.#after(delayMs, () => this.connect());
     }
   }
 
@@ -179,7 +184,8 @@ export class Connection {
     this.#timer = this.#client._timers.set(act, ms);
   }
 
-  #setState(state: ConnectionState): void {
+  /** Handlers may close the client or connect it: what the state needs, `act`, comes first. */
+  #setState(state: ConnectionState, act?: () => void): void {
     const before = this.state;
     this.state = state;
     this.retryAtMs = undefined;
@@ -192,6 +198,7 @@ export class Connection {
         this.#client._emitter.emit("lost");
       }, LOST_MS);
     }
+    act?.();
     this.#client._emitter.emit("state", state, before);
     if (state === "open" && this.#isLost) {
       this.#isLost = false;
@@ -204,9 +211,16 @@ export class Connection {
 export const isFinal = (code: number): boolean =>
   [1000, 1002, 1003, 1005, 1007, 1008, 1009].includes(code) || (code >= 4500 && code <= 4999);
 
-/** An address as a WebSocket wants it: absolute, `ws` for `http`. */
-function socketUrl(address: string | URL): string {
-  const url = new URL(address, globalThis.location?.href);
-  url.protocol = url.protocol.replace("http", "ws");
-  return url.href;
+/** A socket of an address made absolute, `ws` for `http`. Says what to do about what is none. */
+function newSocket(WebSocket: WebSocketClass, address: string | URL): WebSocketLike {
+  try {
+    const url = new URL(address, globalThis.location?.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    if (!WebSocket) {
+      throw new TypeError("no WebSocket here: give that of npm's ws as an option");
+    }
+    return new WebSocket(url.href, "tickloom.v1");
+  } catch (error) {
+    throw new TickloomError("Closed", `${address}: ${(error as Error).message}`);
+  }
 }

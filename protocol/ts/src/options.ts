@@ -59,7 +59,8 @@ export interface JoinOptions extends AskOptions {
  * connecting -> open -> waiting -> connecting -> ...      closed, from any of them
  * ```
  *
- * `waiting` is for the next try, at `retryAtMs`, or for the network or the page to come back.
+ * `waiting` is for the next try, at `retryAtMs`, or for the network or the page to come back,
+ * or for a join: a server closes connections on which nobody joins within 10 s.
  */
 export type ConnectionState = "connecting" | "open" | "waiting" | "closed";
 

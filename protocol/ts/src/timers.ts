@@ -11,6 +11,7 @@ export interface Timers {
 /** The platform's. */
 export const platformTimers: Timers = {
   nowUs: () => Math.round(performance.now() * 1000),
-  set: (act, ms) => setTimeout(act, ms),
+  // Longer ones end at once.
+  set: (act, ms) => setTimeout(act, Math.min(ms, 2 ** 31 - 1)),
   clear: (timer) => clearTimeout(timer as number),
 };

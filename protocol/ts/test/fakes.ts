@@ -1,7 +1,9 @@
 /** A server, a network and a clock that tests hold in their hands. */
+import assert from "node:assert/strict";
 import { Builder } from "flatbuffers";
 import { Client } from "../src/client.js";
 import type { WebSocketLike } from "../src/connection.js";
+import { TickloomError } from "../src/errors.js";
 import { decode } from "../src/messages.js";
 import type { ClientOptions } from "../src/options.js";
 import type { Timers } from "../src/timers.js";
@@ -253,3 +255,39 @@ function write(builder: Builder, table: string, row: Record<string, unknown>): n
   });
   return builder.endObject();
 }
+
+/** A client with a seat in the room "a", and what it has sent until then taken away. */
+export async function seated(options: ClientOptions = {}) {
+  const { client, timers } = connectFake(options);
+  await settle();
+  const joined = client.join("board", { room: "a", name: "Zoë" });
+  const socket = FakeSocket.last;
+  socket.open();
+  socket.receive("Joined", JOINED);
+  socket.receive("Delta", SNAPSHOT);
+  const room = await joined;
+  socket.take();
+  return { client, timers, socket, room };
+}
+
+/** The next connection of a client that waits for it. */
+export async function reopen(timers: FakeTimers): Promise<FakeSocket> {
+  const before = FakeSocket.last;
+  for (let ms = 0; FakeSocket.last === before; ms += 10) {
+    assert.ok(ms < 31_000, "there is another try");
+    await timers.pass(10);
+  }
+  FakeSocket.last.open();
+  return FakeSocket.last;
+}
+
+/** A refusal of a code of the wire. */
+export const refused = (code: number, op = 0, retryMs = 0) => ({
+  code,
+  message: "no",
+  op,
+  retryMs,
+});
+
+export const isError = (code: string) => (error: unknown) =>
+  error instanceof TickloomError && error.code === code;
