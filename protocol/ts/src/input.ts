@@ -64,7 +64,7 @@ export class InputSender<I extends Row = Row> {
 
   /** Begins to send, as `set` does. */
   start(): void {
-    this.#isActive = true;
+    this.#isActive = this.#room.status !== "left";
     this.#arm(0);
   }
 

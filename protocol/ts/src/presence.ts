@@ -1,3 +1,4 @@
+import { ChangesWriter } from "./changes.js";
 import { TickloomError } from "./errors.js";
 import type { Room } from "./room.js";
 import type { AnyShape, ComponentOf, Shape, Writable } from "./shape.js";
@@ -58,8 +59,12 @@ export class Presence<S extends Shape = AnyShape> {
         throw new TickloomError("UnknownName", `members do not write ${component} on their own`);
       }
     }
+    const unsaid = { ...this.#unsaid };
+    merge(unsaid, values);
+    // Throws for what cannot be said, which is then forgotten.
+    this.#put(new ChangesWriter(this.#room.schema, 0), unsaid);
+    this.#unsaid = unsaid;
     merge(this.#all, values);
-    merge(this.#unsaid, values);
     this.#arm(throttleMs - (this.#room._client._timers.nowUs() - this.#saidUs) / 1000);
   }
 
@@ -102,8 +107,9 @@ export class Presence<S extends Shape = AnyShape> {
   }
 
   #arm(ms: number): void {
-    const { _client, _isReady } = this.#room;
-    if (this.#timer !== undefined || !Object.keys(this.#unsaid).length) {
+    const { _client, _isReady, status } = this.#room;
+    const isIdle = status === "left" || !Object.keys(this.#unsaid).length;
+    if (isIdle || this.#timer !== undefined) {
       return;
     }
     if (ms <= 0 && _isReady) {
@@ -124,24 +130,28 @@ export class Presence<S extends Shape = AnyShape> {
     const values = this.#unsaid;
     this.#unsaid = {};
     this.#saidUs = room._client._timers.nowUs();
-    room
-      .write((changes) => {
-        for (const component of Object.keys(values)) {
-          changes.set(
-            component,
-            room.entity,
-            room._whole(component, room.entity, values[component]),
-          );
-        }
-      })
-      .catch((error: TickloomError) => {
-        if (error.code === "Busy") {
-          // What was set since then is newer.
-          merge(values, this.#unsaid);
-          this.#unsaid = values;
-          this.#arm(error.retryMs || 50);
-        }
-      });
+    try {
+      room
+        .write((changes) => this.#put(changes, values))
+        .catch((error: TickloomError) => {
+          if (error.code === "Busy" || error.code === "Lost") {
+            // What was set since then is newer.
+            merge(values, this.#unsaid);
+            this.#unsaid = values;
+            this.#arm(error.retryMs || 50);
+          }
+        });
+    } catch (error) {
+      // What was whole over a value of the room's need not be whole without it.
+      room._client._report(error);
+    }
+  }
+
+  #put(changes: Pick<ChangesWriter, "set">, values: Record<string, unknown>): void {
+    const room = this.#room;
+    for (const component of Object.keys(values)) {
+      changes.set(component, room.entity, room._whole(component, room.entity, values[component]));
+    }
   }
 }
 
