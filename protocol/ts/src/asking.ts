@@ -125,6 +125,16 @@ export class Asking {
     return question;
   }
 
+  /** Nobody waits any more: what was not sent need not be. Says whether it was not. */
+  forget(op: number): boolean {
+    this.take(op);
+    const index = this.#unsent.findIndex((unsent) => unsent.op === op);
+    for (const { bytes } of index < 0 ? [] : this.#unsent.splice(index, 1)) {
+      this.#client.stats.offlineBytes -= bytes.length;
+    }
+    return index >= 0;
+  }
+
   /** There is a seat again: sends what was kept, in another seat only what is for any. */
   resume(isSame: boolean): void {
     for (const { op, bytes, isForAnySeat } of this.#takeUnsent()) {

@@ -37,6 +37,11 @@ export class Emitter<E extends { [K in keyof E]: (...args: never[]) => void }> {
     };
   }
 
+  /** Nothing will happen any more. */
+  clear(): void {
+    this.#lists.clear();
+  }
+
   /** Who wants to be told of this now. */
   list(event: keyof E): readonly Handler[] {
     return this.#lists.get(event) ?? [];

@@ -100,6 +100,8 @@ export class Room<S extends Shape = AnyShape> {
   #history: readonly RoomEvent[] = [];
   #lostCount = 0;
   #resyncs = 0;
+  /** Where it looks: whoever comes back looks at the own entity, as far as the server knows. */
+  #place: ClientMessages["Interest"] | undefined;
   #whenShown: (() => void) | undefined;
 
   /** @internal */
@@ -205,7 +207,7 @@ export class Room<S extends Shape = AnyShape> {
   }
 
   /** The same, and resolves when it is said: with the tick whose state comes with it. */
-  async request(
+  request(
     topic: TopicOf<S>,
     body: Uint8Array | string | object,
     { to = [], ...options }: AskOptions & { to?: readonly number[] } = {},
@@ -246,7 +248,7 @@ export class Room<S extends Shape = AnyShape> {
   }
 
   /** Changes what the room is to newcomers. Only the host may. What is left out stays as it is. */
-  async configure(
+  configure(
     changes: { locked?: boolean; listed?: boolean; password?: string; metadata?: Props },
     options: AskOptions = {},
   ): Promise<void> {
@@ -257,22 +259,33 @@ export class Room<S extends Shape = AnyShape> {
       listed: switchOf(listed),
       metadata: metadata && encodeProperties(metadata),
     };
-    await this.#ask("Configure", fields, options);
+    return this.#ask("Configure", fields, options) as Promise<unknown> as Promise<void>;
   }
 
   /** Sends a member away, with a sentence for them. Only the host may. */
-  async kick(member: number, message = "", options: AskOptions = {}): Promise<void> {
-    await this.#ask("Kick", { member, message }, options);
+  kick(member: number, message = "", options: AskOptions = {}): Promise<void> {
+    const kicked: Promise<unknown> = this.#ask("Kick", { member, message }, options);
+    return kicked as Promise<void>;
   }
 
   /** Looks at another place, in a room with interest that lets this client (SPEC.md section 6). */
   lookAt(x: number, y: number): void {
-    this.#asking.say("Interest", { x, y });
+    if (![x, y].every((place) => Number.isFinite(Math.fround(place)))) {
+      throw new RangeError(`${x}, ${y} is no place`);
+    }
+    this.#lookAt({ x, y });
   }
 
   /** Looks at the own entity again. */
   lookAtOwn(): void {
-    this.#asking.say("Interest", { own: true });
+    this.#lookAt({ own: true });
+  }
+
+  #lookAt(place: ClientMessages["Interest"]): void {
+    this.#place = place;
+    if (this._isSeated) {
+      this._client._send("Interest", place);
+    }
   }
 
   /** Gives the seat back. Resolves when the server said so, or there was no connection anyway. */
@@ -326,6 +339,9 @@ export class Room<S extends Shape = AnyShape> {
       this._replica.beginAgain(joined.member);
     }
     this.#asking.resume(isSame);
+    if (this.#place) {
+      this.#lookAt(this.#place);
+    }
     this.presence._resume(isSame);
     this._emitter.emit("resumed", { isSame, recovered: joined.recovered });
     return true;
@@ -348,6 +364,7 @@ export class Room<S extends Shape = AnyShape> {
       this.presence._stop();
       this.#asking.stop(new TickloomError("Left", message || GONE));
       this._emitter.emit("left", { reason, message });
+      this._emitter.clear();
     }
   }
 
@@ -431,11 +448,12 @@ export class Room<S extends Shape = AnyShape> {
     options: AskOptions,
     effects: readonly Effect[] = [],
   ): Promise<Accepted> {
-    return bounded(this._client._timers, options, (resolve, reject) => {
+    let op: number | undefined;
+    const start = (resolve: (answer: Accepted) => void, reject: (error: unknown) => void) => {
       if (this.status === "left") {
         throw new TickloomError("Left", GONE);
       }
-      const op = this.#asking.say(kind, fields, { resolve, reject });
+      op = this.#asking.say(kind, fields, { resolve, reject });
       if (op === undefined) {
         throw new TickloomError("OfflineFull", "too much waits for a connection already");
       }
@@ -443,6 +461,12 @@ export class Room<S extends Shape = AnyShape> {
         this._replica.pending.write(op, component, entity, key, value);
       }
       if (effects.length) {
+        this._replica.notify();
+      }
+    };
+    return bounded(this._client._timers, options, start, () => {
+      if (op && this.#asking.forget(op) && effects.length) {
+        this._replica.pending.refused(op);
         this._replica.notify();
       }
     });
