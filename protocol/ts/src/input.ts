@@ -104,7 +104,8 @@ export class InputSender<I extends Row = Row> {
       return 50;
     }
     const tick = Math.floor(at);
-    if (tick > this.#lastTick) {
+    // Far back it is not late: another server has another clock.
+    if (tick > this.#lastTick || tick < this.#lastTick - AHEAD_MAX) {
       this.#lastTick = tick;
       if (_isReady && !isSpectator && this.#seq < this.ackSeq + AHEAD_MAX) {
         this.#send();

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chunk, connectFake, reopen, JOINED as SEAT, SNAPSHOT, seated } from "./fakes.js";
+import {
+  chunk,
+  connectFake,
+  type FakeSocket,
+  reopen,
+  JOINED as SEAT,
+  SNAPSHOT,
+  seated,
+} from "./fakes.js";
 
 test("nobody has to catch what a question that nobody waits for rejects with", async () => {
   const seen: unknown[] = [];
@@ -103,4 +111,28 @@ test("a question that was aborted before there is a connection is not sent", asy
   const again = await reopen(timers);
   again.receive("Joined", SEAT);
   assert.equal(again.take("Publish").length, 0);
+});
+
+test("inputs go on at a server whose clock is another", async () => {
+  const { timers, socket, room } = await seated();
+  const answer = (from: FakeSocket, epochUs: number) => {
+    for (const { clientUs } of from.take("Ping")) {
+      const serverUs = epochUs + 600_000;
+      from.receive("TimeSync", { clientUs, serverUs, tick: 12, epochUs, scaleQ16: 65_536 });
+    }
+  };
+  room.input.set({ dx: 1 });
+  await timers.pass(600);
+  answer(socket, 9e12);
+  await timers.pass(300);
+  assert.ok(socket.take("Input").length > 0);
+  socket.end(1012);
+  const again = await reopen(timers);
+  again.receive("Joined", { ...SEAT, member: 8 });
+  again.receive("Delta", SNAPSHOT);
+  await timers.pass(100);
+  answer(again, 1e9);
+  again.take("Input");
+  await timers.pass(1000);
+  assert.ok(again.take("Input").length > 10);
 });
