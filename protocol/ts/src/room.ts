@@ -293,6 +293,8 @@ export class Room<S extends Shape = AnyShape> {
     const { _client, _isSeated } = this;
     return bounded(_client._timers, options, (resolve) => {
       this.on("left", () => resolve());
+      // The connection may break before the answer: nobody wants the seat back then.
+      this.on("dropped", () => this._left("Asked", ""));
       _isSeated ? _client._send("Leave", {}) : this._left("Asked", "");
       if (this.status === "left") resolve();
     });

@@ -136,3 +136,12 @@ test("inputs go on at a server whose clock is another", async () => {
   await timers.pass(1000);
   assert.ok(again.take("Input").length > 10);
 });
+
+test("a room that is being left does not come back when the connection breaks", async () => {
+  const { timers, socket, room } = await seated();
+  const left = room.leave();
+  socket.end(1012);
+  await left;
+  const again = await reopen(timers);
+  assert.equal(again.take("Join").length, 0);
+});
