@@ -215,6 +215,8 @@ export class Client {
       room: before?.name ?? kept?.room ?? fields.room,
       // Whoever made the room comes back to it.
       mode: before && fields.mode === CREATE ? JOIN_OR_CREATE : fields.mode,
+      // A seat that was kept is good once.
+      seat: before ? undefined : fields.seat,
       resume,
     });
     this.#asked = wish;

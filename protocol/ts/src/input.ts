@@ -26,6 +26,8 @@ export class InputSender<I extends Row = Row> {
   readonly #lead: Lead;
   #once: Partial<I> = {};
   #isActive = false;
+  /** The next input is the last one: a room repeats what it heard last for some ticks. */
+  #isLast = false;
   #seq = 0;
   #lastTick = 0;
   #timer: unknown;
@@ -51,10 +53,11 @@ export class InputSender<I extends Row = Row> {
     this.start();
   }
 
-  /** Every field is 0 again, or what is nearest to it, and nothing more is sent. */
+  /** Every field is 0 again, or what is nearest to it. That goes out once, and nothing after it. */
   clear(): void {
     this.#neutralise();
-    this.stop();
+    this.#once = {};
+    this.#isLast = true;
   }
 
   /** Told of every input that leaves: its number, and its row as the room will read it. */
@@ -65,6 +68,7 @@ export class InputSender<I extends Row = Row> {
   /** Begins to send, as `set` does. */
   start(): void {
     this.#isActive = this.#room.status !== "left";
+    this.#isLast = false;
     this.#arm(0);
   }
 
@@ -109,6 +113,9 @@ export class InputSender<I extends Row = Row> {
       this.#lastTick = tick;
       if (_isReady && !isSpectator && this.#seq < this.ackSeq + AHEAD_MAX) {
         this.#send();
+        if (this.#isLast) {
+          this.stop();
+        }
       }
     }
     return Math.max(1, Math.min(1000, (this.#lastTick + 1 - at) * tickMs));

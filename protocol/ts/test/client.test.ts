@@ -533,6 +533,23 @@ test("one input leaves per tick, with the newest of each field", async () => {
   assert.equal(inputs[0]?.appliedTick, 11);
 });
 
+test("what is cleared goes out once, and then nothing", async () => {
+  const { timers, socket, room } = await seated();
+  const now = { clientUs: timers.nowUs(), serverUs: SEAT.epochUs + 500_000, tick: 10 };
+  socket.receive("TimeSync", { ...now, epochUs: SEAT.epochUs });
+  room.input.set({ dx: 3 });
+  await timers.pass(60);
+  socket.take("Input");
+  room.input.once({ dx: 7 });
+  room.input.clear();
+  await timers.pass(1000);
+  const rows = socket.take("Input").map(({ row }) => [...(row as Uint8Array)]);
+  assert.deepEqual(rows, [[0]]);
+  room.input.set({ dx: 4 });
+  await timers.pass(60);
+  assert.ok(socket.take("Input").length > 0);
+});
+
 test("inputs wait while the socket is full, are bounded ahead, and are never kept", async () => {
   const { client, timers, socket, room } = await seated({ bufferedBytesMax: 1000 });
   const now = { clientUs: timers.nowUs(), serverUs: SEAT.epochUs + 500_000, tick: 10 };
