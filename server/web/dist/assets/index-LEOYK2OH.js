@@ -1,4 +1,4 @@
-import{a as h,c as a}from"./chunk-6XTZNF3K.js";import{a as o,b as i,c as s,j as c,k as m,l as d,o as l}from"./chunk-HZMJLHW4.js";var f="front-page";s(o("endpoint"),m());s(o("snippet").firstElementChild,`import { connect } from "${new URL("sdk.js",location.href)}";
+import{a as h,c as a}from"./chunk-6XTZNF3K.js";import{a as o,b as i,c as s,j as c,k as m,l as d,o as l}from"./chunk-S27NJZD4.js";var f="front-page";s(o("endpoint"),m());s(o("snippet").firstElementChild,`import { connect } from "${new URL("sdk.js",location.href)}";
 
 const client = connect("${m()}");
 const room = await client.join("relay", { room: "lobby" });
