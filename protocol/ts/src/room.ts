@@ -71,7 +71,7 @@ interface InnerEvents extends RoomEvents {
 
 /** A seat in a room, and the room's state as far as this member is shown it. */
 export class Room<S extends Shape = AnyShape> {
-  /** The room's type and its name, which the server may have chosen. */
+  /** The room's type. */
   readonly type: string;
   /** What the room is made of: components, topics, the input row. */
   readonly schema: Schema;
@@ -221,6 +221,7 @@ export class Room<S extends Shape = AnyShape> {
    * that are there are shown at once, and taken back when the server refuses.
    *
    * With `ifTick` it is refused with `"Conflict"` if anything it touches changed after that tick.
+   * What does not fit the room's description throws a `RangeError` at once, and nothing is sent.
    */
   write(
     build: (changes: Changes<S>) => void,
