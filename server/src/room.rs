@@ -32,6 +32,7 @@ mod spectators;
 pub mod state;
 mod steering;
 pub mod tree;
+mod wishes;
 pub mod world;
 pub mod write;
 

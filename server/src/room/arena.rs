@@ -33,6 +33,7 @@ use crate::room::player_name;
 use crate::room::rewind::RewindSpec;
 use crate::room::state::State;
 use crate::room::steering;
+use crate::room::wishes;
 use serde::Deserialize;
 
 mod bot;
@@ -129,14 +130,8 @@ struct Wishes {
 impl Wishes {
     /// Reads options; nothing at all is a wish for the usual.
     fn read(options: &[u8]) -> Result<Self, Denial> {
-        if options.is_empty() {
-            return Ok(Self { bots: BOTS_COUNT });
-        }
-        let wishes: Self = serde_json::from_slice(options).map_err(|error| {
-            Denial::new(format!(
-                "the options of an arena are JSON such as {{\"bots\": 40}}: {error}"
-            ))
-        })?;
+        let wishes = wishes::read(options, "an arena", "{\"bots\": 40}")?;
+        let wishes = wishes.unwrap_or(Self { bots: BOTS_COUNT });
         if wishes.bots > BOTS_MAX {
             return Err(Denial::new(format!("an arena has {BOTS_MAX} bots at most")));
         }

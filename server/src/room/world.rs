@@ -25,6 +25,7 @@ use crate::room::logic::{
 use crate::room::player_name;
 use crate::room::state::State;
 use crate::room::steering;
+use crate::room::wishes;
 
 mod schema;
 #[cfg(test)]
@@ -99,14 +100,8 @@ impl RoomType for World {
     }
 
     fn spec_for(&self, options: &[u8]) -> Result<RoomSpec, Denial> {
-        if options.is_empty() {
-            return Ok(self.spec());
-        }
-        let wishes: Wishes = serde_json::from_slice(options).map_err(|error| {
-            Denial::new(format!(
-                "the options of a world are JSON such as {{\"wanderers\": 500}}: {error}"
-            ))
-        })?;
+        let wishes = wishes::read::<Wishes>(options, "a world", "{\"wanderers\": 500}")?;
+        let Some(wishes) = wishes else { return Ok(self.spec()) };
         if wishes.wanderers > WANDERERS_MAX {
             let message = format!("a world has {WANDERERS_MAX} wanderers at most");
             return Err(Denial::new(message));
